@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""zswap over zsmalloc, by the rules and nothing else: the specification that the library is tested against.
+
+Slow and small on purpose. `Zsmalloc` holds sizes only; `Zswap` answers store/load/invalidate as the library does and
+keeps each page's bytes beside its size, so that a test can compare contents, counters and the pool to the byte.
+What it leaves out: cgroups, writeback, CPUs, concurrency, compaction (zswap never asks for it).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+# page -> its compressed length in bytes, or a negative errno
+Compressor = Callable[[bytes], int]
+
+HANDLE_SIZE = 8
+MIN_ALLOC_SIZE = 32
+FULL = 11
+
+
+# --- zsmalloc ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SizeClass:
+    """Objects of `size` bytes, `objs` of them in a zspage of `chain` pages."""
+
+    index: int
+    size: int
+    chain: int
+    objs: int
+
+    @property
+    def huge(self) -> bool:
+        """A page an object: the handle is kept outside, so that a whole page fits."""
+        return self.chain == self.objs == 1
+
+
+@cache
+def size_classes(page_size: int = 4096, chain_size: int = 8) -> tuple[SizeClass, ...]:
+    """The class of each slot, smallest first. Neighbours with the same zspage share the larger one's class."""
+    delta = page_size >> 8
+    slots = -(-(page_size - MIN_ALLOC_SIZE) // delta) + 1
+    classes: list[SizeClass] = []
+    for index in reversed(range(slots)):
+        size = min(MIN_ALLOC_SIZE + index * delta, page_size)
+        power_of_two = size & (size - 1) == 0
+        chain = 1 if power_of_two else min(range(1, chain_size + 1), key=lambda k: k * page_size % size)
+        objs = chain * page_size // size
+        shared = classes and (classes[-1].chain, classes[-1].objs) == (chain, objs)
+        classes.append(classes[-1] if shared else SizeClass(index, size, chain, objs))
+    return tuple(reversed(classes))
+
+
+def class_of(length: int, page_size: int = 4096, chain_size: int = 8) -> SizeClass:
+    """The class that holds an object of `length` bytes; the handle's bytes are always added."""
+    classes = size_classes(page_size, chain_size)
+    need = length + HANDLE_SIZE
+    slot = -(-(need - MIN_ALLOC_SIZE) // (page_size >> 8)) if need > MIN_ALLOC_SIZE else 0
+    return classes[min(slot, len(classes) - 1)]
+
+
+def huge_class_size(page_size: int = 4096, chain_size: int = 8) -> int:
+    """The smallest object, in bytes, that takes a page for itself."""
+    return max(c.size for c in size_classes(page_size, chain_size) if not c.huge) - (HANDLE_SIZE - 1)
+
+
+@dataclass(eq=False)
+class Zspage:
+    """A zspage is its class and how many of its objects are in use; an object is known by its zspage alone."""
+
+    size_class: SizeClass
+    inuse: int = 0
+
+    @property
+    def fullness(self) -> int:
+        """0 empty, 1 to 10 by tenths in use, 11 full."""
+        if self.inuse == self.size_class.objs:
+            return FULL
+        return 100 * self.inuse // self.size_class.objs // 10 + 1 if self.inuse else 0
+
+
+class Zsmalloc:
+    """One pool. A handle is the object's `Zspage`; an error is a negative int."""
+
+    def __init__(self, page_size: int = 4096, chain_size: int = 8) -> None:
+        self.page_size, self.chain_size = page_size, chain_size
+        self.pages_allocated = 0
+        # (class, group) -> its zspages; the list's front is the last one inserted
+        self._groups: dict[tuple[SizeClass, int], dict[Zspage, None]] = {}
+
+    def _group(self, zspage: Zspage) -> dict[Zspage, None]:
+        return self._groups.setdefault((zspage.size_class, zspage.fullness), {})
+
+    def _change(self, zspage: Zspage, inuse: int) -> None:
+        """Only a zspage whose group changes moves, to the front of the new one."""
+        before = self._group(zspage)
+        zspage.inuse = inuse
+        after = self._group(zspage)
+        if after is not before:
+            before.pop(zspage, None)
+            after[zspage] = None
+
+    def malloc(self, length: int) -> Zspage | int:
+        """An object of `length` bytes in the first zspage of the fullest group that has room, else in a new one."""
+        if length == 0:
+            return -errno.EINVAL
+        if length > self.page_size:
+            return -errno.ENOSPC
+        size_class = class_of(length, self.page_size, self.chain_size)
+        for fullness in range(FULL - 1, 0, -1):
+            group = self._groups.get((size_class, fullness))
+            if group:
+                zspage = next(reversed(group))
+                break
+        else:
+            zspage = Zspage(size_class)
+            self.pages_allocated += size_class.chain
+        self._change(zspage, zspage.inuse + 1)
+        return zspage
+
+    def free(self, zspage: Zspage) -> None:
+        """A zspage goes with its last object."""
+        self._change(zspage, zspage.inuse - 1)
+        if zspage.inuse == 0:
+            del self._group(zspage)[zspage]
+            self.pages_allocated -= zspage.size_class.chain
+
+
+# --- zswap ------------------------------------------------------------------------------------------------------------
+
+COUNTERS = (
+    "pool_limit_hit", "reject_reclaim_fail", "reject_alloc_fail", "reject_kmemcache_fail", "reject_compress_fail",
+    "reject_compress_poor", "decompress_fail", "written_back_pages",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StoreResult:
+    """True only if stored; `reason` is the counter that says why not, or None."""
+
+    stored: bool
+    reason: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.stored
+
+
+@dataclass(eq=False)
+class Entry:
+    """A stored page: where, how long (a page's length: stored raw), and its bytes for the tests."""
+
+    pool: Zsmalloc
+    handle: Zspage
+    length: int
+    page: bytes
+
+
+@dataclass
+class Zswap:
+    """zswap of one swap device.
+
+    `batch_size` is how many pages of a folio are allocated before the tree sees them: 1 before the batching series, 2
+    with it for a compressor that does not batch (8 in its later versions). It moves no counter, but it does move
+    objects: an older entry is freed after its whole batch was allocated.
+    """
+
+    compressors: Mapping[str, Compressor]
+    compressor: str
+    page_size: int = 4096
+    chain_size: int = 8
+    total_ram: int = 1 << 40
+    kernel: str = "6.18"
+    incompressible: str = ""
+    batch_size: int = 1
+    enabled: bool = True
+    max_pool_percent: int = 20
+    accept_threshold_percent: int = 90
+    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
+    entries: dict[int, Entry] = field(default_factory=dict)
+    pools: dict[str, Zsmalloc] = field(default_factory=dict)
+    pool_reached_full: bool = False
+
+    def __post_init__(self) -> None:
+        self.incompressible = self.incompressible or ("reject" if self.kernel == "6.16" else "store")
+
+    # limits
+
+    def total_pages(self) -> int:
+        """Pages of every pool; one that is no longer current counts until its last entry goes."""
+        return sum(pool.pages_allocated for pool in self.pools.values())
+
+    def max_pages(self) -> int:
+        return self.total_ram // self.page_size * self.max_pool_percent // 100
+
+    def accept_thr_pages(self) -> int:
+        return self.max_pages() * self.accept_threshold_percent // 100
+
+    def check_limits(self) -> bool:
+        """Full from the maximum on, until a store finds the pool at or under the threshold."""
+        pages = self.total_pages()
+        if pages >= self.max_pages():
+            self.counters["pool_limit_hit"] += 1
+            self.pool_reached_full = True
+        elif self.pool_reached_full and pages <= self.accept_thr_pages():
+            self.pool_reached_full = False
+        return self.pool_reached_full
+
+    # store
+
+    def _compress(self, page: bytes, pool: Zsmalloc) -> Entry | str:
+        """One page into the allocator; a refused one gives its counter's name."""
+        ret = self.compressors[self.compressor](page)
+        error, length = (ret, 0) if ret < 0 else (0, ret)
+        if self.incompressible == "store":
+            if error or not 0 < length < self.page_size:
+                error, length = 0, self.page_size
+        elif self.kernel != "6.16" and not error and not 0 < length < self.page_size:
+            error = -errno.EINVAL  # 6.16 leaves it to the allocator, which takes exactly a page
+        if error:
+            return "reject_compress_poor" if error == -errno.ENOSPC else "reject_compress_fail"
+        handle = pool.malloc(length)
+        if isinstance(handle, int):
+            return "reject_compress_poor" if handle == -errno.ENOSPC else "reject_alloc_fail"
+        return Entry(pool, handle, length, page)
+
+    def _store_batch(self, slot: int, pages: list[bytes], pool: Zsmalloc) -> str | None:
+        """All of the batch is compressed and allocated first, then the tree takes it; None, or the counter's name."""
+        batch: list[Entry] = []
+        for page in pages:
+            entry = self._compress(page, pool)
+            if isinstance(entry, str):
+                for done in batch:
+                    pool.free(done.handle)
+                return entry
+            batch.append(entry)
+        for i, entry in enumerate(batch):
+            old = self.entries.get(slot + i)
+            self.entries[slot + i] = entry
+            if old:
+                old.pool.free(old.handle)
+        return None
+
+    def store(self, entry: int, folio: bytes) -> StoreResult:
+        """A folio of whole pages, for the slots from `entry` on: all of it or, with every slot of it emptied, none."""
+        pages = [bytes(folio[i : i + self.page_size]) for i in range(0, len(folio), self.page_size)]
+        reason = self._store(entry, pages)
+        if reason is None:
+            return StoreResult(True)
+        for slot in range(entry, entry + len(pages)):
+            self.invalidate(slot)
+        return StoreResult(False, reason or None)
+
+    def _store(self, slot: int, pages: list[bytes]) -> str | None:
+        """None when stored, else the counter's name, "" where there is none."""
+        if not self.enabled:
+            return ""
+        if self.check_limits():
+            return "pool_limit_hit"
+        pool = self.pools.setdefault(self.compressor, Zsmalloc(self.page_size, self.chain_size))
+        for start in range(0, len(pages), self.batch_size):
+            reason = self._store_batch(slot + start, pages[start : start + self.batch_size], pool)
+            if reason:
+                self.counters[reason] += 1
+                return reason
+        return None
+
+    # load, invalidate
+
+    def peek(self, entry: int, out: bytearray | memoryview) -> bool:
+        """The page's bytes; the entry stays."""
+        found = self.entries.get(entry)
+        if found:
+            out[:] = found.page
+        return found is not None
+
+    def load(self, entry: int, out: bytearray | memoryview, swapcache: bool = True) -> bool:
+        """Into the swap cache the page moves: its entry goes. A folio of more than a page is EINVAL, found or not."""
+        if len(out) > self.page_size:
+            raise OSError(errno.EINVAL, "zswap loads one page")
+        found = self.peek(entry, out)
+        if found and swapcache:
+            self.invalidate(entry)
+        return found
+
+    def load_batch(self, entries: list[int], out: bytearray) -> list[int]:
+        """Page i of `out` from `entries[i]`; a list of 0 or -ENOENT. A slot named twice is gone the second time."""
+        view = memoryview(out)
+        size = self.page_size
+        return [0 if self.load(e, view[i * size : (i + 1) * size]) else -errno.ENOENT for i, e in enumerate(entries)]
+
+    def invalidate(self, entry: int) -> None:
+        old = self.entries.pop(entry, None)
+        if old:
+            old.pool.free(old.handle)
+
+    def __contains__(self, entry: int) -> bool:
+        return entry in self.entries
+
+    def stats(self) -> dict[str, int]:
+        """The debugfs counters by name; pool_total_size in bytes."""
+        return {
+            **self.counters,
+            "pool_total_size": self.total_pages() * self.page_size,
+            "stored_pages": len(self.entries),
+            "stored_incompressible_pages": sum(e.length == self.page_size for e in self.entries.values()),
+        }
