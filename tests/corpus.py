@@ -41,7 +41,8 @@ class _Source:
         return self.below(self.below(n) + 1)
 
 
-_SYLLABLES = "a be con de er fi gra ho in jo ka le mo ne or pre qu re sta ti un ver wa ex ly zo".split()
+_SYLLABLES = ("a", "be", "con", "de", "er", "fi", "gra", "ho", "in", "jo", "ka", "le", "mo", "ne", "or", "pre", "qu", "re",
+              "sta", "ti", "un", "ver", "wa", "ex", "ly", "zo")  # fmt: skip
 
 
 def _word(r: _Source) -> str:
@@ -171,7 +172,8 @@ class _Maker:
 @cache
 def corpus(seed: int, pages: int = 2000) -> tuple[bytes, ...]:
     """`pages` pages of 4,096 bytes, the same for a seed on every machine and Python."""
-    maker, out = _Maker(seed), []
+    maker = _Maker(seed)
+    out: list[bytes] = []
     while len(out) < pages:
         out += maker.run()
     return tuple(out[:pages])
