@@ -128,7 +128,8 @@ static inline u8 *put_literals(u8 *op, const u8 *end, const u8 *lit, size_t t)
 		return op + t;
 	}
 	op = put_literals_head(op, t);
-	for (size_t done = 0; done < t; done += 8)
+	memcpy(op, lit, 8);
+	for (size_t done = 8; unlikely(done < t); done += 8)
 		memcpy(op + done, lit + done, 8);
 	return op + t;
 }
