@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The few kernel primitives that the other files are written in: types, lists, a sleeping spinlock,
+ * this thread's CPU, one-time warnings. Nothing here knows of zswap.
+ */
+#ifndef ZSWAP_KERNEL_H
+#define ZSWAP_KERNEL_H
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+
+#define likely(x)	__builtin_expect(!!(x), 1)
+#define unlikely(x)	__builtin_expect(!!(x), 0)
+#define prefetch(p)	__builtin_prefetch((p), 0)
+#define prefetchw(p)	__builtin_prefetch((p), 1)
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
+#define min(a, b)	((a) < (b) ? (a) : (b))
+#define max(a, b)	((a) > (b) ? (a) : (b))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define ____cacheline_aligned __attribute__((aligned(64)))
+
+/* Error pointers, as <linux/err.h> has them. */
+#define MAX_ERRNO	4095
+#define ERR_PTR(err)	((void *)(intptr_t)(err))
+#define PTR_ERR(p)	((int)(intptr_t)(p))
+#define IS_ERR_VALUE(x)	unlikely((uintptr_t)(x) >= (uintptr_t)-MAX_ERRNO)
+#define IS_ERR(p)	IS_ERR_VALUE(p)
+#define IS_ERR_OR_NULL(p) (unlikely(!(p)) || IS_ERR(p))
+
+/* True each time the condition holds; the message goes out through the caller's log only the first time. */
+#define first_time(flag) (!atomic_exchange_explicit(&(flag), true, memory_order_relaxed))
+
+#if defined(__x86_64__) || defined(__i386__)
+#define cpu_relax()	__builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define cpu_relax()	__asm__ volatile("yield" ::: "memory")
+#else
+#define cpu_relax()	__asm__ volatile("" ::: "memory")
+#endif
+
+/* ---- lists ---- */
+
+struct list_head {
+	struct list_head *next, *prev;
+};
+
+static inline void INIT_LIST_HEAD(struct list_head *list)
+{
+	list->next = list->prev = list;
+}
+
+static inline bool list_empty(const struct list_head *head)
+{
+	return head->next == head;
+}
+
+static inline void __list_add(struct list_head *new, struct list_head *prev, struct list_head *next)
+{
+	next->prev = new;
+	new->next = next;
+	new->prev = prev;
+	prev->next = new;
+}
+
+static inline void list_add(struct list_head *new, struct list_head *head)
+{
+	__list_add(new, head, head->next);
+}
+
+static inline void list_add_tail(struct list_head *new, struct list_head *head)
+{
+	__list_add(new, head->prev, head);
+}
+
+static inline void list_del_init(struct list_head *entry)
+{
+	entry->next->prev = entry->prev;
+	entry->prev->next = entry->next;
+	INIT_LIST_HEAD(entry);
+}
+
+#define list_entry(ptr, type, member) container_of(ptr, type, member)
+#define list_first_entry(head, type, member) list_entry((head)->next, type, member)
+#define list_for_each_entry(pos, head, member)					\
+	for (pos = list_first_entry(head, __typeof__(*pos), member);		\
+	     &pos->member != (head);						\
+	     pos = list_entry(pos->member.next, __typeof__(*pos), member))
+
+/* ---- waiting on a 32-bit word, and a spinlock that sleeps once spinning does not pay ---- */
+
+void futex_wait(void *word, u32 value);	/* returns at once unless *word == value; may return early */
+void futex_wake(void *word, int nr);
+
+typedef struct {
+	atomic_uint v;		/* 0 free, 1 held, 2 held and somebody sleeps */
+} spinlock_t;
+
+void spin_lock_slow(spinlock_t *lock);
+
+static inline void spin_lock(spinlock_t *lock)
+{
+	unsigned int free = 0;
+
+	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->v, &free, 1, memory_order_acquire,
+							      memory_order_relaxed)))
+		spin_lock_slow(lock);
+}
+
+static inline void spin_unlock(spinlock_t *lock)
+{
+	if (unlikely(atomic_exchange_explicit(&lock->v, 0, memory_order_release) == 2))
+		futex_wake(&lock->v, 1);
+}
+
+/* ---- this thread's CPU: set by each call that enters the library, as the caller said ---- */
+
+struct task {
+	unsigned int cpu;
+	const void *owner;	/* the instance that the call is in */
+	struct task *outer;	/* a compressor's callback may enter another instance */
+};
+
+extern __thread struct task *current_task;
+
+static inline unsigned int raw_smp_processor_id(void)
+{
+	return current_task ? current_task->cpu : 0;
+}
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The swap-slot index: for each swap type trees of 2^14 slots, a word a slot. The word holds what is stored at
+ * the slot and, in its low bits, the slot's lock, which stands for what the lock of the swap-cache folio does in
+ * the kernel: whoever changes a slot holds it. Several are taken in ascending order.
+ */
+#ifndef ZSWAP_TREE_H
+#define ZSWAP_TREE_H
+
+#include "slab.h"
+
+#define SWAP_ADDRESS_SPACE_SHIFT 14
+#define SWAP_ADDRESS_SPACE_PAGES (1u << SWAP_ADDRESS_SPACE_SHIFT)
+#define MAX_SWAPFILES_SHIFT	5
+#define MAX_SWAPFILES		(1u << MAX_SWAPFILES_SHIFT)
+#define SWP_TYPE_SHIFT		58
+
+#define SLOT_LOCKED	1ul
+#define SLOT_WAITERS	2ul
+#define SLOT_FLAGS	3ul
+
+typedef _Atomic u64 slot_t;
+
+struct swap_file {
+	u64 nr_pages;
+	_Atomic bool dying;
+	_Atomic(slot_t *) trees[];
+};
+
+struct swap_index {
+	struct kmem *mm;
+	_Atomic(struct swap_file *) files[MAX_SWAPFILES];
+};
+
+static inline unsigned int swp_type(u64 swp)
+{
+	return swp >> SWP_TYPE_SHIFT;
+}
+
+static inline u64 swp_offset(u64 swp)
+{
+	return swp & (((u64)1 << SWP_TYPE_SHIFT) - 1);
+}
+
+static inline u64 swp_entry(unsigned int type, u64 offset)
+{
+	return (u64)type << SWP_TYPE_SHIFT | offset;
+}
+
+/* The new type, -ENOMEM, or -EPERM if all types are in use. One caller at a time for these. */
+int swap_index_add(struct swap_index *index, u64 nr_pages);
+/* No slot of a dying file is locked any more once it was marked and the callers inside have left. */
+void swap_index_free(struct swap_index *index, unsigned int type);
+
+/* The swap file of slots swp .. swp + nr - 1, or NULL if they are not all in one. */
+static inline struct swap_file *swap_file_of(struct swap_index *index, u64 swp, u64 nr)
+{
+	unsigned int type = swp_type(swp);
+	u64 offset = swp_offset(swp);
+	struct swap_file *file;
+
+	if (unlikely(type >= MAX_SWAPFILES))
+		return NULL;
+	file = atomic_load(&index->files[type]);
+	if (unlikely(!file || atomic_load(&file->dying)))
+		return NULL;
+	return offset < file->nr_pages && nr <= file->nr_pages - offset ? file : NULL;
+}
+
+/* The slot's word, or NULL if its tree was never needed. */
+static inline slot_t *swap_slot(struct swap_file *file, u64 offset)
+{
+	slot_t *tree = atomic_load_explicit(&file->trees[offset >> SWAP_ADDRESS_SPACE_SHIFT], memory_order_acquire);
+
+	return likely(tree) ? &tree[offset & (SWAP_ADDRESS_SPACE_PAGES - 1)] : NULL;
+}
+
+/* The same, making the tree; NULL if there is no memory for it. */
+slot_t *swap_slot_create(struct swap_index *index, struct swap_file *file, u64 offset);
+
+void slot_lock_slow(slot_t *slot);
+
+/* What is stored at the slot, NULL if nothing. */
+static inline void *slot_lock(slot_t *slot)
+{
+	u64 old = atomic_fetch_or_explicit(slot, SLOT_LOCKED, memory_order_acquire);
+
+	if (unlikely(old & SLOT_LOCKED)) {
+		slot_lock_slow(slot);
+		old = atomic_load_explicit(slot, memory_order_relaxed);
+	}
+	return (void *)(uintptr_t)(old & ~SLOT_FLAGS);
+}
+
+static inline bool slot_trylock(slot_t *slot)
+{
+	return !(atomic_fetch_or_explicit(slot, SLOT_LOCKED, memory_order_acquire) & SLOT_LOCKED);
+}
+
+/* What is stored at a slot whose lock the caller holds. */
+static inline void *slot_get(slot_t *slot)
+{
+	return (void *)(uintptr_t)(atomic_load_explicit(slot, memory_order_relaxed) & ~SLOT_FLAGS);
+}
+
+/* Replace what is stored at a slot whose lock the caller holds; gives back the old. */
+static inline void *slot_xchg(slot_t *slot, void *new)
+{
+	u64 old = atomic_load_explicit(slot, memory_order_relaxed);
+
+	/* only SLOT_WAITERS may change under the lock */
+	while (!atomic_compare_exchange_weak_explicit(slot, &old, (uintptr_t)new | (old & SLOT_FLAGS),
+						      memory_order_relaxed, memory_order_relaxed))
+		;
+	return (void *)(uintptr_t)(old & ~SLOT_FLAGS);
+}
+
+static inline void slot_unlock(slot_t *slot)
+{
+	u64 old = atomic_fetch_and_explicit(slot, ~(u64)(SLOT_LOCKED | SLOT_WAITERS), memory_order_release);
+
+	if (unlikely(old & SLOT_WAITERS))
+		futex_wake(slot, INT32_MAX);
+}
+
+#endif
