@@ -318,7 +318,7 @@ def test_the_shortest_inputs_are_literals(codecs: Codecs, size: int) -> None:
             assert codecs.compress("lz4", data) == bytes([size << 4]) + data
 
 
-@pytest.mark.parametrize("size", [*range(13, 48), 255, 1000, 4095, 8192, 16384])
+@pytest.mark.parametrize("size", [*range(13, 48), *range(236, 242), 255, 1000, 4095, 8192, 16384])
 def test_other_lengths_follow_the_rules(codecs: Codecs, size: int) -> None:
     """No kernel here has such pages; the size model in Python, written apart from the encoders, does."""
     rng = random.Random(size)
@@ -330,6 +330,7 @@ def test_other_lengths_follow_the_rules(codecs: Codecs, size: int) -> None:
         ):
             out = codecs.encoded(algorithm, data)
             assert len(out) == model, (algorithm, data[:32])
+            assert algorithm == "lz4" or codecs.decompress(out, size) == data
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -368,6 +369,25 @@ def test_large_pages(codecs: Codecs, lz4_block: Any, liblzo2: ctypes.CDLL, size:
                 assert lzo2_decompress(liblzo2, out, size) == data
         out = codecs.encoded("lz4", data)
         assert lz4_block.decompress(out, uncompressed_size=size) == data
+
+
+def test_where_blocks_end(codecs: Codecs) -> None:
+    """Zeros, worked out by hand. lzo: 5 literals and a match up to 15 bytes before the block's end make 6 + 196 bytes.
+    In the second block, of n bytes, the first probe is at 1, if that is before n - 20: with n = 22 a match of 12 bytes
+    behind 16 literals. lzo-rle: the mark, 5 literals and 24 runs make 2 + 6 + 96, 20 bytes before the end; with n = 22
+    a run behind 21 literals."""
+    first = 6 + 196
+    assert [len(codecs.encoded("lzo", bytes(49152 + n))) for n in (20, 21, 22)] == [
+        first + 2 + 35 + 3,
+        first + 2 + 36 + 3,
+        first + 1 + 16 + 3 + 1 + 9 + 3,
+    ]
+    first = 2 + 6 + 96
+    assert [len(codecs.encoded("lzo-rle", bytes(49151 + n))) for n in (20, 21, 22)] == [
+        first + 2 + 40 + 3,
+        first + 2 + 41 + 3,
+        first + 2 + 21 + 4 + 1 + 17 + 3,
+    ]
 
 
 def test_rle_avoids_the_ambiguous_match(codecs: Codecs) -> None:
