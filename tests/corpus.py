@@ -41,8 +41,10 @@ class _Source:
         return self.below(self.below(n) + 1)
 
 
-_SYLLABLES = ("a", "be", "con", "de", "er", "fi", "gra", "ho", "in", "jo", "ka", "le", "mo", "ne", "or", "pre", "qu", "re",
-              "sta", "ti", "un", "ver", "wa", "ex", "ly", "zo")  # fmt: skip
+_SYLLABLES = (
+    "a", "be", "con", "de", "er", "fi", "gra", "ho", "in", "jo", "ka", "le", "mo", "ne", "or", "pre", "qu", "re", "sta",
+    "ti", "un", "ver", "wa", "ex", "ly", "zo",
+)  # fmt: skip
 
 
 def _word(r: _Source) -> str:
@@ -73,7 +75,11 @@ class _Maker:
     def text(self) -> bytes:
         r = self.r
         ends = (" ", " ", " ", " ", " ", ", ", ". ", "\n")
-        return self.page(lambda: (self.words[r.skewed(400)] + ends[r.below(8)]).encode())
+
+        def word() -> bytes:
+            return (self.words[r.skewed(400)] + ends[r.below(8)]).encode()
+
+        return self.page(word)
 
     def _json(self) -> bytes:
         self.serial += 1
@@ -120,9 +126,11 @@ class _Maker:
     def table(self) -> bytes:
         """A hash table: most cells empty, the others a hash and two addresses."""
         return self.page(
-            lambda: self.r.bytes(8) + struct.pack("<QQ", self._pointer(), self._pointer())
-            if self.r.below(3) == 0
-            else bytes(24)
+            lambda: (
+                self.r.bytes(8) + struct.pack("<QQ", self._pointer(), self._pointer())
+                if self.r.below(3) == 0
+                else bytes(24)
+            )
         )
 
     def sparse(self) -> bytes:
@@ -161,12 +169,11 @@ class _Maker:
 
     def run(self) -> list[bytes]:
         """One to eight pages of a kind: neighbours are alike."""
-        pick = self.r.below(sum(self.weights))
-        for kind, weight in zip(self.kinds, self.weights):
-            pick -= weight
-            if pick < 0:
-                break
-        return [kind() for _ in range(1 + self.r.below(8))]
+        pick, kind = self.r.below(sum(self.weights)), 0
+        while pick >= self.weights[kind]:
+            pick -= self.weights[kind]
+            kind += 1
+        return [self.kinds[kind]() for _ in range(1 + self.r.below(8))]
 
 
 @cache
@@ -234,3 +241,31 @@ def churn(driver: Driver, pages: Sequence[bytes]) -> list[dict[str, int]]:
     store(again)
     step_done()
     return steps
+
+
+def holes(driver: Driver, page: bytes, objs: int) -> list[int]:
+    """Where an object goes among zspages of one fullness group: pool_total_size, in bytes, after each of three steps.
+
+    `page` is one whose zspages hold `objs` objects, 21 or more, so that one and two missing are the same group.
+
+    0 two zspages, full; then one object is freed of the first, one of the second, one of the first
+    1 an object is stored: into the second, which came last to the group
+    2 all others of the first are freed: it goes
+    """
+    sizes = []
+    for slot in range(2 * objs):
+        driver.store(slot, page)
+    for slot in (0, objs, 1):
+        driver.invalidate(slot)
+    sizes.append(driver.stats()["pool_total_size"])
+    driver.store(2 * objs, page)
+    sizes.append(driver.stats()["pool_total_size"])
+    for slot in range(2, objs):
+        driver.invalidate(slot)
+    sizes.append(driver.stats()["pool_total_size"])
+    return sizes
+
+
+def small_page(seed: int) -> bytes:
+    """The first page of corpus `seed` that is zeros but for some 100 to 200 bytes."""
+    return next(page for page in corpus(seed) if 100 < PAGE_SIZE - page.count(0) < 200)

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from corpus import PAGE_SIZE, SEEDS, churn, corpus, digest
+from corpus import PAGE_SIZE, SEEDS, churn, corpus, digest, holes, small_page
 
 from zswap_py.knownpages import known_pages
 
@@ -30,6 +30,7 @@ DEBUGFS = Path("/sys/kernel/debug/zswap")
 PAGE_CLUSTER = Path("/proc/sys/vm/page-cluster")
 ZRAM = Path("/sys/block/zram0")
 MADV_PAGEOUT = 21
+MAX_OBJS = 256  # the most that a zspage of a 4 KiB page's classes holds
 PAGEMAP_SWAPPED = 1 << 62
 MUST_NOT_MOVE = ("pool_limit_hit", "written_back_pages", "reject_alloc_fail", "reject_kmemcache_fail")
 
@@ -119,7 +120,7 @@ def kernel_zswap(compressor: str, pages: int) -> Iterator[KernelZswap]:
 def zspage_of(zswap: KernelZswap, page: bytes) -> list[int]:
     """[pages, objects] of the zspages that hold `page`: copies are stored until the pool grows a second time."""
     chain = objs = 0
-    for objs in range(129):
+    for objs in range(MAX_OBJS + 1):
         zswap.store(objs, page)
         pages = zswap.stats()["pool_total_size"] // PAGE_SIZE
         if chain and pages > chain:
@@ -184,13 +185,16 @@ def record() -> dict[str, object]:
         for compressor in ("deflate", "lzo"):
             with kernel_zswap(compressor, len(pages)) as zswap:
                 of[f"churn:{compressor}"] = churn(zswap, pages)
+            with kernel_zswap(compressor, 3 * MAX_OBJS) as zswap:
+                _, objs = zspage_of(zswap, small_page(seed))
+                of[f"holes:{compressor}"] = holes(zswap, small_page(seed), objs)
         for algorithm in ("lz4", "lzo", "lzo-rle"):
             of[f"zram:{algorithm}"] = zram_totals(algorithm, pages)
         figures[f"corpus:{seed}"] = of
     known: dict[str, object] = {"sha256": digest(known_pages())}
     for algorithm in ("lz4", "lzo", "lzo-rle"):
         known[f"zram:{algorithm}"] = zram_sizes(algorithm, known_pages())
-    with kernel_zswap("deflate", 256) as zswap:
+    with kernel_zswap("deflate", MAX_OBJS + 1) as zswap:
         known["zspages:deflate"] = [zspage_of(zswap, page) for page in known_pages()]
     figures["known_pages"] = known
     return figures
