@@ -5,14 +5,14 @@ A backend's `kernel_sizes` is true only after it compressed these pages to `KERN
 one name differ between versions, builds and distributions by a few bytes on a few pages, and those are a size class.
 
 The seeds are picked for that: 12 of the 16 pages tell liblz4 1.8.2 and later from the kernel's lz4, most tell liblzo2
-from its lzo, all tell zlib at another level or window, and zlib-ng, from its deflate; nine even zlib at another memLevel.
+from its lzo, all tell zlib at another level or window, and zlib-ng, from its deflate, nine even another memLevel.
 No page compresses to 3,625 bytes or more, which zram would keep raw, and none is a repeated word.
 
 How the sizes were recorded, on Linux 6.18, x86-64:
 
 - lz4, lzo, lzo-rle: each page written alone to a zram device, `compr_data_size` read back;
 - deflate, which zram there did not have: zlib 1.2.13 (level -1, raw, window 11, memLevel 8). The size class of each was
-  the kernel's: copies were paged out to zswap one by one, and the pool grew by that class's pages at its count of objects.
+  the kernel's: copies were paged out to zswap one by one, and the pool grew by its pages at its count of objects.
   The pool of whole corpora, to the byte, holds the sizes themselves to account.
 """
 
