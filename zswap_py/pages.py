@@ -19,6 +19,7 @@ import io
 import mmap
 import os
 import random
+import shlex
 import stat
 import sys
 from array import array
@@ -32,6 +33,7 @@ from zswap_py.procmem import (
     ANON,
     PAGE_SIZE,
     SHMEM,
+    SUDO,
     NotRead,
     Process,
     ProcessDenied,
@@ -234,7 +236,7 @@ def open_pages(files: Iterable[str | os.PathLike[str]] = (), pids: Iterable[int]
         raise ValueError(f"run_pages is {run_pages}: give 1 or more")
     names = list(dict.fromkeys(os.fspath(file) for file in files))
     wanted = list(dict.fromkeys(pids))
-    all_processes = all_processes or not names and not wanted
+    all_processes = all_processes or not (names or wanted)
     pages = Pages(page_size)
     for name in names:
         _add_file(pages, name)
@@ -287,12 +289,12 @@ def _read_full(readinto: Callable[[memoryview], int], out: memoryview) -> int:
 
 
 def _file_error(path: str, e: OSError) -> SourceError:
-    remedy = {FileNotFoundError: ": check the name", PermissionError: f": run it as root, or chmod +r {path}"}
+    remedy = {FileNotFoundError: ": check the name", PermissionError: f". Run it as root: {SUDO} {shlex.quote(path)}"}
     return SourceError(f"cannot read {path}: {e.strerror}{remedy.get(type(e), '')}")
 
 
 def _is_core(head: bytes) -> bool:
-    """Whether a file that begins with these 18 bytes is an ELF core: e_type, in the file's own byte order, is ET_CORE."""
+    """Whether a file that begins with these 18 bytes is an ELF core: e_type, in its own byte order, is ET_CORE."""
     return head[:4] == b"\x7fELF" and int.from_bytes(head[16:18], "big" if head[5:6] == b"\2" else "little") == 4
 
 
@@ -335,8 +337,8 @@ def _add_file(pages: Pages, name: str) -> None:
 
 
 def _add_core(pages: Pages, name: str, f: IO[bytes], size: int, reader: int) -> Source:
-    """The contents of a core's PT_LOAD segments. The kernel leaves holes for pages that were never written to: these are
-    counted as zero_mapped. What a truncated core lacks is unreadable."""
+    """The contents of a core's PT_LOAD segments. The kernel leaves holes for pages that were never written to: these
+    are counted as zero_mapped. What a truncated core lacks is unreadable."""
     source = Source("core", name, path=name, pages=0)
     for offset, length in _load_segments(name, f):
         count, tail = divmod(length, pages.page_size)

@@ -2,12 +2,12 @@
 """A live process's memory, as reclaim sees it: which pages could be swapped out, and their contents.
 
 ``/proc/PID/smaps`` says what each mapping is, ``/proc/PID/pagemap`` which of its pages are there (by the PAGEMAP_SCAN
-ioctl, Linux 6.7, or by reading it), and ``/proc/PID/mem`` holds the bytes. Swappable are private anonymous pages, written
-copies of file pages among them, and shmem. Clean file pages are dropped and not swapped, so they do not count at all;
-whatever else is not read is counted by its cause in :class:`NotRead`.
+ioctl, Linux 6.7, or by reading it), and ``/proc/PID/mem`` holds the bytes. Swappable are private anonymous pages, the
+written copies of file pages among them, and shmem. Clean file pages are dropped and not swapped, so they do not count
+at all; whatever else is not read is counted by its cause in :class:`NotRead`.
 
-What the interfaces do not show: shmem that no process of the set has mapped and touched; SHM_LOCK; MADV_FREE pages (which
-reclaim drops) are read like others; a page that fork() left shared is counted in each process that maps it.
+What these files do not show: shmem that no process of the set has mapped and touched is not found; pages under SHM_LOCK
+or MADV_FREE (which reclaim drops) are read like others; a page that fork() left shared is read in each process.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Runs(NamedTuple):
 
 # --- what a mapping is: smaps ---
 
-# VmFlags of mappings that hold no pages for reclaim: device memory (io, pf, mm), the kernel's own, as the vDSO (de), and
-# droppable pages (dp).
+# VmFlags of mappings that hold no pages for reclaim: device memory (io, pf, mm), the kernel's own, as the vDSO (de),
+# and droppable pages (dp).
 _NEVER_SWAPPED = frozenset((b"io", b"pf", b"mm", b"de", b"dp"))
 
 
@@ -539,9 +539,11 @@ def denial(pid: int | None) -> str:
             return f"it has made itself undumpable (a setuid program, or PR_SET_DUMPABLE). Run it as root: {again}"
         if int(status.get("CapPrm", "0"), 16) & ~int(_status("self").get("CapPrm", "0"), 16):
             return f"it has capabilities that you lack. Run it as root: {again}"
+    elif not any(_status(other).get("Uid", "").split()[:1] == [str(os.geteuid())] for other in all_pids()):
+        return f"they belong to other users. Run it as root: {again}"
     if scope:
         who = "root" if scope == 2 else "a process's ancestors and root"
-        return f"kernel.yama.ptrace_scope is {scope}: only {who} may read it. Run it as root: {again}"
+        return f"kernel.yama.ptrace_scope is {scope}: only {who} may read {'them' if pid is None else 'it'}. Run it as root: {again}"
     return f"a security module or a container forbids it{_tracer(pid)}. Run it as root: {again}"
 
 
