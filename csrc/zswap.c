@@ -111,7 +111,7 @@ struct zswap {
 	struct zswap_log log;
 
 	_Atomic u32 param[ZSWAP_ACCEPT_THRESHOLD_PERCENT + 1];
-	_Atomic bool dying;
+	_Atomic int dead;		/* 0, or what every call gives: -ESHUTDOWN, -ECHILD */
 	_Atomic bool pool_reached_full;
 	_Atomic bool has_pool;		/* false: zswap was never enabled */
 	_Atomic bool highmem_warned, batch_warned;
@@ -139,15 +139,18 @@ struct zswap_call {
 /* 0, or the error that the call gives at once. */
 static int zswap_enter(struct zswap *z, unsigned int cpu, struct zswap_call *call)
 {
+	int dead;
+
 	if (unlikely(cpu >= z->config.nr_cpus))
 		return -EINVAL;
 	for (struct task *task = current_task; unlikely(task != NULL); task = task->outer)
 		if (task->owner == z)
 			return -EDEADLK;
 	call->srcu_idx = srcu_read_lock(&z->srcu, cpu);
-	if (unlikely(atomic_load(&z->dying))) {
+	dead = atomic_load(&z->dead);
+	if (unlikely(dead)) {
 		srcu_read_unlock(&z->srcu, cpu, call->srcu_idx);
-		return -ESHUTDOWN;
+		return dead;
 	}
 	call->task = (struct task){ .cpu = cpu, .owner = z, .outer = current_task };
 	current_task = &call->task;
@@ -616,7 +619,7 @@ struct zswap_pool *zswap_pool_wait_empty(struct zswap *z)
 	struct zswap_pool *pool = NULL;
 
 	pthread_mutex_lock(&z->release_mutex);
-	while (list_empty(&z->empty_pools) && !atomic_load(&z->dying))
+	while (list_empty(&z->empty_pools) && !atomic_load(&z->dead))
 		pthread_cond_wait(&z->release_cond, &z->release_mutex);
 	spin_lock(&z->pools_lock);
 	if (!list_empty(&z->empty_pools)) {
@@ -1570,10 +1573,15 @@ struct zswap *zswap_create(const struct zswap_config *config, int *err)
 void zswap_shutdown(struct zswap *z)
 {
 	pthread_mutex_lock(&z->release_mutex);
-	atomic_store(&z->dying, true);
+	atomic_store(&z->dead, -ESHUTDOWN);
 	pthread_cond_broadcast(&z->release_cond);
 	pthread_mutex_unlock(&z->release_mutex);
 	synchronize_srcu(&z->srcu);
+}
+
+void zswap_forked(struct zswap *z)
+{
+	atomic_store(&z->dead, -ECHILD);
 }
 
 /* Nobody is inside: the contents go with the memory that they lie in. */

@@ -57,6 +57,9 @@ struct zswap *zswap_create(const struct zswap_config *config, int *err);
 /* From now on every call gives -ESHUTDOWN; returns when those that are inside have left. Idempotent. */
 void zswap_shutdown(struct zswap *z);
 
+/* In a forked child, whose copy of the instance is of no use: from now on every call gives -ECHILD. */
+void zswap_forked(struct zswap *z);
+
 /*
  * Frees all that the instance holds, pools too. Only after zswap_shutdown(), once, and after the last use of any pointer
  * that came from it. The calls under "pages" go on to give -ESHUTDOWN.

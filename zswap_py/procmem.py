@@ -543,7 +543,8 @@ def denial(pid: int | None) -> str:
         return f"they belong to other users. Run it as root: {again}"
     if scope:
         who = "root" if scope == 2 else "a process's ancestors and root"
-        return f"kernel.yama.ptrace_scope is {scope}: only {who} may read {'them' if pid is None else 'it'}. Run it as root: {again}"
+        them = "them" if pid is None else "it"
+        return f"kernel.yama.ptrace_scope is {scope}: only {who} may read {them}. Run it as root: {again}"
     return f"a security module or a container forbids it{_tracer(pid)}. Run it as root: {again}"
 
 

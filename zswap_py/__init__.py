@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Linux kernel's zswap in user space, with the kernel's own figures.
+
+    import zswap_py as zs
+
+    with zs.Zswap(compressor="lz4") as z:
+        z.swapon(pages=1 << 20)
+        if z.store(0, page):
+            z.load(0, out)
+        z.stats()["pool_total_size"]
+"""
+
+from zswap_py.cpuhp import CpuHotplug, CpuhpState
+from zswap_py.crypto import Compressor, CompressorInfo, compressors, register_compressor, unregister_compressor
+from zswap_py.pool import Context, Pool, SizeClass
+from zswap_py.zswap import MAX_FOLIO, StoreResult, Zswap, swp_entry
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "MAX_FOLIO",
+    "Compressor",
+    "CompressorInfo",
+    "Context",
+    "CpuHotplug",
+    "CpuhpState",
+    "Pool",
+    "SizeClass",
+    "StoreResult",
+    "Zswap",
+    "compressors",
+    "register_compressor",
+    "swp_entry",
+    "unregister_compressor",
+]

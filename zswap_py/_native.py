@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one door to the C library: `ffi`, `lib`, and what its results mean in Python.
+
+Errors are raised here and nowhere else: `OSError` with the kernel's errno for what the kernel would answer, `ValueError` for
+a caller's mistake; both name the value.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from typing import Any
+
+try:
+    from zswap_py._zswap import ffi, lib
+except ImportError as e:
+    raise ImportError(
+        "zswap_py's C library is not built for this interpreter: run `pip install .` in the source tree, "
+        f"or `python setup.py build_ext -i` there to work in it ({e})"
+    ) from e
+
+__all__ = ["check", "drain_messages", "ffi", "lib", "oserror", "readable", "string", "strings", "struct_dict", "writable"]
+
+log = logging.getLogger("zswap_py")
+
+_SYSLOG = {1: logging.CRITICAL, 3: logging.ERROR}
+
+
+def oserror(err: int, message: str) -> OSError:
+    """The exception for a negative errno."""
+    return OSError(-err, f"{message}: {os.strerror(-err)}")
+
+
+def check(rc: int, what: str) -> int:
+    """The result of a C call, or the exception for a negative one; 'what' names the call and its values."""
+    if rc >= 0:
+        return rc
+    if rc == -errno.ESHUTDOWN:
+        raise ValueError(f"{what}: this Zswap is closed")
+    if rc == -errno.ECHILD:
+        raise oserror(rc, f"{what}: this Zswap was made before fork(), in the parent; make one in each process")
+    if rc == -errno.EBADSLT:
+        raise ValueError(f"{what}: not inside a swap file; make one with swapon(pages=...)")
+    if rc == -errno.EDEADLK:
+        raise oserror(rc, f"{what}: called by a compressor of the same Zswap, which holds its locks")
+    if rc == -errno.ENODEV:
+        raise oserror(rc, f"{what}: this CPU has no compression context; bring it online, or pass another cpu=")
+    raise oserror(rc, what)
+
+
+def readable(buffer: Any) -> Any:
+    """A buffer's bytes as a pointer for one call: any object with contiguous memory, without a copy."""
+    return ffi.from_buffer("uint8_t[]", buffer)
+
+
+def writable(buffer: Any) -> Any:
+    """Like readable(), for C to write to. A read-only buffer raises BufferError or ValueError."""
+    return ffi.from_buffer("uint8_t[]", buffer, True)
+
+
+def string(p: Any) -> str:
+    """A C string."""
+    return ffi.string(p).decode()  # type: ignore[no-any-return]
+
+
+def strings(get: Any, *args: int) -> list[str]:
+    """The names that a C function numbers from 0; NULL is past the last."""
+    names: list[str] = []
+    while (p := get(*args, len(names))) != ffi.NULL:
+        names.append(string(p))
+    return names
+
+
+def struct_dict(p: Any) -> dict[str, int]:
+    """A C struct of numbers, in its own order."""
+    return {name: getattr(p, name) for name, _ in ffi.typeof(p).item.fields}
+
+
+def drain_messages(z: Any) -> None:
+    """Hand what the C library would have logged in the kernel to Python's logging."""
+    buf = ffi.new("char[160]")
+    while level := lib.zswap_next_message(z, buf, len(buf)):
+        log.log(_SYSLOG.get(level, logging.WARNING), "zswap: %s", string(buf))

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The compressors' registry: what crypto_alloc_acomp() would find.
+
+A compressor is `name` or `name:backend`; the bare name is its first backend that can be had. The codecs' functions are
+borrowed: the wheels of lz4, zstandard, deflate and isal carry them, and export them. Such a file is found without importing
+its package, loaded, and its functions' addresses put into the C library's table once; no call goes through Python after
+that. Where a wheel is not there, or hides them, the system's library serves; never another codec in silence.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import difflib
+import errno
+import glob
+import importlib.metadata
+import importlib.util
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zswap_py import knownpages
+from zswap_py._native import ffi, lib, oserror, string, strings
+
+KERNEL_NAMES = ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate", "842", "deflate-iaa")
+
+CompressFn = Callable[[memoryview, int], "bytes | bytearray | memoryview"]
+"""compress(page, room): the compressed bytes, at most `room` of them; more is -ENOSPC, an exception -EIO."""
+DecompressFn = Callable[[memoryview, int], "bytes | bytearray | memoryview"]
+"""decompress(object, page_size): the page."""
+
+
+@dataclass(frozen=True)
+class _Library:
+    """Where a backend's functions are looked for, in order: a wheel's extension module, then the system's library."""
+
+    wheel: tuple[str, str] | None  # package, pattern below its folder
+    soname: str
+    version: str | None  # a function that gives it
+    install: str
+
+
+_LIBRARIES = {
+    "liblz4": _Library(("lz4", "block/_block*.so"), "liblz4.so.1", "LZ4_versionString", "pip install lz4"),
+    "libzstd": _Library(("zstandard", "_cffi*.so"), "libzstd.so.1", "ZSTD_versionString", "pip install zstandard"),
+    "zlib": _Library(None, "libz.so.1", "zlibVersion", "apt install zlib1g"),
+    "libdeflate": _Library(("deflate", "_deflate*.so"), "libdeflate.so.0", None, "pip install 'zswap-py[deflate]'"),
+}
+# The kernel's encoders are ours; lz4's streams are read by the library.
+_BORROWS = {("lz4", "kernel"): "liblz4"}
+
+_NOT_AVAILABLE = {
+    "842": "no library has sw842, the kernel's software encoder of it",
+    "deflate-iaa": "no accelerator queue is bound",
+}
+
+
+@dataclass(frozen=True)
+class CompressorInfo:
+    """One line of `compressors()`."""
+
+    name: str
+    backend: str | None
+    available: bool
+    reason: str | None  # why not
+    kernel_sizes: bool  # known pages had the kernel's sizes
+    library: str | None  # the file that the functions come from
+    library_version: str | None
+    batch_size: int = 1
+
+
+class Compressor:
+    """A compressor that can be had. Equal ones are the same object."""
+
+    def __init__(self, name: str, backend: str, make: Callable[[], Any], library: str | None, version: str | None,
+                 batch_size: int = 1) -> None:
+        self.name, self.backend = name, backend
+        self.library, self.library_version = library, version
+        self.batch_size = batch_size
+        self.kernel_sizes = False
+        self._make = make
+        self._algs: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def spec(self) -> str:
+        """name:backend."""
+        return f"{self.name}:{self.backend}"
+
+    def __repr__(self) -> str:
+        return f"<Compressor {self.spec}>"
+
+    def alg(self, variant: int = 0) -> Any:
+        """The C algorithm, one for each choice of parameters, for as long as the process lives."""
+        with self._lock:
+            if variant not in self._algs:
+                alg = self._make()
+                lib.acomp_alg_set_variant(alg, variant)
+                lib.acomp_alg_set_batch_size(alg, self.batch_size)
+                self._algs[variant] = alg
+            return self._algs[variant]
+
+    def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
+        """One page there or back, outside of any pool. OSError with what the compressor answers."""
+        dst, dlen = ffi.new("uint8_t[]", room), ffi.new("unsigned int *", room)
+        rc = lib.acomp_alg_run(self.alg(variant), compress, ffi.from_buffer(src), len(src), dst, dlen)
+        if rc:
+            raise oserror(rc, f"{self.spec}: {'compress' if compress else 'decompress'} {len(src)} bytes")
+        return bytes(ffi.buffer(dst, dlen[0]))
+
+    def _try(self) -> None:
+        """Known pages there and back, which also tells whether the sizes are the kernel's."""
+        pages = knownpages.known_pages()
+        sizes = []
+        for page in pages:
+            packed = self.run(True, page, 2 * len(page))
+            if self.run(False, packed, len(page)) != page:
+                raise OSError(errno.EIO, f"{self.spec}: a page did not come back from {self.library or 'it'} as it went in")
+            sizes.append(len(packed))
+        self.kernel_sizes = tuple(sizes) == knownpages.KERNEL_SIZES.get(self.name)
+
+
+# ---- built in ----
+
+
+def _open(library: _Library) -> tuple[ctypes.CDLL, str]:
+    """The loaded library and its file, or OSError."""
+    if library.wheel:
+        package, pattern = library.wheel
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for path in sorted(glob.glob(os.path.join(folder, pattern))):
+                try:
+                    dll = ctypes.CDLL(path)
+                    if library.version:
+                        getattr(dll, library.version)
+                    return dll, path
+                except (OSError, AttributeError):
+                    continue  # built for another interpreter, or its symbols are hidden
+    return ctypes.CDLL(library.soname), library.soname
+
+
+def _version(dll: ctypes.CDLL, library: _Library, path: str) -> str | None:
+    if library.version:
+        fn = getattr(dll, library.version)
+        fn.restype = ctypes.c_char_p
+        return str(fn().decode())
+    if library.wheel and path != library.soname:
+        return f"{library.wheel[0]} {importlib.metadata.version(library.wheel[0])}"
+    return None
+
+
+def _load(codec: int, name: str, backend: str) -> Compressor:
+    """A row of the C table with its functions found; OSError says what is missing."""
+    library = _LIBRARIES.get(_BORROWS.get((name, backend), backend))
+    symbols = strings(lib.codec_symbol, codec)
+    if library is None:
+        dll, path, version = None, None, None
+    else:
+        try:
+            dll, path = _open(library)
+        except OSError as e:
+            raise OSError(errno.ENOENT, f"{library.soname} cannot be loaded ({e}): {library.install}") from e
+        version = _version(dll, library, path)
+        missing = [s for s in symbols if not hasattr(dll, s)]
+        if missing:
+            raise OSError(errno.ENOENT, f"{path} does not export {', '.join(missing)}: {library.install}")
+    addresses = [ctypes.cast(getattr(dll, s), ctypes.c_void_p).value for s in symbols]
+
+    def make() -> Any:
+        alg = lib.acomp_alg_create(codec)
+        if alg == ffi.NULL:
+            raise MemoryError
+        for i, address in enumerate(addresses):
+            lib.acomp_alg_set_symbol(alg, i, ffi.cast("void *", address))
+        return alg
+
+    compressor = Compressor(name, backend, make, path, version)
+    compressor._dll = dll  # type: ignore[attr-defined]  # the functions live as long as this does
+    compressor._try()
+    return compressor
+
+
+_lock = threading.RLock()
+_rows = [(string(lib.codec_name(i)), string(lib.codec_backend(i))) for i in range(len(strings(lib.codec_name)))]
+_loaded: dict[tuple[str, str], Compressor | str] = {}  # or the reason why not
+_registered: dict[str, Compressor] = {}
+
+
+def _get(name: str, backend: str) -> Compressor | str:
+    with _lock:
+        key = (name, backend)
+        if key not in _loaded:
+            try:
+                _loaded[key] = _load(_rows.index(key), name, backend)
+            except OSError as e:
+                _loaded[key] = e.strerror or str(e)
+        return _loaded[key]
+
+
+def find(spec: str) -> Compressor:
+    """The compressor for `name` or `name:backend`. OSError ENOENT, with the reason, if there is none."""
+    name, _, backend = spec.strip().partition(":")
+    with _lock:
+        if name in _registered and backend in ("", _registered[name].backend):
+            return _registered[name]
+    reasons = []
+    for row in _rows:
+        if row[0] == name and backend in ("", row[1]):
+            found = _get(*row)
+            if isinstance(found, Compressor):
+                return found
+            reasons.append(found)
+    if not reasons:
+        backends = [b for n, b in _rows if n == name]
+        if backend and backends:
+            reasons.append(f"its backends are {', '.join(backends)}")
+        elif name in _NOT_AVAILABLE:
+            reasons.append(_NOT_AVAILABLE[name])
+        else:
+            known = sorted({n for n, _ in _rows} | set(_registered))
+            near = difflib.get_close_matches(name, known, 1)
+            reasons.append(f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+    raise OSError(errno.ENOENT, f"compressor {spec} not available: {'; '.join(reasons)}")
+
+
+def compressors() -> list[CompressorInfo]:
+    """All the kernel's names with their backends, those that cannot be had with the reason, then the registered ones."""
+    infos = []
+    for name in KERNEL_NAMES:
+        backends = [b for n, b in _rows if n == name]
+        for backend in backends:
+            found = _get(name, backend)
+            if isinstance(found, Compressor):
+                infos.append(_info(found))
+            else:
+                infos.append(CompressorInfo(name, backend, False, found, False, None, None))
+        if not backends and name not in _registered:
+            infos.append(CompressorInfo(name, None, False, _NOT_AVAILABLE[name], False, None, None))
+    with _lock:
+        infos += [_info(c) for c in _registered.values()]
+    return infos
+
+
+def _info(c: Compressor) -> CompressorInfo:
+    return CompressorInfo(c.name, c.backend, True, None, c.kernel_sizes, c.library, c.library_version, c.batch_size)
+
+
+# ---- the caller's own ----
+
+
+class _Raised(threading.local):
+    exception: BaseException | None = None
+
+
+raised = _Raised()
+"""What a compressor written in Python raised on this thread, for the call that it ran in to raise again."""
+
+
+@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator,unused-ignore]
+def zswap_py_acomp(handle: Any, compress: bool, src: Any, slen: int, dst: Any, dlen: Any) -> int:
+    """C's way to a compressor that is written in Python."""
+    compressor: _Python = ffi.from_handle(handle)
+    room = dlen[0]
+    try:
+        run = compressor.compress if compress else compressor.decompress
+        result = run(memoryview(ffi.buffer(src, slen)).toreadonly(), room)
+        n = len(result)
+        if n <= room:
+            ffi.memmove(dst, result, n)
+    except BaseException as e:
+        raised.exception = e
+        return -errno.EIO
+    if n > room:
+        return -errno.ENOSPC
+    dlen[0] = n
+    return 0
+
+
+@dataclass
+class _Python:
+    compress: CompressFn
+    decompress: DecompressFn
+
+
+def register_compressor(
+    name: str,
+    compress: CompressFn | None = None,
+    decompress: DecompressFn | None = None,
+    *,
+    base: str | None = None,
+    batch_size: int = 1,
+) -> Compressor:
+    """Register a compressor of one's own, for all instances of the process.
+
+    Either two functions (slow: for tests and experiments; they run on the thread that stores or loads, which holds the slots'
+    locks: one that calls the same Zswap gets OSError EDEADLK), or `base`, the name of one that is there. `batch_size`: how
+    many pages one request to it may carry, so that batching can be tried without an accelerator. ValueError if the name is taken.
+    """
+    if (compress is None) != (decompress is None) or (compress is None) == (base is None):
+        raise ValueError("give compress and decompress, or base=, the name of a compressor that is there")
+    if batch_size < 0 or batch_size > 255:
+        raise ValueError(f"batch_size={batch_size}: 0 to 255 pages (0 counts as 1; zswap takes at most 8)")
+    if ":" in name or not name or name in {n for n, _ in _rows}:
+        raise ValueError(f"name {name!r}: a name of its own, without a colon")
+    if base is not None:
+        origin = find(base)
+        made = Compressor(name, origin.spec, origin._make, origin.library, origin.library_version, batch_size)
+        made.kernel_sizes = origin.kernel_sizes
+    else:
+        assert compress is not None
+        assert decompress is not None
+        handle = ffi.new_handle(_Python(compress, decompress))
+
+        def make() -> Any:
+            alg = lib.acomp_alg_create_custom(name.encode(), b"python", lib.zswap_py_acomp, handle)
+            if alg == ffi.NULL:
+                raise MemoryError
+            return alg
+
+        made = Compressor(name, "python", make, None, None, batch_size)
+    with _lock:
+        if name in _registered:
+            raise ValueError(f"compressor {name!r} is registered already")
+        _registered[name] = made
+    return made
+
+
+def unregister_compressor(name: str) -> None:
+    """Take a registered compressor off the list: pools that use it go on. KeyError if there is none."""
+    with _lock:
+        del _registered[name]

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The pools' life: create, find, switch, kill, resurrect, release. References are C's; decisions are made here.
+
+A pool is current from its creation, decommissioned once another compressor is chosen, and released when its last entry
+has gone; if its compressor is chosen again before that, it becomes current again as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+from zswap_py._native import drain_messages, ffi, lib, log, oserror
+from zswap_py.cpuhp import CpuHotplug, CpuhpState
+from zswap_py.crypto import Compressor
+
+PREPARE = CpuhpState.MM_ZSWP_POOL_PREPARE
+
+
+@dataclass(frozen=True)
+class Context:
+    """A CPU's acomp_ctx. Addresses are for comparing only; acomp None: this CPU has no context."""
+
+    cpu: int
+    node: int
+    acomp: int | None
+    req: int | None
+    buffers: tuple[int, ...]
+    highmem_copies: int
+
+
+@dataclass(frozen=True)
+class SizeClass:
+    """One of zsmalloc's size classes: bytes, pages and objects of a zspage, and what is allocated of it."""
+
+    size: int
+    pages_per_zspage: int
+    objs_per_zspage: int
+    zspages: int
+    objs_inuse: int
+
+
+class Pool:
+    """One zswap pool. Its figures can be read until it is released; then ValueError."""
+
+    def __init__(self, ptr: Any, name: str, compressor: Compressor, nr_cpus: int) -> None:
+        self._ptr = ptr
+        self._nr_cpus = nr_cpus
+        self._lock = threading.Lock()  # for _ptr: the pool is not destroyed while it is looked at
+        self._compressor = compressor
+        self.name = name
+        self.released = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name} {self._compressor.spec}{' released' if self._ptr is None else ''}>"
+
+    @property
+    def tfm_name(self) -> str:
+        """The compressor's kernel name."""
+        return self._compressor.name
+
+    @property
+    def backend(self) -> str:
+        """Whose code compresses."""
+        return self._compressor.backend
+
+    @property
+    def compressor(self) -> Compressor:
+        """The compressor."""
+        return self._compressor
+
+    def _info(self, kind: str, get: Any, *args: int) -> Any:
+        with self._lock:
+            if self._ptr is None:
+                raise ValueError(f"pool {self.name} is released")
+            info = ffi.new(f"struct {kind} *")
+            rc = get(self._ptr, *args, info)
+            return None if rc == -errno.ENOENT else info
+
+    def _pool_info(self) -> Any:
+        return self._info("zswap_pool_info", lib.zswap_pool_info)
+
+    @property
+    def compr_batch_size(self) -> int:
+        """Pages that one request to the compressor carries: min(8, what it can)."""
+        return int(self._pool_info().compr_batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Pages that a store takes in one step."""
+        return int(self._pool_info().batch_size)
+
+    @property
+    def refs(self) -> int:
+        """References: 1 while current, 1 an entry, 1 a store under way."""
+        return int(self._pool_info().refs)
+
+    @property
+    def total_pages(self) -> int:
+        """Pages that its allocator holds."""
+        return int(self._pool_info().total_pages)
+
+    @property
+    def crossing_reads(self) -> int:
+        """Objects read that cross a page border: the kernel copies them to buffers[0]."""
+        return int(self._pool_info().crossing_reads)
+
+    @property
+    def huge_class_size(self) -> int:
+        """The smallest compressed length, in bytes, that takes a page of its own and so saves nothing."""
+        return int(self._pool_info().huge_class_size)
+
+    @property
+    def cpus(self) -> tuple[Context, ...]:
+        """Each possible CPU's context."""
+        return tuple(self.context(cpu) for cpu in range(self._nr_cpus))
+
+    def context(self, cpu: int) -> Context:
+        """One CPU's context."""
+        info = self._info("zswap_ctx_info", lib.zswap_ctx_info, cpu)
+        return Context(
+            cpu,
+            info.node,
+            int(ffi.cast("uintptr_t", info.acomp)) or None,
+            int(ffi.cast("uintptr_t", info.req)) or None,
+            tuple(int(ffi.cast("uintptr_t", info.buffers[i])) for i in range(info.nr_buffers)),
+            info.highmem_copies,
+        )
+
+    @property
+    def size_classes(self) -> tuple[SizeClass, ...]:
+        """zsmalloc's classes, smallest first."""
+        found: dict[int, SizeClass] = {}
+        i = 0
+        while (c := self._info("zswap_class_info", lib.zswap_class_info, i)) is not None:
+            found[c.index] = SizeClass(c.size, c.pages_per_zspage, c.objs_per_zspage, c.zspages, c.objs_inuse)
+            i += 1
+        return tuple(found[k] for k in sorted(found))
+
+    def _destroy(self) -> None:
+        with self._lock:
+            ptr, self._ptr = self._ptr, None
+            if ptr is not None:
+                lib.zswap_pool_destroy(ptr)
+        self.released.set()
+
+
+class Pools:
+    """All pools of an instance: the current one first, then the decommissioned, latest first."""
+
+    def __init__(self, z: Any, cpuhp: CpuHotplug, rules: dict[str, Any]) -> None:
+        self._z, self._cpuhp, self._rules = z, cpuhp, rules
+        self._lock = threading.RLock()  # after the hotplug lock is wanted, never before
+        self._pools: list[Pool] = []
+        self._created = 0
+        self._worker: threading.Thread | None = None
+        # before the series a CPU that goes down loses its context; since, there is nothing to tear down
+        teardown = self._dead if rules["dead_frees"] else None
+        cpuhp.setup_state_multi(PREPARE, "mm/zswap_pool:prepare", self._prepare, teardown)
+
+    @staticmethod
+    def _prepare(cpu: int, pool: Pool) -> int:
+        return int(lib.zswap_cpu_comp_prepare(pool._ptr, cpu))
+
+    @staticmethod
+    def _dead(cpu: int, pool: Pool) -> int:
+        lib.zswap_cpu_comp_dead(pool._ptr, cpu)
+        return 0
+
+    @property
+    def all(self) -> tuple[Pool, ...]:
+        """The current pool first."""
+        with self._lock:
+            return tuple(self._pools)
+
+    @property
+    def current(self) -> Pool | None:
+        """The pool that new stores go to."""
+        with self._lock:
+            return self._pools[0] if self._pools else None
+
+    def switch(self, compressor: Compressor) -> None:
+        """Make a pool for the compressor current: one that is there, brought back, or a new one.
+
+        OSError if it cannot be made: the old pool stays current.
+        """
+        with self._cpuhp.lock, self._lock:
+            old = self.current
+            if old is not None and old.compressor is compressor:
+                return
+            pool = self._find_get(compressor) or self._create(compressor)
+            self._pools.insert(0, pool)
+            lib.zswap_pool_make_current(self._z, pool._ptr)
+            if old is not None:
+                self._start_worker()
+                lib.zswap_pool_kill(old._ptr)
+
+    def _find_get(self, compressor: Compressor) -> Pool | None:
+        for pool in self._pools:
+            if pool.compressor is compressor and lib.zswap_pool_resurrect(pool._ptr):
+                self._pools.remove(pool)
+                return pool
+        return None
+
+    def _create(self, compressor: Compressor) -> Pool:
+        """zswap_pool_create(): allocator, per-CPU contexts, hotplug instance, reference. A failed one consumes a number too."""
+        self._created += 1
+        err = ffi.new("int *")
+        alg = compressor.alg(self._rules["zstd_variant"] if compressor.name == "zstd" else 0)
+        ptr = lib.zswap_pool_create(self._z, alg, err)
+        if ptr == ffi.NULL:
+            raise oserror(err[0], f"pool for {compressor.spec}")
+        pool = Pool(ptr, f"zswap{self._created:x}", compressor, self._cpuhp.nr_cpus)
+        try:
+            self._cpuhp.add_instance(PREPARE, pool)
+        except OSError:
+            # the instance was not linked: there is none to remove; every possible CPU's resources go
+            pool._destroy()
+            raise
+        finally:
+            drain_messages(self._z)
+        if not self._rules["instance_stays"]:
+            self._cpuhp.remove_instance(PREPARE, pool)
+        lib.zswap_pool_start(ptr)
+        log.debug("zswap: created pool %s: %s", pool.name, compressor.spec)
+        return pool
+
+    # ---- release ----
+
+    def _start_worker(self) -> None:
+        if self._worker is None:
+            self._worker = threading.Thread(
+                target=_release_work, args=(self._z, weakref.ref(self)), name="zswap-release", daemon=True
+            )
+            self._worker.start()
+
+    def _release(self, ptr: Any) -> None:
+        """__zswap_pool_release(): a killed pool that has lost its last reference, and that no call sees any more."""
+        with self._cpuhp.lock, self._lock:
+            pool = next(p for p in self._pools if p._ptr == ptr)
+            self._pools.remove(pool)
+            if self._rules["instance_stays"]:
+                self._cpuhp.remove_instance(PREPARE, pool)
+            log.debug("zswap: destroying pool %s", pool.name)
+            pool._destroy()
+
+    def forked(self) -> None:
+        """In a forked child: forget the pools. A lock may be held by a thread that is not there."""
+        self._lock = threading.RLock()
+        for pool in self._pools:
+            pool._ptr = None
+            pool._lock = threading.Lock()
+        self._pools.clear()
+
+    def close(self) -> None:
+        """Destroy all pools. Only after zswap_shutdown(), which also ends the worker."""
+        if self._worker is not None:
+            self._worker.join()
+        with self._cpuhp.lock, self._lock:
+            for pool in self._pools:
+                if self._rules["instance_stays"]:
+                    self._cpuhp.remove_instance(PREPARE, pool)
+                pool._destroy()
+            self._pools.clear()
+
+
+def _release_work(z: Any, pools: weakref.ref[Pools]) -> None:
+    """The worker: sleeps in C until a pool is empty; C's shutdown ends it."""
+    while (ptr := lib.zswap_pool_wait_empty(z)) != ffi.NULL:
+        owner = pools()
+        if owner is None:
+            return
+        owner._release(ptr)
+        del owner

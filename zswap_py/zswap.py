@@ -1,0 +1,498 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Zswap: the parameters, the pages, the counters."""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from zswap_py import crypto, kernels
+from zswap_py._native import check, drain_messages, ffi, lib, oserror, readable, strings, struct_dict, writable
+from zswap_py.cpuhp import CpuHotplug
+from zswap_py.faults import Faults
+from zswap_py.pool import Pool, Pools
+
+SWP_TYPE_SHIFT = 58
+MAX_FOLIO = int(lib.ZSWAP_MAX_FOLIO)
+
+_REASONS = (
+    None,
+    "pool_limit_hit",
+    "reject_alloc_fail",
+    "reject_kmemcache_fail",
+    "reject_compress_fail",
+    "reject_compress_poor",
+    "disabled",
+    "no_pool",
+)
+
+
+class StoreResult:
+    """What a store came to: true only if the whole folio is stored.
+
+    `reason` is None then; else the counter that the refusal moved ("reject_compress_poor", "pool_limit_hit", ...), or
+    "disabled" or "no_pool", which have none.
+    """
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str | None) -> None:
+        self.reason = reason
+
+    def __bool__(self) -> bool:
+        return self.reason is None
+
+    def __repr__(self) -> str:
+        return "StoreResult(stored)" if self.reason is None else f"StoreResult({self.reason})"
+
+
+_RESULTS = tuple(StoreResult(reason) for reason in _REASONS)
+
+
+def swp_entry(type: int, offset: int) -> int:
+    """The swap entry for a slot of a swap type. Those of type 0 equal their offsets."""
+    if not 0 <= type < 32 or not 0 <= offset < 1 << SWP_TYPE_SHIFT:
+        raise ValueError(f"swp_entry({type}, {offset}): a type is 0 to 31, an offset 0 to 2^{SWP_TYPE_SHIFT} - 1")
+    return type << SWP_TYPE_SHIFT | offset
+
+
+def total_ram_bytes() -> int:
+    """This machine's MemTotal, in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _kstrtobool(value: bool | int | str, name: str) -> bool:
+    if isinstance(value, (bool, int)):
+        return bool(value)
+    s = str(value).strip()
+    if s[:1] in tuple("yYtT1") or s[:2].lower() == "on":
+        return True
+    if s[:1] in tuple("nNfF0") or s[:2].lower() == "of":
+        return False
+    raise oserror(-errno.EINVAL, f"{name}={value!r}: Y or N")
+
+
+def _kstrtouint(value: int | str, name: str) -> int:
+    try:
+        n = int(value, 0) if isinstance(value, str) else int(value)
+    except ValueError:
+        raise oserror(-errno.EINVAL, f"{name}={value!r}: a number") from None
+    if n < 0:
+        raise oserror(-errno.EINVAL, f"{name}={value}: 0 or more")
+    if n >= 1 << 32:
+        raise oserror(-errno.ERANGE, f"{name}={value}: below 2^32")
+    return n
+
+
+class Zswap:
+    """zswap of one simulated machine. Any number may live in a process; all methods may be called from any thread.
+
+    Parameters, keywords here and properties later, with the kernel's names and checks: `enabled`, `compressor`
+    ("name" or "name:backend"), `max_pool_percent` (of total_ram), `accept_threshold_percent` (of that).
+
+    The machine: `page_size` 4096, 16384 or 65536; `chain_size` 4 to 16 (CONFIG_ZSMALLOC_CHAIN_SIZE); `total_ram` in bytes
+    (default: this machine's); `nr_cpus` (default: this machine's), `nr_nodes`; `highmem`, the share of memory that a
+    compressor cannot address, 0 to 1; `cpuhp`, a CpuHotplug of one's own in place of nr_cpus CPUs that are all online.
+
+    What is modelled: `kernel` "6.18" or "6.16", `series` "v10", None (before it) or "v13" (see kernels.TABLE);
+    `incompressible` "store" or "reject", where it shall differ from the kernel's.
+
+    `cpu_policy`: "sticky" gives each thread a CPU, round robin; "sched" takes the CPU that it runs on.
+    """
+
+    def __init__(
+        self,
+        compressor: str = "lzo",
+        *,
+        enabled: bool | int | str = True,
+        max_pool_percent: int | str = 20,
+        accept_threshold_percent: int | str = 90,
+        page_size: int = 4096,
+        chain_size: int = 8,
+        total_ram: int | None = None,
+        nr_cpus: int | None = None,
+        nr_nodes: int = 1,
+        highmem: float = 0.0,
+        cpuhp: CpuHotplug | None = None,
+        incompressible: str | None = None,
+        kernel: str = "6.18",
+        series: str | None = "v10",
+        cpu_policy: str = "sticky",
+    ) -> None:
+        self._closed = False
+        self._rules = kernels.rules(kernel, series)
+        self.kernel, self.series = kernel, series
+        self.incompressible = self._rules["incompressible"] if incompressible is None else incompressible
+        if self.incompressible not in ("store", "reject"):
+            raise ValueError(f"incompressible={incompressible!r}: 'store' or 'reject'")
+        if cpu_policy not in ("sticky", "sched"):
+            raise ValueError(f"cpu_policy={cpu_policy!r}: 'sticky' or 'sched'")
+        if page_size not in (4096, 16384, 65536):
+            raise ValueError(f"page_size={page_size}: 4096, 16384 or 65536 bytes")
+        if not 4 <= chain_size <= 16:
+            raise ValueError(f"chain_size={chain_size}: 4 to 16 pages")
+        if not 0 <= highmem <= 1:
+            raise ValueError(f"highmem={highmem}: a share, 0 to 1")
+        self.page_size = page_size
+        self.total_ram = total_ram_bytes() if total_ram is None else total_ram
+        if self.total_ram < page_size:
+            raise ValueError(f"total_ram={total_ram}: bytes, a page ({page_size}) at least")
+        if cpuhp is None:
+            nr = (os.cpu_count() or 1) if nr_cpus is None else nr_cpus
+            if nr < 1:
+                raise ValueError(f"nr_cpus={nr_cpus}: 1 at least")
+            cpuhp = CpuHotplug(nr)
+        elif nr_cpus not in (None, cpuhp.nr_cpus):
+            raise ValueError(f"nr_cpus={nr_cpus}, but cpuhp has {cpuhp.nr_cpus} CPUs")
+        if not 1 <= nr_nodes <= min(cpuhp.nr_cpus, 255):
+            raise ValueError(f"nr_nodes={nr_nodes}: 1 to the number of CPUs ({cpuhp.nr_cpus})")
+        self.cpuhp, self.nr_nodes = cpuhp, nr_nodes
+        self._cpu_policy = cpu_policy
+        self._local = threading.local()
+        self._turn = itertools.count()
+        self._closing = threading.Lock()
+        chosen = crypto.find(compressor)
+
+        config = ffi.new("struct zswap_config *")
+        config.page_shift = page_size.bit_length() - 1
+        config.chain_size = chain_size
+        config.nr_cpus, config.nr_nodes = cpuhp.nr_cpus, nr_nodes
+        config.highmem = round(highmem * 1000)
+        config.totalram_pages = self.total_ram // page_size
+        config.store_incompressible = self.incompressible == "store"
+        config.check_dlen = self._rules["check_dlen"] or self.incompressible == "store"
+        for name in ("dead_frees", "max_batch", "sequential_batch"):
+            setattr(config, name, self._rules[name])
+        err = ffi.new("int *")
+        z = lib.zswap_create(config, err)
+        if z == ffi.NULL:
+            raise oserror(err[0], "a new Zswap")
+        self._z = ffi.gc(z, lib.zswap_destroy)
+        self.faults = Faults(self._z)
+        self._pools = Pools(self._z, cpuhp, self._rules)
+        _instances.add(self)
+        try:
+            self.enabled = enabled  # type: ignore[assignment]
+            self.max_pool_percent = max_pool_percent  # type: ignore[assignment]
+            self.accept_threshold_percent = accept_threshold_percent  # type: ignore[assignment]
+            self._pools.switch(chosen)
+        except BaseException:
+            self.close()
+            raise
+        self._compressor = compressor.strip()
+
+    # ---- life ----
+
+    def __enter__(self) -> Zswap:
+        return self
+
+    def __exit__(self, t: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop everything. Waits for calls that are inside; later ones raise ValueError. Closing twice is fine."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            lib.zswap_shutdown(self._z)
+            self._pools.close()
+            drain_messages(self._z)
+            # The instance itself goes with the last reference to it: a thread that is late gets -ESHUTDOWN.
+            lib.zswap_release(self._z)
+            _instances.discard(self)
+
+    def _forked(self) -> None:
+        self._closing = threading.Lock()
+        self._closed = True
+        self._pools.forked()
+        lib.zswap_forked(self._z)
+
+    @property
+    def closed(self) -> bool:
+        """True once close() was called."""
+        return self._closed
+
+    # ---- parameters ----
+
+    @property
+    def enabled(self) -> bool:
+        """False refuses stores, which still erase what their slots held; entries stay, and are loaded as before."""
+        return bool(lib.zswap_get_param(self._z, lib.ZSWAP_ENABLED))
+
+    @enabled.setter
+    def enabled(self, value: bool | int | str) -> None:
+        lib.zswap_set_param(self._z, lib.ZSWAP_ENABLED, _kstrtobool(value, "enabled"))
+
+    @property
+    def max_pool_percent(self) -> int:
+        """The pools' limit in percent of total_ram, checked before each store. No range check, as in the kernel."""
+        return int(lib.zswap_get_param(self._z, lib.ZSWAP_MAX_POOL_PERCENT))
+
+    @max_pool_percent.setter
+    def max_pool_percent(self, value: int | str) -> None:
+        lib.zswap_set_param(self._z, lib.ZSWAP_MAX_POOL_PERCENT, _kstrtouint(value, "max_pool_percent"))
+
+    @property
+    def accept_threshold_percent(self) -> int:
+        """Once the limit was hit, stores are refused until the pools are down to so many percent of it."""
+        return int(lib.zswap_get_param(self._z, lib.ZSWAP_ACCEPT_THRESHOLD_PERCENT))
+
+    @accept_threshold_percent.setter
+    def accept_threshold_percent(self, value: int | str) -> None:
+        lib.zswap_set_param(
+            self._z, lib.ZSWAP_ACCEPT_THRESHOLD_PERCENT, _kstrtouint(value, "accept_threshold_percent")
+        )
+
+    @property
+    def compressor(self) -> str:
+        """The current compressor, as it was set. Another one takes effect at the next store; old entries stay as they are.
+
+        OSError ENOENT for one that is not available, or the error of its pool's creation: the old one stays current.
+        """
+        return self._compressor
+
+    @compressor.setter
+    def compressor(self, value: str) -> None:
+        if self._closed:
+            raise ValueError("this Zswap is closed")
+        self._pools.switch(crypto.find(value))
+        self._compressor = value.strip()
+
+    @property
+    def pool(self) -> Pool:
+        """The current pool."""
+        pool = self._pools.current
+        if pool is None:
+            raise ValueError("this Zswap is closed")
+        return pool
+
+    @property
+    def pools(self) -> tuple[Pool, ...]:
+        """All pools: the current one first, then those that still hold entries, and those that are being released."""
+        return self._pools.all
+
+    # ---- swap files ----
+
+    def swapon(self, pages: int) -> int:
+        """Room for a new swap file's slots, 0 to pages - 1. The swap type: 0 for the first."""
+        if pages < 1 or pages >> SWP_TYPE_SHIFT:
+            raise ValueError(f"swapon(pages={pages}): 1 to 2^{SWP_TYPE_SHIFT} - 1")
+        return check(lib.zswap_swapon(self._z, pages), f"swapon(pages={pages})")
+
+    def swapoff(self, type: int) -> None:
+        """Drop all that a swap type's slots hold, and the type."""
+        if lib.zswap_swapoff(self._z, type) == -errno.EBADSLT:
+            raise ValueError(f"swapoff({type}): there is no such swap type")
+
+    # ---- pages ----
+
+    def _cpu(self) -> int:
+        online = self.cpuhp.online_cpus
+        if self._cpu_policy == "sched":
+            return online[_sched_getcpu() % len(online)]
+        try:
+            cpu: int = self._local.cpu
+        except AttributeError:
+            cpu = online[next(self._turn) % len(online)]
+        if cpu not in online:
+            cpu = min((c for c in online if c > cpu), default=online[0])
+        self._local.cpu = cpu
+        return cpu
+
+    def _reraise(self) -> None:
+        """Raise what a compressor written in Python raised in the call that just returned."""
+        e, crypto.raised.exception = crypto.raised.exception, None
+        if e is not None:
+            raise e
+
+    def _failed(self, rc: int, what: str) -> None:
+        drain_messages(self._z)
+        self._reraise()
+        check(rc, what)
+
+    def store(self, entry: int, folio: Any, *, cpu: int | None = None) -> StoreResult:
+        """Compress and store a folio: a buffer of 1 to 512 pages, for slots entry, entry + 1, ...
+
+        If the result is false no slot of the folio holds anything any more, and the page is the caller's to keep (see
+        SwapDevice for who keeps it in the kernel). OSError ENODEV: the CPU has no context; the same holds then.
+        """
+        buf = readable(folio)
+        nr, rest = divmod(len(buf), self.page_size)
+        if rest or not 0 < nr <= MAX_FOLIO:
+            raise ValueError(f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}")
+        try:
+            rc = lib.zswap_store(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr)
+        except OverflowError:
+            raise _bad_entry(entry) from None
+        if rc or crypto.raised.exception is not None:
+            self._failed(rc, f"store(entry={entry}, {nr} pages)")
+        return _RESULTS[rc]
+
+    def load(self, entry: int, out: Any, *, swapcache: bool = True, cpu: int | None = None) -> bool:
+        """Decompress a slot's page into `out`, a writable buffer of one page; False if zswap does not hold it.
+
+        The page then leaves zswap, unless it goes to a folio outside the swap cache (swapcache=False). OSError EIO: the object
+        is corrupt, and stays; EINVAL: `out` is a larger folio; ENODEV: the CPU has no context.
+        """
+        buf = writable(out)
+        nr, rest = divmod(len(buf), self.page_size)
+        if rest or not nr:
+            raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
+        try:
+            rc = lib.zswap_load(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr, swapcache)
+        except OverflowError:
+            raise _bad_entry(entry) from None
+        if not rc:
+            return True
+        if rc != -errno.ENOENT:
+            self._failed(rc, f"load(entry={entry})")
+        return False
+
+    def peek(self, entry: int, out: Any, *, cpu: int | None = None) -> bool:
+        """Like load(), but the page stays, and nothing is counted but a decompress_fail."""
+        buf = writable(out)
+        if len(buf) != self.page_size:
+            raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
+        try:
+            rc = lib.zswap_peek(self._z, self._cpu() if cpu is None else cpu, entry, buf)
+        except OverflowError:
+            raise _bad_entry(entry) from None
+        if not rc:
+            return True
+        if rc != -errno.ENOENT:
+            self._failed(rc, f"peek(entry={entry})")
+        return False
+
+    def load_batch(self, entries: Sequence[int], out: Any, *, cpu: int | None = None) -> list[int]:
+        """Load several slots, in any order, the i-th into the i-th page of `out`. A list of 0, -ENOENT, -EIO or -ENODEV, a page each.
+
+        Up to pool.compr_batch_size objects are one request to the compressor.
+        """
+        buf = writable(out)
+        n = len(entries)
+        if len(buf) != n * self.page_size:
+            raise ValueError(f"a buffer of {len(buf)} bytes for {n} pages of {self.page_size}")
+        try:
+            swp = ffi.new("uint64_t[]", entries)
+        except OverflowError:
+            raise ValueError(f"entries {entries!r}: swap entries are 0 to 2^64 - 1") from None
+        ret = ffi.new("int[]", n)
+        rc = lib.zswap_load_batch(self._z, self._cpu() if cpu is None else cpu, swp, n, buf, ret)
+        results: list[int] = ffi.unpack(ret, n) if n else []
+        if rc:
+            self._failed(rc, f"load_batch({n} entries)")
+        if any(results):
+            if -errno.EBADSLT in results:
+                self._failed(-errno.EBADSLT, f"load_batch: entry {entries[results.index(-errno.EBADSLT)]}")
+            self._failed(0, "load_batch")
+        return results
+
+    def invalidate(self, entry: int, nr: int = 1, *, cpu: int | None = None) -> None:
+        """Free what `nr` slots hold, if anything: their swap entries have no user any more."""
+        try:
+            rc = lib.zswap_invalidate(self._z, self._cpu() if cpu is None else cpu, entry, nr)
+        except OverflowError:
+            raise _bad_entry(entry) from None
+        if rc:
+            self._failed(rc, f"invalidate(entry={entry}, nr={nr})")
+
+    def __contains__(self, entry: object) -> bool:
+        if not isinstance(entry, int) or not 0 <= entry < 1 << 64:
+            return False
+        rc = lib.zswap_contains(self._z, self._cpu(), entry)
+        return False if rc == -errno.EBADSLT else bool(check(rc, f"{entry} in Zswap"))
+
+    def __len__(self) -> int:
+        return self.stats()["stored_pages"]
+
+    def __bool__(self) -> bool:
+        return True
+
+    def length(self, entry: int) -> int:
+        """The compressed bytes of a slot's object, a page's for one that is stored raw. KeyError if there is none."""
+        info = ffi.new("struct zswap_entry_info *")
+        rc = lib.zswap_entry_info(self._z, self._cpu(), entry, info)
+        if rc == -errno.ENOENT:
+            raise KeyError(entry)
+        check(rc, f"length(entry={entry})")
+        return int(info.length)
+
+    # ---- figures ----
+
+    def _struct(self, name: str, get: Any) -> dict[str, int]:
+        p = ffi.new(f"struct {name} *")
+        check(get(self._z, p), name)
+        return struct_dict(p)
+
+    def stats(self) -> dict[str, int]:
+        """The counters of debugfs' zswap directory, by their names; pool_total_size in bytes."""
+        return self._struct("zswap_stats", lib.zswap_stats)
+
+    def events(self) -> dict[str, int]:
+        """What the kernel counts elsewhere, and what only a simulated machine can: see struct zswap_events in csrc/zswap.h."""
+        return self._struct("zswap_events", lib.zswap_events)
+
+    def memory(self, node: int | None = None) -> dict[str, int]:
+        """Bytes allocated besides the pools' pages, by what they are for, on one node or on all."""
+        kinds = strings(lib.zswap_memory_kind)
+        total = dict.fromkeys(kinds, 0)
+        p = ffi.new("uint64_t *")
+        for kind, name in enumerate(kinds):
+            for nid in range(self.nr_nodes) if node is None else (node,):
+                check(lib.zswap_memory(self._z, kind, nid, p), f"memory(node={nid})")
+                total[name] += p[0]
+        return total
+
+    def trim(self) -> None:
+        """Give memory that is free back to the system."""
+        check(lib.zswap_trim(self._z), "trim()")
+
+    def verify(self) -> None:
+        """Walk index, LRU and pools; AssertionError says what does not hold. Only while no other thread is inside."""
+        wrong = lib.zswap_check(self._z)
+        if wrong != ffi.NULL:
+            raise AssertionError(ffi.string(wrong).decode())
+
+
+def _bad_entry(entry: object) -> ValueError:
+    return ValueError(f"entry {entry!r}: swap entries are 0 to 2^64 - 1; see swp_entry()")
+
+
+_libc_getcpu: Any = None
+
+
+def _sched_getcpu() -> int:
+    global _libc_getcpu  # noqa: PLW0603  # looked up once, by those who want it
+    if _libc_getcpu is None:
+        import ctypes
+
+        _libc_getcpu = ctypes.CDLL(None).sched_getcpu
+    return int(_libc_getcpu())
+
+
+# ---- processes ----
+
+_instances: weakref.WeakSet[Zswap] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for z in list(_instances):
+        z.close()
+
+
+def _after_fork_in_child() -> None:
+    for z in list(_instances):
+        z._forked()
+    _instances.clear()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork_in_child)
