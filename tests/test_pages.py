@@ -845,7 +845,7 @@ def test_all_that_the_user_may_read(spawn: Callable[..., Child], child: Child) -
             "\nexcept SourceError as e: print(e)\n")
     user = NOBODY - 7
     out = run_as(code, **as_user(user))
-    assert re.fullmatch(r"none of \d+ processes can be read: they belong to other users. .* zswap-py report --all\n", out)
+    assert re.fullmatch(r"none of \d+ processes can be read: they belong to other users. .* report --all\n", out)
     mine = spawn(**as_user(user))
     if procmem._yama_scope():
         pytest.skip("kernel.yama.ptrace_scope hides a user's own processes")
