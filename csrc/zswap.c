@@ -1336,7 +1336,8 @@ static unsigned int lock_turn(struct zswap *z, const u64 *swp, unsigned int from
 	return i;
 }
 
-static void load_turn(struct zswap *z, struct load_turn *turn, int *ret)
+/* How many pages were loaded. */
+static unsigned int load_turn(struct zswap *z, struct load_turn *turn, int *ret)
 {
 	int results[ZSWAP_MAX_BATCH_SIZE];
 	unsigned int nr_loaded = 0;
@@ -1352,12 +1353,14 @@ static void load_turn(struct zswap *z, struct load_turn *turn, int *ret)
 		slot_unlock(turn->slots[i]);
 	}
 	atomic_fetch_add_explicit(&z->zswpin, nr_loaded, memory_order_relaxed);
+	return nr_loaded;
 }
 
 int zswap_load_batch(struct zswap *z, unsigned int cpu, const u64 *swp, unsigned int nr, void *out, int *ret)
 {
 	struct zswap_call call;
 	struct load_turn turn;
+	unsigned int nr_loaded = 0;
 	int err = zswap_enter(z, cpu, &call);
 
 	if (unlikely(err))
@@ -1365,10 +1368,10 @@ int zswap_load_batch(struct zswap *z, unsigned int cpu, const u64 *swp, unsigned
 	for (unsigned int i = 0; i < nr;) {
 		i = lock_turn(z, swp, i, nr, out, ret, &turn);
 		if (turn.nr)
-			load_turn(z, &turn, ret);
+			nr_loaded += load_turn(z, &turn, ret);
 	}
 	zswap_exit(z, &call);
-	return 0;
+	return nr - nr_loaded;
 }
 
 int zswap_invalidate(struct zswap *z, unsigned int cpu, u64 swp, u64 nr)

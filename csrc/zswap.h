@@ -194,7 +194,8 @@ int zswap_peek(struct zswap *z, unsigned int cpu, uint64_t swp, void *page);
 
 /*
  * Like zswap_load() for each of 'nr' slots in any order, swp[i] to the i-th page of 'out', but up to compr_batch_size
- * objects of a pool are one request to its compressor. ret[i] is each page's result. 0, or an error for the whole call.
+ * objects of a pool are one request to its compressor. ret[i] is each page's result. How many of them are not 0,
+ * or an error for the whole call.
  */
 int zswap_load_batch(struct zswap *z, unsigned int cpu, const uint64_t *swp, unsigned int nr, void *out, int *ret);
 

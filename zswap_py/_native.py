@@ -20,7 +20,7 @@ except ImportError as e:
         f"or `python setup.py build_ext -i` there to work in it ({e})"
     ) from e
 
-__all__ = ["check", "drain_messages", "ffi", "lib", "oserror", "readable", "string", "strings", "struct_dict", "writable"]
+__all__ = ["check", "drain_messages", "ffi", "lib", "oserror", "string", "strings", "struct_dict"]
 
 log = logging.getLogger("zswap_py")
 
@@ -47,16 +47,6 @@ def check(rc: int, what: str) -> int:
     if rc == -errno.ENODEV:
         raise oserror(rc, f"{what}: this CPU has no compression context; bring it online, or pass another cpu=")
     raise oserror(rc, what)
-
-
-def readable(buffer: Any) -> Any:
-    """A buffer's bytes as a pointer for one call: any object with contiguous memory, without a copy."""
-    return ffi.from_buffer("uint8_t[]", buffer)
-
-
-def writable(buffer: Any) -> Any:
-    """Like readable(), for C to write to. A read-only buffer raises BufferError or ValueError."""
-    return ffi.from_buffer("uint8_t[]", buffer, True)
 
 
 def string(p: Any) -> str:

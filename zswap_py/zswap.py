@@ -9,17 +9,20 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
 from zswap_py import crypto, kernels
-from zswap_py._native import check, drain_messages, ffi, lib, oserror, readable, strings, struct_dict, writable
+from zswap_py._native import check, drain_messages, ffi, lib, oserror, strings, struct_dict
 from zswap_py.cpuhp import CpuHotplug
 from zswap_py.faults import Faults
 from zswap_py.pool import Pool, Pools
 
 SWP_TYPE_SHIFT = 58
+# looked up once: a store of one page must not cost a microsecond
+_from_buffer, _store, _load, _load_batch = ffi.from_buffer, lib.zswap_store, lib.zswap_load, lib.zswap_load_batch
+_ENOENT = -errno.ENOENT
 MAX_FOLIO = int(lib.ZSWAP_MAX_FOLIO)
 
 _REASONS = (
@@ -155,7 +158,7 @@ class Zswap:
             raise ValueError(f"nr_nodes={nr_nodes}: 1 to the number of CPUs ({cpuhp.nr_cpus})")
         self.cpuhp, self.nr_nodes = cpuhp, nr_nodes
         self._cpu_policy = cpu_policy
-        self._local = threading.local()
+        self._local = _Local()
         self._turn = itertools.count()
         self._closing = threading.Lock()
         chosen = crypto.find(compressor)
@@ -295,27 +298,27 @@ class Zswap:
     # ---- pages ----
 
     def _cpu(self) -> int:
-        online = self.cpuhp.online_cpus
+        """The CPU that this thread is on: its sticky one, as long as that is online."""
+        local = self._local
+        online = self.cpuhp.online_cpus  # a new tuple whenever a CPU comes or goes
+        if local.online is online:
+            return local.cpu
         if self._cpu_policy == "sched":
             return online[_sched_getcpu() % len(online)]
-        try:
-            cpu: int = self._local.cpu
-        except AttributeError:
+        cpu = local.cpu
+        if cpu < 0:
             cpu = online[next(self._turn) % len(online)]
-        if cpu not in online:
+        elif cpu not in online:
             cpu = min((c for c in online if c > cpu), default=online[0])
-        self._local.cpu = cpu
+        local.cpu, local.online = cpu, online
         return cpu
 
-    def _reraise(self) -> None:
-        """Raise what a compressor written in Python raised in the call that just returned."""
+    def _failed(self, rc: int, what: str) -> None:
+        """Raise what a compressor written in Python raised in the call that just returned, or what its result means."""
+        drain_messages(self._z)
         e, crypto.raised.exception = crypto.raised.exception, None
         if e is not None:
             raise e
-
-    def _failed(self, rc: int, what: str) -> None:
-        drain_messages(self._z)
-        self._reraise()
         check(rc, what)
 
     def store(self, entry: int, folio: Any, *, cpu: int | None = None) -> StoreResult:
@@ -324,12 +327,12 @@ class Zswap:
         If the result is false no slot of the folio holds anything any more, and the page is the caller's to keep (see
         SwapDevice for who keeps it in the kernel). OSError ENODEV: the CPU has no context; the same holds then.
         """
-        buf = readable(folio)
+        buf = _from_buffer("uint8_t[]", folio)
         nr, rest = divmod(len(buf), self.page_size)
         if rest or not 0 < nr <= MAX_FOLIO:
             raise ValueError(f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}")
         try:
-            rc = lib.zswap_store(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr)
+            rc = _store(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr)
         except OverflowError:
             raise _bad_entry(entry) from None
         if rc or crypto.raised.exception is not None:
@@ -342,23 +345,23 @@ class Zswap:
         The page then leaves zswap, unless it goes to a folio outside the swap cache (swapcache=False). OSError EIO: the object
         is corrupt, and stays; EINVAL: `out` is a larger folio; ENODEV: the CPU has no context.
         """
-        buf = writable(out)
+        buf = _from_buffer("uint8_t[]", out, True)
         nr, rest = divmod(len(buf), self.page_size)
         if rest or not nr:
             raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
         try:
-            rc = lib.zswap_load(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr, swapcache)
+            rc = _load(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr, swapcache)
         except OverflowError:
             raise _bad_entry(entry) from None
         if not rc:
             return True
-        if rc != -errno.ENOENT:
+        if rc != _ENOENT:
             self._failed(rc, f"load(entry={entry})")
         return False
 
     def peek(self, entry: int, out: Any, *, cpu: int | None = None) -> bool:
         """Like load(), but the page stays, and nothing is counted but a decompress_fail."""
-        buf = writable(out)
+        buf = _from_buffer("uint8_t[]", out, True)
         if len(buf) != self.page_size:
             raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
         try:
@@ -367,32 +370,36 @@ class Zswap:
             raise _bad_entry(entry) from None
         if not rc:
             return True
-        if rc != -errno.ENOENT:
+        if rc != _ENOENT:
             self._failed(rc, f"peek(entry={entry})")
         return False
 
-    def load_batch(self, entries: Sequence[int], out: Any, *, cpu: int | None = None) -> list[int]:
+    def load_batch(self, entries: Iterable[int], out: Any, *, cpu: int | None = None) -> list[int]:
         """Load several slots, in any order, the i-th into the i-th page of `out`. A list of 0, -ENOENT, -EIO or -ENODEV, a page each.
 
         Up to pool.compr_batch_size objects are one request to the compressor.
         """
-        buf = writable(out)
+        if not isinstance(entries, (list, tuple)):
+            entries = list(entries)
+        buf = _from_buffer("uint8_t[]", out, True)
         n = len(entries)
         if len(buf) != n * self.page_size:
             raise ValueError(f"a buffer of {len(buf)} bytes for {n} pages of {self.page_size}")
+        local = self._local
+        if n > local.room:
+            local.grow(n)
+        swp, ret = local.swp, local.ret
         try:
-            swp = ffi.new("uint64_t[]", entries)
+            swp[0:n] = entries
         except OverflowError:
-            raise ValueError(f"entries {entries!r}: swap entries are 0 to 2^64 - 1") from None
-        ret = ffi.new("int[]", n)
-        rc = lib.zswap_load_batch(self._z, self._cpu() if cpu is None else cpu, swp, n, buf, ret)
-        results: list[int] = ffi.unpack(ret, n) if n else []
-        if rc:
-            self._failed(rc, f"load_batch({n} entries)")
-        if any(results):
-            if -errno.EBADSLT in results:
-                self._failed(-errno.EBADSLT, f"load_batch: entry {entries[results.index(-errno.EBADSLT)]}")
-            self._failed(0, "load_batch")
+            raise _bad_entry(entries) from None
+        rc = _load_batch(self._z, self._cpu() if cpu is None else cpu, swp, n, buf, ret)
+        if not rc:
+            return [0] * n
+        results: list[int] = ffi.unpack(ret, n) if rc > 0 else []
+        if -errno.EBADSLT in results:
+            self._failed(-errno.EBADSLT, f"load_batch: entry {entries[results.index(-errno.EBADSLT)]}")
+        self._failed(rc, f"load_batch({n} entries)")
         return results
 
     def invalidate(self, entry: int, nr: int = 1, *, cpu: int | None = None) -> None:
@@ -460,6 +467,19 @@ class Zswap:
         wrong = lib.zswap_check(self._z)
         if wrong != ffi.NULL:
             raise AssertionError(ffi.string(wrong).decode())
+
+
+class _Local(threading.local):
+    """What a thread keeps of an instance: its CPU, and memory for the arguments of load_batch()."""
+
+    def __init__(self) -> None:
+        self.cpu = -1
+        self.online: tuple[int, ...] | None = None
+        self.room = 0
+        self.grow(8)
+
+    def grow(self, n: int) -> None:
+        self.room, self.swp, self.ret = n, ffi.new("uint64_t[]", n), ffi.new("int[]", n)
 
 
 def _bad_entry(entry: object) -> ValueError:
