@@ -140,3 +140,33 @@ size_t bare_decompress(const struct bare *b, const uint8_t *objs, const uint32_t
 	}
 	return total;
 }
+
+/* The library's own calls from C, for what is left when no Python is between. */
+
+typedef int (*zswap_store_fn)(void *z, unsigned int cpu, uint64_t swp, const void *folio, unsigned int nr_pages);
+typedef int (*zswap_load_batch_fn)(void *z, unsigned int cpu, const uint64_t *swp, unsigned int nr, void *out, int *ret);
+
+/* Store 'nr' pages from slot 'first' on in folios; how many folios were refused. */
+size_t whole_store(zswap_store_fn store, void *z, const uint8_t *pages, size_t first, size_t nr, size_t folio, size_t page_size)
+{
+	size_t refused = 0;
+
+	for (size_t i = 0; i < nr; i += folio)
+		refused += !!store(z, 0, first + i, pages + i * page_size, folio);
+	return refused;
+}
+
+/* Load them in batches of at most 64; how many pages were not loaded. */
+size_t whole_load(zswap_load_batch_fn load, void *z, uint8_t *out, size_t first, size_t nr, size_t batch, size_t page_size)
+{
+	uint64_t swp[64];
+	size_t missed = 0;
+	int ret[64];
+
+	for (size_t i = 0; i < nr; i += batch) {
+		for (size_t j = 0; j < batch; j++)
+			swp[j] = first + i + j;
+		missed += load(z, 0, swp, batch, out + i * page_size, ret);
+	}
+	return missed;
+}

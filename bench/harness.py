@@ -13,6 +13,7 @@ from typing import Any
 
 import zswap_py as zs
 from zswap_py import crypto
+from zswap_py._native import ffi, lib
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = 4096
@@ -36,7 +37,7 @@ def _build() -> ctypes.CDLL:
         ["cc", "-std=gnu11", "-O2", "-shared", "-fPIC", f"-I{ROOT / 'csrc'}", "-o", so, *sources], check=True
     )
     dll = ctypes.CDLL(str(so))
-    for name in ("bare_compress", "bare_pack", "bare_decompress"):
+    for name in ("bare_compress", "bare_pack", "bare_decompress", "whole_store", "whole_load"):
         getattr(dll, name).restype = ctypes.c_size_t
     return dll
 
@@ -124,6 +125,29 @@ class BareLoop:
         if not _dll.bare_decompress(ctypes.byref(self._d), ctypes.c_void_p(address(self._objs) + self._offsets[first]),
                                     lens, ctypes.c_size_t(nr), ctypes.c_void_p(out)):
             raise RuntimeError("an object does not decompress")
+
+
+class WholeLoop:
+    """zswap's own calls in a C loop, on an instance that is the benchmark's alone."""
+
+    def __init__(self, z: zs.Zswap) -> None:
+        global _dll  # noqa: PLW0603
+        _dll = _dll or _build()
+        self._z = ctypes.c_void_p(int(ffi.cast("uintptr_t", z._z)))
+        self._store = ctypes.c_void_p(int(ffi.cast("uintptr_t", ffi.addressof(lib, "zswap_store"))))
+        self._load = ctypes.c_void_p(int(ffi.cast("uintptr_t", ffi.addressof(lib, "zswap_load_batch"))))
+
+    def store(self, pages: int, first: int, nr: int, folio: int) -> None:
+        """nr pages at address `pages` to slots first, ...; RuntimeError if a folio is refused."""
+        assert _dll is not None
+        if _dll.whole_store(self._store, self._z, ctypes.c_void_p(pages), *map(ctypes.c_size_t, (first, nr, folio, PAGE))):
+            raise RuntimeError("a folio was refused")
+
+    def load(self, out: int, first: int, nr: int, batch: int) -> None:
+        """Slots first, ... to address `out`, at most 64 a call; RuntimeError if a page is not there."""
+        assert _dll is not None
+        if _dll.whole_load(self._load, self._z, ctypes.c_void_p(out), *map(ctypes.c_size_t, (first, nr, batch, PAGE))):
+            raise RuntimeError("a page was not loaded")
 
 
 def real_pages(path: str | None = None, nr: int = 8192) -> bytearray:

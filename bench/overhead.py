@@ -10,6 +10,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 
 import harness
 import zswap_py as zs
@@ -19,70 +20,68 @@ CHUNK = 512  # pages between two looks at the clock: 2 MiB
 
 
 def measure(name: str, pages: bytearray, rounds: int, folio: int, batch: int) -> dict[str, object]:
-    """Medians over the rounds of bare, whole and ratio, in ns a page. A round stores all pages, then loads them all."""
+    """Medians over the rounds, in ns a page, of the bare loop, of zswap called from C, and of zswap called from Python.
+
+    A round stores all pages and loads them all, once from C and once from Python; what follows on the bare loop's heels, and
+    so finds pages in the cache, takes turns.
+    """
     nr = len(pages) // PAGE // CHUNK * CHUNK
     bare = harness.BareLoop(name, pages)
-    view = memoryview(pages)
+    view, at = memoryview(pages), harness.address(pages)
     out = bytearray(CHUNK * PAGE)
     out_at, out_view = harness.address(out), memoryview(out)
-    clock = time.perf_counter_ns
-    rows: list[tuple[float, float, float, float]] = []
+    rows: list[list[float]] = []
 
     with zs.Zswap(name, max_pool_percent=100, nr_cpus=1) as z:
         z.swapon(nr)
+        whole = harness.WholeLoop(z)
 
-        def store(c: int) -> int:
-            t = clock()
+        def python_store(c: int) -> None:
             for i in range(c, c + CHUNK, folio):
                 z.store(i, view[i * PAGE : (i + folio) * PAGE])
-            return clock() - t
 
-        def pack(c: int) -> int:
-            t = clock()
-            bare.compress(c, CHUNK)
-            return clock() - t
-
-        def load(c: int) -> int:
-            t = clock()
+        def python_load(c: int) -> None:
             for i in range(0, CHUNK, batch):
                 z.load_batch(range(c + i, c + i + batch), out_view[i * PAGE : (i + batch) * PAGE])
-            return clock() - t
 
-        def unpack(c: int) -> int:
-            t = clock()
+        def bare_store(c: int) -> None:
+            bare.compress(c, CHUNK)
+
+        def bare_load(c: int) -> None:
             bare.decompress(c, CHUNK, out_at)
-            return clock() - t
+
+        def c_store(c: int) -> None:
+            whole.store(at + c * PAGE, c, CHUNK, folio)
+
+        def c_load(c: int) -> None:
+            whole.load(out_at, c, CHUNK, batch)
+
+        def phase(two: tuple[Callable[[int], None], Callable[[int], None]], turn: int) -> list[float]:
+            times = [0, 0]
+            for n, c in enumerate(range(0, nr, CHUNK)):
+                for k in (0, 1) if (n + turn) % 2 else (1, 0):
+                    t = time.perf_counter_ns()
+                    two[k](c)
+                    times[k] += time.perf_counter_ns() - t
+                if two[1] in (c_load, python_load) and out != view[c * PAGE : (c + CHUNK) * PAGE]:
+                    raise AssertionError(f"{name}: pages came back with other bytes")
+            return [t / nr for t in times]
 
         for r in range(rounds + 1):
-            sums = [0, 0, 0, 0]
-            for n, c in enumerate(range(0, nr, CHUNK)):
-                for k in (0, 1) if (n + r) % 2 else (1, 0):
-                    sums[k] += (pack, store)[k](c)
-            for n, c in enumerate(range(0, nr, CHUNK)):
-                for k in (0, 1) if (n + r) % 2 else (1, 0):
-                    sums[2 + k] += (unpack, load)[k](c)
-                    if k and r == 0 and out != pages[c * PAGE : (c + CHUNK) * PAGE]:
-                        raise AssertionError(f"{name}: pages came back with other bytes")
-            if r:  # the first round faults the pool's memory in, and is checked
-                rows.append((sums[0] / nr, sums[1] / nr, sums[2] / nr, sums[3] / nr))
+            row = []
+            for store, load in ((c_store, c_load), (python_store, python_load)):
+                row += phase((bare_store, store), r) + phase((bare_load, load), r)
+            if r:  # the first round faults the pool's memory in
+                rows.append(row)
         if z.stats()["stored_pages"]:
             raise AssertionError("not all pages were loaded")
 
-    def median(values: list[float]) -> float:
-        return round(statistics.median(values), 3)
-
-    return {
-        "compressor": name,
-        "folio_pages": folio,
-        "batch": batch,
-        "pages": nr,
-        "bare_store_ns": median([r[0] for r in rows]),
-        "store_ns": median([r[1] for r in rows]),
-        "store_ratio": median([r[1] / r[0] for r in rows]),
-        "bare_load_ns": median([r[2] for r in rows]),
-        "load_ns": median([r[3] for r in rows]),
-        "load_ratio": median([r[3] / r[2] for r in rows]),
-    }
+    figures: dict[str, object] = {"compressor": name, "folio_pages": folio, "batch": batch, "pages": nr}
+    for i, (who, what) in enumerate((w, x) for w in ("c", "python") for x in ("store", "load")):
+        figures[f"bare_{what}_ns"] = round(statistics.median(row[2 * i] for row in rows), 1)
+        figures[f"{who}_{what}_ns"] = round(statistics.median(row[2 * i + 1] for row in rows), 1)
+        figures[f"{who}_{what}_ratio"] = round(statistics.median(row[2 * i + 1] / row[2 * i] for row in rows), 3)
+    return figures
 
 
 def main() -> None:
@@ -97,13 +96,16 @@ def main() -> None:
 
     pages = harness.real_pages(args.file)
     print(f"{len(pages) // PAGE} pages, folios of {args.folio}, load_batch of {args.batch}; median of {args.rounds} rounds, ns a page")
-    print(f"{'compressor':16} {'bare':>8} {'store':>8} {'ratio':>7}   {'bare':>8} {'load':>8} {'ratio':>7}")
+    print(f"{'':16}{'store':>8} {'from C':>8} {'ratio':>6} {'Python':>7}   {'load':>8} {'from C':>8} {'ratio':>6} {'Python':>7}")
     rows = []
     for name in args.compressor or ["lz4:liblz4", "lz4:kernel", "lzo:kernel", "zstd:libzstd", "deflate:zlib"]:
         row = measure(name, pages, args.rounds, args.folio, args.batch)
         rows.append(row)
-        print(f"{name:16} {row['bare_store_ns']:8.0f} {row['store_ns']:8.0f} {row['store_ratio']:7.3f}   "
-              f"{row['bare_load_ns']:8.0f} {row['load_ns']:8.0f} {row['load_ratio']:7.3f}", flush=True)
+        cells = [f"{name:16}"]
+        for what in ("store", "load"):
+            cells.append(f"{row[f'bare_{what}_ns']:8.0f} {row[f'c_{what}_ns']:8.0f} {row[f'c_{what}_ratio']:6.3f} "
+                         f"{row[f'python_{what}_ratio']:7.3f}   ")
+        print("".join(cells).rstrip(), flush=True)
     if args.json:
         with open(args.json, "w") as f:
             json.dump({"machine": harness.machine(), "rows": rows}, f, indent=1)

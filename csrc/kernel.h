@@ -95,30 +95,24 @@ static inline void list_del_init(struct list_head *entry)
 	     &pos->member != (head);						\
 	     pos = list_entry(pos->member.next, __typeof__(*pos), member))
 
-/* ---- waiting on a 32-bit word, and a spinlock that sleeps once spinning does not pay ---- */
-
-void futex_wait(void *word, u32 value);	/* returns at once unless *word == value; may return early */
-void futex_wake(void *word, int nr);
+/* ---- a spinlock for sections of some ten instructions ---- */
 
 typedef struct {
-	atomic_uint v;		/* 0 free, 1 held, 2 held and somebody sleeps */
+	atomic_bool held;
 } spinlock_t;
 
 void spin_lock_slow(spinlock_t *lock);
 
 static inline void spin_lock(spinlock_t *lock)
 {
-	unsigned int free = 0;
-
-	if (unlikely(!atomic_compare_exchange_strong_explicit(&lock->v, &free, 1, memory_order_acquire,
-							      memory_order_relaxed)))
+	if (unlikely(atomic_exchange_explicit(&lock->held, true, memory_order_acquire)))
 		spin_lock_slow(lock);
 }
 
+/* A plain store: whoever waits looks by itself. */
 static inline void spin_unlock(spinlock_t *lock)
 {
-	if (unlikely(atomic_exchange_explicit(&lock->v, 0, memory_order_release) == 2))
-		futex_wake(&lock->v, 1);
+	atomic_store_explicit(&lock->held, false, memory_order_release);
 }
 
 /* ---- this thread's CPU: set by each call that enters the library, as the caller said ---- */

@@ -20,26 +20,32 @@ int list_lru_init(struct list_lru *lru, struct kmem *mm);
 void list_lru_destroy(struct list_lru *lru);
 u64 list_lru_count_node(struct list_lru *lru, unsigned int nid);
 
-static inline void list_lru_add(struct list_lru *lru, struct list_head *item, unsigned int nid)
+/* Locked around any number of the two below, which are the kernel's list_lru_add() and list_lru_del() without their lock. */
+static inline struct list_lru_one *list_lru_lock(struct list_lru *lru, unsigned int nid)
 {
 	struct list_lru_one *one = &lru->node[nid];
 
 	spin_lock(&one->lock);
-	list_add_tail(item, &one->list);
-	one->nr_items++;
+	return one;
+}
+
+static inline void list_lru_unlock(struct list_lru_one *one)
+{
 	spin_unlock(&one->lock);
 }
 
-static inline void list_lru_del(struct list_lru *lru, struct list_head *item, unsigned int nid)
+static inline void __list_lru_add(struct list_lru_one *one, struct list_head *item)
 {
-	struct list_lru_one *one = &lru->node[nid];
+	list_add_tail(item, &one->list);
+	one->nr_items++;
+}
 
-	spin_lock(&one->lock);
+static inline void __list_lru_del(struct list_lru_one *one, struct list_head *item)
+{
 	if (!list_empty(item)) {
 		list_del_init(item);
 		one->nr_items--;
 	}
-	spin_unlock(&one->lock);
 }
 
 #endif

@@ -7,7 +7,8 @@
 
 #define CHUNK_SIZE	(64u << 10)
 #define STACK_REFILL	32	/* objects that go to a CPU's stack at once */
-#define STACK_MAX	128	/* beyond this, half go back to the depot */
+#define STACK_MAX	128	/* when so many are there, half go back to the depot */
+#define STACK_AHEAD	8	/* the next ones to be handed out are fetched into the cache meanwhile */
 
 /* ---- kmalloc ---- */
 
@@ -69,7 +70,7 @@ u64 kmem_bytes(const struct kmem *mm, enum fault_kind kind, unsigned int nid)
 struct kmem_stack {
 	spinlock_t lock;
 	unsigned int nr;
-	void *head;		/* objects linked through their first word */
+	void *objects[STACK_MAX];	/* pointers: handing one out does not touch it */
 	int64_t *inuse;		/* by node: allocated minus freed on this CPU, so only the sum over CPUs is >= 0 */
 } ____cacheline_aligned;
 
@@ -154,18 +155,12 @@ static bool add_chunk(struct kmem_cache *cache)
 
 static void push(struct kmem_stack *stack, void *p)
 {
-	*(void **)p = stack->head;
-	stack->head = p;
-	stack->nr++;
+	stack->objects[stack->nr++] = p;
 }
 
 static void *pop(struct kmem_stack *stack)
 {
-	void *p = stack->head;
-
-	stack->head = *(void **)p;
-	stack->nr--;
-	return p;
+	return stack->objects[--stack->nr];
 }
 
 static void refill(struct kmem_cache *cache, struct kmem_stack *stack)
@@ -209,12 +204,14 @@ unsigned int kmem_cache_alloc_bulk(struct kmem_cache *cache, unsigned int nid, u
 			return 0;
 	spin_lock(&stack->lock);
 	for (i = 0; i < nr; i++) {
-		if (!stack->head)
+		if (!stack->nr)
 			refill(cache, stack);
-		if (!stack->head)
+		if (!stack->nr)
 			break;
 		ret[i] = pop(stack);
 	}
+	for (unsigned int ahead = 1; ahead <= min(STACK_AHEAD, stack->nr); ahead++)
+		prefetchw(stack->objects[stack->nr - ahead]);
 	if (i < nr) {
 		while (i)
 			push(stack, ret[--i]);
@@ -232,16 +229,23 @@ void *kmem_cache_alloc_node(struct kmem_cache *cache, unsigned int nid)
 	return kmem_cache_alloc_bulk(cache, nid, 1, &p) ? p : NULL;
 }
 
-void kmem_cache_free(struct kmem_cache *cache, void *p, unsigned int nid)
+void kmem_cache_free_bulk(struct kmem_cache *cache, const unsigned int *nids, unsigned int nr, void **p)
 {
 	struct kmem_stack *stack = &cache->stacks[raw_smp_processor_id()];
 
 	spin_lock(&stack->lock);
-	push(stack, p);
-	stack->inuse[nid]--;
-	if (unlikely(stack->nr > STACK_MAX))
-		spill(cache, stack);
+	for (unsigned int i = 0; i < nr; i++) {
+		if (unlikely(stack->nr == STACK_MAX))
+			spill(cache, stack);
+		push(stack, p[i]);
+		stack->inuse[nids[i]]--;
+	}
 	spin_unlock(&stack->lock);
+}
+
+void kmem_cache_free(struct kmem_cache *cache, void *p, unsigned int nid)
+{
+	kmem_cache_free_bulk(cache, &nid, 1, &p);
 }
 
 u64 kmem_cache_bytes(struct kmem_cache *cache, unsigned int nid)
@@ -281,7 +285,6 @@ void kmem_cache_shrink(struct kmem_cache *cache)
 	if (!nr) {
 		free_chunks(cache);
 		for (unsigned int cpu = 0; cpu < nr_cpus; cpu++) {
-			cache->stacks[cpu].head = NULL;
 			cache->stacks[cpu].nr = 0;
 		}
 	}

@@ -35,6 +35,7 @@ void *kmem_cache_alloc_node(struct kmem_cache *cache, unsigned int nid);
 /* All 'nr' or none: returns nr or 0. */
 unsigned int kmem_cache_alloc_bulk(struct kmem_cache *cache, unsigned int nid, unsigned int nr, void **ret);
 void kmem_cache_free(struct kmem_cache *cache, void *p, unsigned int nid);
+void kmem_cache_free_bulk(struct kmem_cache *cache, const unsigned int *nids, unsigned int nr, void **p);
 u64 kmem_cache_bytes(struct kmem_cache *cache, unsigned int nid);	/* in use */
 u64 kmem_cache_mapped(struct kmem_cache *cache);	/* held from the system, whole cache */
 /* Give the memory of a cache with no object in use back to the system. */

@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <string.h>
+#include <time.h>
 
 #include "tree.h"
 
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "a slot's low half, which waiters sleep on, is taken to come first"
-#endif
+#define SLOT_SPINS	50
+#define SLOT_SLEEP_MIN	20000	/* ns */
+#define SLOT_SLEEP_MAX	1000000
 
-#define SLOT_SPINS 50
-
+/* A slot is fought for only where two do the same page at once, and is held while it is compressed: so sleep, and look again. */
 void slot_lock_slow(slot_t *slot)
 {
-	for (int i = 0; i < SLOT_SPINS; i++) {
-		cpu_relax();
+	struct timespec sleep = { .tv_nsec = SLOT_SLEEP_MIN };
+
+	for (int i = 0;; i++) {
 		if (!(atomic_load_explicit(slot, memory_order_relaxed) & SLOT_LOCKED) && slot_trylock(slot))
 			return;
-	}
-	for (;;) {
-		u64 old = atomic_fetch_or_explicit(slot, SLOT_LOCKED | SLOT_WAITERS, memory_order_acquire);
-
-		if (!(old & SLOT_LOCKED))
-			return;		/* with the waiters' bit left on: one wake-up too many at most */
-		futex_wait(slot, (u32)(old | SLOT_LOCKED | SLOT_WAITERS));
+		if (i < SLOT_SPINS) {
+			cpu_relax();
+		} else {
+			nanosleep(&sleep, NULL);
+			sleep.tv_nsec = min(2 * sleep.tv_nsec, SLOT_SLEEP_MAX);
+		}
 	}
 }
 

@@ -16,8 +16,6 @@
 #define SWP_TYPE_SHIFT		58
 
 #define SLOT_LOCKED	1ul
-#define SLOT_WAITERS	2ul
-#define SLOT_FLAGS	3ul
 
 typedef _Atomic u64 slot_t;
 
@@ -80,16 +78,10 @@ slot_t *swap_slot_create(struct swap_index *index, struct swap_file *file, u64 o
 
 void slot_lock_slow(slot_t *slot);
 
-/* What is stored at the slot, NULL if nothing. */
-static inline void *slot_lock(slot_t *slot)
+/* What is stored at a slot whose lock the caller holds. */
+static inline void *slot_get(slot_t *slot)
 {
-	u64 old = atomic_fetch_or_explicit(slot, SLOT_LOCKED, memory_order_acquire);
-
-	if (unlikely(old & SLOT_LOCKED)) {
-		slot_lock_slow(slot);
-		old = atomic_load_explicit(slot, memory_order_relaxed);
-	}
-	return (void *)(uintptr_t)(old & ~SLOT_FLAGS);
+	return (void *)(uintptr_t)(atomic_load_explicit(slot, memory_order_relaxed) & ~SLOT_LOCKED);
 }
 
 static inline bool slot_trylock(slot_t *slot)
@@ -97,30 +89,27 @@ static inline bool slot_trylock(slot_t *slot)
 	return !(atomic_fetch_or_explicit(slot, SLOT_LOCKED, memory_order_acquire) & SLOT_LOCKED);
 }
 
-/* What is stored at a slot whose lock the caller holds. */
-static inline void *slot_get(slot_t *slot)
+/* What is stored at the slot, NULL if nothing. */
+static inline void *slot_lock(slot_t *slot)
 {
-	return (void *)(uintptr_t)(atomic_load_explicit(slot, memory_order_relaxed) & ~SLOT_FLAGS);
+	if (unlikely(!slot_trylock(slot)))
+		slot_lock_slow(slot);
+	return slot_get(slot);
 }
 
 /* Replace what is stored at a slot whose lock the caller holds; gives back the old. */
 static inline void *slot_xchg(slot_t *slot, void *new)
 {
-	u64 old = atomic_load_explicit(slot, memory_order_relaxed);
+	void *old = slot_get(slot);
 
-	/* only SLOT_WAITERS may change under the lock */
-	while (!atomic_compare_exchange_weak_explicit(slot, &old, (uintptr_t)new | (old & SLOT_FLAGS),
-						      memory_order_relaxed, memory_order_relaxed))
-		;
-	return (void *)(uintptr_t)(old & ~SLOT_FLAGS);
+	/* plain stores, here and below: only a holder changes more than the lock's bit, which is set */
+	atomic_store_explicit(slot, (uintptr_t)new | SLOT_LOCKED, memory_order_relaxed);
+	return old;
 }
 
 static inline void slot_unlock(slot_t *slot)
 {
-	u64 old = atomic_fetch_and_explicit(slot, ~(u64)(SLOT_LOCKED | SLOT_WAITERS), memory_order_release);
-
-	if (unlikely(old & SLOT_WAITERS))
-		futex_wake(slot, INT32_MAX);
+	atomic_store_explicit(slot, (uintptr_t)slot_get(slot), memory_order_release);
 }
 
 #endif

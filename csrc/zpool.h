@@ -17,6 +17,7 @@ struct zpool_driver {
 	 */
 	int (*malloc)(void *pool, size_t size, unsigned long *handle, unsigned int nid);
 	void (*free)(void *pool, unsigned long handle);
+	void (*obj_prefetch)(void *pool, unsigned long handle, size_t len);	/* will be read soon; may be NULL */
 	void *(*obj_read_begin)(void *pool, unsigned long handle, void *local);
 	void (*obj_read_end)(void *pool, unsigned long handle, void *obj);
 	void (*obj_write)(void *pool, unsigned long handle, const void *mem, size_t len);
@@ -37,6 +38,12 @@ static inline int zpool_malloc(struct zpool *zpool, size_t size, unsigned long *
 static inline void zpool_free(struct zpool *zpool, unsigned long handle)
 {
 	zpool->driver->free(zpool->pool, handle);
+}
+
+static inline void zpool_obj_prefetch(struct zpool *zpool, unsigned long handle, size_t len)
+{
+	if (zpool->driver->obj_prefetch)
+		zpool->driver->obj_prefetch(zpool->pool, handle, len);
 }
 
 static inline void *zpool_obj_read_begin(struct zpool *zpool, unsigned long handle, void *local)

@@ -371,6 +371,28 @@ static bool crosses_pages(const struct zs_pool *pool, const struct size_class *c
 	return (((size_t)idx * class->size) & (pool->page_size - 1)) + class->size > pool->page_size;
 }
 
+/* No atomic addition: a CPU's readers hold its context's mutex. */
+static void count_crossing(struct crossing *crossing)
+{
+	u64 reads = atomic_load_explicit(&crossing->reads, memory_order_relaxed);
+
+	atomic_store_explicit(&crossing->reads, reads + 1, memory_order_relaxed);
+}
+
+static void zs_obj_prefetch(void *arg, unsigned long handle, size_t len)
+{
+	struct zs_pool *pool = arg;
+	struct zspage *zspage;
+	size_t room;
+	u8 *obj;
+	u32 idx;
+
+	location(handle, &zspage, &idx);
+	obj = zspage_byte(pool, zspage, (size_t)idx * zspage->class->size, &room);
+	for (size_t off = 0; off < min(len, room); off += 64)
+		prefetch(obj + off);
+}
+
 /*
  * Linux 6.15 to 6.18: an object that crosses pages is copied whole, with its handle, and the answer is
  * 'local' + 8. Where a zspage's pages are contiguous it is used in place, and the copy only counted.
@@ -389,7 +411,7 @@ static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 	off = (size_t)idx * class->size;
 	obj = zspage_byte(pool, zspage, off, &room);
 	if (crosses_pages(pool, class, idx)) {
-		atomic_fetch_add_explicit(&pool->crossing[raw_smp_processor_id()].reads, 1, memory_order_relaxed);
+		count_crossing(&pool->crossing[raw_smp_processor_id()]);
 		if (!pool->contiguous) {
 			memcpy(local, obj, room);
 			memcpy((u8 *)local + room, zspage_byte(pool, zspage, off + room, &(size_t){ 0 }),
@@ -441,6 +463,7 @@ static void zs_destroy_pool(void *arg);
 static const struct zpool_driver zs_zpool_driver = {
 	.malloc = zs_malloc,
 	.free = zs_free,
+	.obj_prefetch = zs_obj_prefetch,
 	.obj_read_begin = zs_obj_read_begin,
 	.obj_read_end = zs_obj_read_end,
 	.obj_write = zs_obj_write,

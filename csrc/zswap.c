@@ -721,14 +721,29 @@ static bool zswap_check_limits(struct zswap *z)
 * lru functions
 **********************************/
 
-static void zswap_lru_add(struct zswap *z, struct zswap_entry *entry)
+/* Entries of one batch: one hold of the list's lock for as many as are on one node. */
+static void zswap_lru_add(struct zswap *z, struct zswap_entry **entries, unsigned int nr)
 {
-	list_lru_add(&z->list_lru, &entry->lru, entry->nid);
+	struct list_lru_one *one;
+
+	if (!nr)
+		return;
+	one = list_lru_lock(&z->list_lru, entries[0]->nid);
+	for (unsigned int i = 0; i < nr; i++)
+		__list_lru_add(one, &entries[i]->lru);
+	list_lru_unlock(one);
 }
 
-static void zswap_lru_del(struct zswap *z, struct zswap_entry *entry)
+static void zswap_lru_del(struct zswap *z, struct zswap_entry **entries, unsigned int nr)
 {
-	list_lru_del(&z->list_lru, &entry->lru, entry->nid);
+	for (unsigned int i = 0; i < nr;) {
+		unsigned int nid = entries[i]->nid;
+		struct list_lru_one *one = list_lru_lock(&z->list_lru, nid);
+
+		for (; i < nr && entries[i]->nid == nid; i++)
+			__list_lru_del(one, &entries[i]->lru);
+		list_lru_unlock(one);
+	}
 }
 
 /*********************************
@@ -752,21 +767,33 @@ static bool stored_raw(const struct zswap *z, const struct zswap_entry *entry)
 }
 
 /*
- * Carries out the common pattern of freeing an entry's zsmalloc allocation, freeing the entry itself, and
- * decrementing the number of stored pages. Its slot no longer holds it.
+ * Carries out the common pattern of freeing entries' zsmalloc allocations, freeing the entries themselves, and
+ * decrementing the number of stored pages. No slot holds them any more; all are of one pool, at most a batch.
  */
+static void zswap_entries_free(struct zswap *z, struct zswap_entry **entries, unsigned int nr)
+{
+	struct zswap_pool *pool = entries[0]->pool;
+	unsigned int nids[ZSWAP_MAX_BATCH_SIZE] = { 0 }, nr_raw = 0;
+	u64 bytes = 0;
+
+	zswap_lru_del(z, entries, nr);
+	for (unsigned int i = 0; i < nr; i++) {
+		zpool_free(&pool->zpool, entries[i]->handle);
+		bytes += entries[i]->length;
+		nr_raw += stored_raw(z, entries[i]);
+		nids[i] = entries[i]->nid;
+	}
+	kmem_cache_free_bulk(z->entry_cache, nids, nr, (void **)entries);
+	atomic_fetch_sub_explicit(&z->zswap_bytes, bytes, memory_order_relaxed);
+	if (nr_raw)
+		atomic_fetch_sub_explicit(&z->stored_incompressible_pages, nr_raw, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&z->stored_pages, nr, memory_order_relaxed);
+	zswap_pool_put(pool, nr);
+}
+
 static void zswap_entry_free(struct zswap *z, struct zswap_entry *entry)
 {
-	struct zswap_pool *pool = entry->pool;
-
-	zswap_lru_del(z, entry);
-	zpool_free(&pool->zpool, entry->handle);
-	atomic_fetch_sub_explicit(&z->zswap_bytes, entry->length, memory_order_relaxed);
-	if (stored_raw(z, entry))
-		atomic_fetch_sub_explicit(&z->stored_incompressible_pages, 1, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&z->stored_pages, 1, memory_order_relaxed);
-	zswap_entry_cache_free(z, entry);
-	zswap_pool_put(pool, 1);
+	zswap_entries_free(z, &entry, 1);
 }
 
 /*********************************
@@ -1035,9 +1062,14 @@ static void zswap_decompress_batch(struct zswap *z, struct zswap_entry **entries
 			ret[i] = -ENODEV;
 		return;
 	}
+	/* Each object is a chain of cache misses, entry to cell to zspage to object: here they overlap. */
+	for (u8 i = 0; i < nr; i++)
+		zpool_obj_prefetch(&pool->zpool, entries[i]->handle, i ? 64 : entries[i]->length);
 	for (u8 i = 0; i < nr;) {
 		u8 run = 0;
 
+		if (i + 1 < nr)
+			zpool_obj_prefetch(&pool->zpool, entries[i + 1]->handle, entries[i + 1]->length);
 		while (i + run < nr && run < pool->compr_batch_size && !stored_raw(z, entries[i + run]))
 			run++;
 		if (run > 1) {
@@ -1110,9 +1142,9 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
 			zswap_entry_free(z, old);
 		bytes += entry->length;
 		nr_raw += stored_raw(z, entry);
-		/* On the list last: from here on a shrinker may see it. */
-		zswap_lru_add(z, entry);
 	}
+	/* On the list last: from here on a shrinker may see them. */
+	zswap_lru_add(z, entries, nr_stored);
 
 	/* One addition a batch. The entries' slots are locked, so nobody has freed one meanwhile. */
 	zswap_pool_get(pool, nr_stored);
@@ -1339,6 +1371,7 @@ static unsigned int lock_turn(struct zswap *z, const u64 *swp, unsigned int from
 /* How many pages were loaded. */
 static unsigned int load_turn(struct zswap *z, struct load_turn *turn, int *ret)
 {
+	struct zswap_entry *loaded[ZSWAP_MAX_BATCH_SIZE];
 	int results[ZSWAP_MAX_BATCH_SIZE];
 	unsigned int nr_loaded = 0;
 
@@ -1347,11 +1380,13 @@ static unsigned int load_turn(struct zswap *z, struct load_turn *turn, int *ret)
 		ret[turn->which[i]] = results[i];
 		if (likely(!results[i])) {
 			slot_xchg(turn->slots[i], NULL);
-			zswap_entry_free(z, turn->entries[i]);
-			nr_loaded++;
+			loaded[nr_loaded++] = turn->entries[i];
 		}
-		slot_unlock(turn->slots[i]);
 	}
+	if (likely(nr_loaded))
+		zswap_entries_free(z, loaded, nr_loaded);
+	for (u8 i = 0; i < turn->nr; i++)
+		slot_unlock(turn->slots[i]);
 	atomic_fetch_add_explicit(&z->zswpin, nr_loaded, memory_order_relaxed);
 	return nr_loaded;
 }
@@ -1695,7 +1730,7 @@ static const char *check_file(struct zswap *z, unsigned int type, struct tally *
 			offset |= SWAP_ADDRESS_SPACE_PAGES - 1;
 			continue;
 		}
-		if (atomic_load(slot) & SLOT_FLAGS)
+		if (atomic_load(slot) & SLOT_LOCKED)
 			return "a slot is locked, but no call is inside";
 		entry = slot_get(slot);
 		if (!entry)
