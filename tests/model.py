@@ -86,8 +86,10 @@ class Zspage:
 class Zsmalloc:
     """One pool. A handle is the object's `Zspage`; an error is a negative int."""
 
-    def __init__(self, page_size: int = 4096, chain_size: int = 8) -> None:
-        self.page_size, self.chain_size = page_size, chain_size
+    def __init__(
+        self, page_size: int = 4096, chain_size: int = 8, fails: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        self.page_size, self.chain_size, self._fails = page_size, chain_size, fails
         self.pages_allocated = 0
         # (class, group) -> its zspages; the list's front is the last one inserted
         self._groups: dict[tuple[SizeClass, int], dict[Zspage, None]] = {}
@@ -110,6 +112,8 @@ class Zsmalloc:
             return -errno.EINVAL
         if length > self.page_size:
             return -errno.ENOSPC
+        if self._fails("handle"):
+            return -errno.ENOMEM
         size_class = class_of(length, self.page_size, self.chain_size)
         for fullness in range(FULL - 1, 0, -1):
             group = self._groups.get((size_class, fullness))
@@ -117,6 +121,8 @@ class Zsmalloc:
                 zspage = next(reversed(group))
                 break
         else:
+            if self._fails("zspage"):
+                return -errno.ENOMEM
             zspage = Zspage(size_class)
             self.pages_allocated += size_class.chain
         self._change(zspage, zspage.inuse + 1)
@@ -140,7 +146,7 @@ COUNTERS = (
 
 @dataclass(frozen=True)
 class StoreResult:
-    """True only if stored; `reason` is the counter that says why not, or None."""
+    """True only if stored; `reason` is the counter that says why not, or "disabled", which has none."""
 
     stored: bool
     reason: str | None = None
@@ -151,7 +157,7 @@ class StoreResult:
 
 @dataclass(eq=False)
 class Entry:
-    """A stored page: where, how long (a page's length: stored raw), and its bytes for the tests."""
+    """A stored page: where, how long, and its bytes for the tests."""
 
     pool: Zsmalloc
     handle: Zspage
@@ -164,8 +170,10 @@ class Zswap:
     """zswap of one swap device.
 
     `batch_size` is how many pages of a folio are allocated before the tree sees them: 1 before the batching series, 2
-    with it for a compressor that does not batch (8 in its later versions). It moves no counter, but it does move
-    objects: an older entry is freed after its whole batch was allocated.
+    with it for a compressor that does not batch (8 in its later versions), and what a compressor in `batching` takes in
+    one request. An older entry is freed after its whole batch was allocated.
+
+    `faults` by kind ("compress", "handle", "zspage", "tree"): the try from now that fails, 1 for the next one.
     """
 
     compressors: Mapping[str, Compressor]
@@ -176,12 +184,15 @@ class Zswap:
     kernel: str = "6.18"
     incompressible: str = ""
     batch_size: int = 1
+    batching: Mapping[str, int] = field(default_factory=dict)
     enabled: bool = True
     max_pool_percent: int = 20
     accept_threshold_percent: int = 90
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     entries: dict[int, Entry] = field(default_factory=dict)
     pools: dict[str, Zsmalloc] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    fault_error: int = errno.EINVAL
     pool_reached_full: bool = False
 
     def __post_init__(self) -> None:
@@ -211,38 +222,61 @@ class Zswap:
 
     # store
 
-    def _compress(self, page: bytes, pool: Zsmalloc) -> Entry | str:
-        """One page into the allocator; a refused one gives its counter's name."""
-        ret = self.compressors[self.compressor](page)
-        error, length = (ret, 0) if ret < 0 else (0, ret)
+    def _fails(self, kind: str) -> bool:
+        """Counts a try; below 0 no fault of the kind is left."""
+        left = self.faults[kind] = self.faults.get(kind, 0) - 1
+        return left == 0
+
+    def _compress(self, page: bytes) -> int | str:
+        """The length it is stored with, or the counter that refuses it."""
+        ret = -self.fault_error if self._fails("compress") else self.compressors[self.compressor](page)
+        error, length = min(ret, 0), max(ret, 0)
         if self.incompressible == "store":
-            if error or not 0 < length < self.page_size:
-                error, length = 0, self.page_size
-        elif self.kernel != "6.16" and not error and not 0 < length < self.page_size:
+            return length if not error and 0 < length < self.page_size else self.page_size
+        if self.kernel != "6.16" and not error and not 0 < length < self.page_size:
             error = -errno.EINVAL  # 6.16 leaves it to the allocator, which takes exactly a page
         if error:
             return "reject_compress_poor" if error == -errno.ENOSPC else "reject_compress_fail"
+        return length
+
+    def _allocate(self, page: bytes, length: int, pool: Zsmalloc) -> Entry | str:
         handle = pool.malloc(length)
         if isinstance(handle, int):
             return "reject_compress_poor" if handle == -errno.ENOSPC else "reject_alloc_fail"
         return Entry(pool, handle, length, page)
 
+    def _count(self, refused: list[str]) -> str | None:
+        for reason in refused:
+            self.counters[reason] += 1
+        return refused[-1] if refused else None
+
     def _store_batch(self, slot: int, pages: list[bytes], pool: Zsmalloc) -> str | None:
-        """All of the batch is compressed and allocated first, then the tree takes it; None, or the counter's name."""
+        """Compress and allocate all of it, a request after another; then the tree takes it. None, or why not."""
+        request = self.batching.get(self.compressor, 1)
         batch: list[Entry] = []
-        for page in pages:
-            entry = self._compress(page, pool)
-            if isinstance(entry, str):
-                for done in batch:
-                    pool.free(done.handle)
-                return entry
-            batch.append(entry)
+        reason = None
+        for start in range(0, len(pages), request):
+            lengths = [self._compress(page) for page in pages[start : start + request]]
+            reason = self._count([length for length in lengths if isinstance(length, str)])
+            for page, length in zip(pages[start:], lengths, strict=False):
+                if reason is None and isinstance(length, int):
+                    entry = self._allocate(page, length, pool)
+                    if isinstance(entry, str):
+                        reason = self._count([entry])
+                    else:
+                        batch.append(entry)
+            if reason:
+                break
         for i, entry in enumerate(batch):
-            old = self.entries.get(slot + i)
-            self.entries[slot + i] = entry
-            if old:
-                old.pool.free(old.handle)
-        return None
+            if reason is None and self._fails("tree"):
+                reason = self._count(["reject_alloc_fail"])
+            if reason:
+                pool.free(entry.handle)
+            else:
+                old, self.entries[slot + i] = self.entries.get(slot + i), entry
+                if old:
+                    old.pool.free(old.handle)
+        return reason
 
     def store(self, entry: int, folio: bytes) -> StoreResult:
         """A folio of whole pages, for the slots from `entry` on: all of it or, with every slot of it emptied, none."""
@@ -252,19 +286,19 @@ class Zswap:
             return StoreResult(True)
         for slot in range(entry, entry + len(pages)):
             self.invalidate(slot)
-        return StoreResult(False, reason or None)
+        return StoreResult(False, reason)
 
     def _store(self, slot: int, pages: list[bytes]) -> str | None:
-        """None when stored, else the counter's name, "" where there is none."""
+        """None when stored, else why not."""
         if not self.enabled:
-            return ""
+            return "disabled"
         if self.check_limits():
             return "pool_limit_hit"
-        pool = self.pools.setdefault(self.compressor, Zsmalloc(self.page_size, self.chain_size))
-        for start in range(0, len(pages), self.batch_size):
-            reason = self._store_batch(slot + start, pages[start : start + self.batch_size], pool)
+        pool = self.pools.setdefault(self.compressor, Zsmalloc(self.page_size, self.chain_size, self._fails))
+        batch_size = self.batching.get(self.compressor, self.batch_size)
+        for start in range(0, len(pages), batch_size):
+            reason = self._store_batch(slot + start, pages[start : start + batch_size], pool)
             if reason:
-                self.counters[reason] += 1
                 return reason
         return None
 
@@ -300,11 +334,15 @@ class Zswap:
     def __contains__(self, entry: int) -> bool:
         return entry in self.entries
 
+    def stored_raw(self) -> int:
+        """Entries as long as a page; where such a page is refused, 6.16's may still be a compressor's output."""
+        return sum(e.length == self.page_size for e in self.entries.values() if self.incompressible == "store")
+
     def stats(self) -> dict[str, int]:
         """The debugfs counters by name; pool_total_size in bytes."""
         return {
             **self.counters,
             "pool_total_size": self.total_pages() * self.page_size,
             "stored_pages": len(self.entries),
-            "stored_incompressible_pages": sum(e.length == self.page_size for e in self.entries.values()),
+            "stored_incompressible_pages": self.stored_raw(),
         }
