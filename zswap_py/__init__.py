@@ -13,12 +13,14 @@
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
 from zswap_py.crypto import Compressor, CompressorInfo, compressors, register_compressor, unregister_compressor
 from zswap_py.pool import Context, Pool, SizeClass
+from zswap_py.swap import CompressedStore, SwapDevice
 from zswap_py.zswap import MAX_FOLIO, StoreResult, Zswap, swp_entry
 
 __version__ = "0.1.0"
 
 __all__ = [
     "MAX_FOLIO",
+    "CompressedStore",
     "Compressor",
     "CompressorInfo",
     "Context",
@@ -27,6 +29,7 @@ __all__ = [
     "Pool",
     "SizeClass",
     "StoreResult",
+    "SwapDevice",
     "Zswap",
     "compressors",
     "register_compressor",
