@@ -22,6 +22,23 @@
 #include "zswap.h"
 
 /*********************************
+* statistics
+**********************************/
+
+/* Counters, in the order of struct zswap_stats. */
+enum zswap_stat {
+	pool_limit_hit, reject_reclaim_fail, reject_alloc_fail, reject_kmemcache_fail, reject_compress_fail,
+	reject_compress_poor, decompress_fail, written_back_pages,
+	NR_ZSWAP_STATS,
+};
+
+/*********************************
+* tunables
+**********************************/
+
+/* Their values are in struct zswap, by enum zswap_param; their syntax is Python's. */
+
+/*********************************
 * data structures
 **********************************/
 
@@ -76,13 +93,6 @@ struct zswap_entry {
 _Static_assert(sizeof(struct zswap_entry) <= 56, "an entry and its handle's cell are at most 64 bytes");
 _Static_assert(offsetof(struct zswap_entry, lru) % 8 == 0, "a slot keeps flags in an entry's low bits");
 
-/* Counters, in the order of struct zswap_stats; those of one page are on lines of their own. */
-enum zswap_stat {
-	pool_limit_hit, reject_reclaim_fail, reject_alloc_fail, reject_kmemcache_fail, reject_compress_fail,
-	reject_compress_poor, decompress_fail, written_back_pages,
-	NR_ZSWAP_STATS,
-};
-
 #define LOG_ERR		3
 #define LOG_ALERT	1
 #define LOG_MESSAGES	16
@@ -128,6 +138,20 @@ struct zswap {
 	_Atomic u64 zswpin ____cacheline_aligned, zswpout;
 	_Atomic u64 stored_pages, stored_incompressible_pages, zswap_bytes;
 };
+
+/*********************************
+* helpers and fwd declarations
+**********************************/
+
+static bool zswap_never_enabled(struct zswap *z)
+{
+	return !atomic_load_explicit(&z->has_pool, memory_order_relaxed);
+}
+
+static void count(struct zswap *z, enum zswap_stat stat)
+{
+	atomic_fetch_add_explicit(&z->stat[stat], 1, memory_order_relaxed);
+}
 
 /* ---- a call into the library ---- */
 
@@ -190,141 +214,6 @@ static void zswap_printk(struct zswap *z, int level, const char *fmt, ...)
 
 #define pr_err(z, ...)		zswap_printk(z, LOG_ERR, __VA_ARGS__)
 #define pr_alert(z, ...)	zswap_printk(z, LOG_ALERT, __VA_ARGS__)
-
-int zswap_next_message(struct zswap *z, char *buf, size_t len)
-{
-	struct zswap_log *log = &z->log;
-	int level = 0;
-
-	spin_lock(&log->lock);
-	if (log->first != log->end) {
-		snprintf(buf, len, "%s", log->message[log->first % LOG_MESSAGES].text);
-		level = log->message[log->first++ % LOG_MESSAGES].level;
-	}
-	spin_unlock(&log->lock);
-	return level;
-}
-
-/*********************************
-* statistics
-**********************************/
-
-static void count(struct zswap *z, enum zswap_stat stat)
-{
-	atomic_fetch_add_explicit(&z->stat[stat], 1, memory_order_relaxed);
-}
-
-static u64 zswap_total_pages(struct zswap *z);
-
-int zswap_stats(struct zswap *z, struct zswap_stats *ret)
-{
-	struct zswap_call call;
-	int err = zswap_enter(z, 0, &call);
-
-	if (err)
-		return err;
-	*ret = (struct zswap_stats){
-		.pool_limit_hit = z->stat[pool_limit_hit],
-		.reject_reclaim_fail = z->stat[reject_reclaim_fail],
-		.reject_alloc_fail = z->stat[reject_alloc_fail],
-		.reject_kmemcache_fail = z->stat[reject_kmemcache_fail],
-		.reject_compress_fail = z->stat[reject_compress_fail],
-		.reject_compress_poor = z->stat[reject_compress_poor],
-		.decompress_fail = z->stat[decompress_fail],
-		.written_back_pages = z->stat[written_back_pages],
-		.pool_total_size = zswap_total_pages(z) << z->config.page_shift,
-		.stored_pages = z->stored_pages,
-		.stored_incompressible_pages = z->stored_incompressible_pages,
-	};
-	zswap_exit(z, &call);
-	return 0;
-}
-
-int zswap_events(struct zswap *z, struct zswap_events *ret)
-{
-	struct zswap_call call;
-	int err = zswap_enter(z, 0, &call);
-
-	if (err)
-		return err;
-	*ret = (struct zswap_events){
-		.zswpin = z->zswpin,
-		.zswpout = z->zswpout,
-		.zswap_bytes = z->zswap_bytes,
-		.no_context = z->no_context,
-		.arena_mapped = arena_mapped(z->host.arena),
-		.slab_mapped = kmem_cache_mapped(z->entry_cache) + kmem_cache_mapped(z->host.handles) +
-			       kmem_cache_mapped(z->host.zspages),
-	};
-	zswap_exit(z, &call);
-	return 0;
-}
-
-const char *zswap_memory_kind(unsigned int kind)
-{
-	return kind < NR_ALLOC_KINDS ? fault_names[kind] : NULL;
-}
-
-int zswap_memory(struct zswap *z, unsigned int kind, unsigned int nid, u64 *ret)
-{
-	struct zswap_call call;
-	int err;
-
-	if (kind >= NR_ALLOC_KINDS || nid >= z->config.nr_nodes)
-		return -EINVAL;
-	err = zswap_enter(z, 0, &call);
-	if (err)
-		return err;
-	switch (kind) {
-	case FAULT_ENTRY:
-		*ret = kmem_cache_bytes(z->entry_cache, nid);
-		break;
-	case FAULT_HANDLE:
-		*ret = kmem_cache_bytes(z->host.handles, nid);
-		break;
-	case FAULT_ZSPAGE:
-		*ret = kmem_cache_bytes(z->host.zspages, nid);
-		break;
-	default:
-		*ret = kmem_bytes(&z->mm, kind, nid);
-	}
-	zswap_exit(z, &call);
-	return 0;
-}
-
-int zswap_trim(struct zswap *z)
-{
-	struct zswap_call call;
-	int err = zswap_enter(z, 0, &call);
-
-	if (err)
-		return err;
-	arena_trim(z->host.arena);
-	kmem_cache_shrink(z->entry_cache);
-	kmem_cache_shrink(z->host.handles);
-	kmem_cache_shrink(z->host.zspages);
-	zswap_exit(z, &call);
-	return 0;
-}
-
-/*********************************
-* tunables
-**********************************/
-
-void zswap_set_param(struct zswap *z, enum zswap_param param, u32 value)
-{
-	atomic_store_explicit(&z->param[param], value, memory_order_relaxed);
-}
-
-u32 zswap_get_param(struct zswap *z, enum zswap_param param)
-{
-	return atomic_load_explicit(&z->param[param], memory_order_relaxed);
-}
-
-static bool zswap_never_enabled(struct zswap *z)
-{
-	return !atomic_load_explicit(&z->has_pool, memory_order_relaxed);
-}
 
 /*********************************
 * pool functions
@@ -633,60 +522,6 @@ struct zswap_pool *zswap_pool_wait_empty(struct zswap *z)
 	return pool;
 }
 
-void zswap_pool_info(struct zswap_pool *pool, struct zswap_pool_info *ret)
-{
-	struct zs_pool *zs = pool->zpool.pool;
-
-	*ret = (struct zswap_pool_info){
-		.compr_batch_size = pool->compr_batch_size,
-		.batch_size = pool->batch_size,
-		.refs = pool->refs,
-		.total_pages = zpool_get_total_pages(&pool->zpool),
-		.crossing_reads = zs_crossing_reads(zs),
-		.huge_class_size = zs_huge_class_size(zs),
-	};
-}
-
-void zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_info *ret)
-{
-	struct crypto_acomp_ctx *acomp_ctx;
-
-	*ret = (struct zswap_ctx_info){ 0 };
-	if (cpu >= pool->zswap->config.nr_cpus)
-		return;
-	acomp_ctx = &pool->acomp_ctx[cpu];
-	ret->node = cpu_to_node(pool->zswap, cpu);
-	if (!atomic_load_explicit(&acomp_ctx->ready, memory_order_acquire))
-		return;
-	pthread_mutex_lock(&acomp_ctx->mutex);
-	ret->acomp = acomp_ctx->acomp;
-	ret->req = acomp_ctx->req;
-	ret->highmem_copies = acomp_ctx->highmem_copies;
-	if (acomp_ctx->buffers) {
-		ret->nr_buffers = pool->compr_batch_size;
-		for (u8 i = 0; i < pool->compr_batch_size; i++)
-			ret->buffers[i] = acomp_ctx->buffers[i];
-	}
-	pthread_mutex_unlock(&acomp_ctx->mutex);
-}
-
-int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class_info *ret)
-{
-	struct zs_class_info info;
-	int err = zs_class_info(pool->zpool.pool, i, &info);
-
-	if (!err)
-		*ret = (struct zswap_class_info){
-			.index = info.index,
-			.size = info.size,
-			.pages_per_zspage = info.pages_per_zspage,
-			.objs_per_zspage = info.objs_per_zspage,
-			.zspages = info.zspages,
-			.objs_inuse = info.objs_inuse,
-		};
-	return err;
-}
-
 static u64 zswap_max_pages(struct zswap *z)
 {
 	return z->config.totalram_pages * zswap_get_param(z, ZSWAP_MAX_POOL_PERCENT) / 100;
@@ -715,6 +550,20 @@ static bool zswap_check_limits(struct zswap *z)
 		atomic_store_explicit(&z->pool_reached_full, false, memory_order_relaxed);
 	}
 	return atomic_load_explicit(&z->pool_reached_full, memory_order_relaxed);
+}
+
+/*********************************
+* param callback functions
+**********************************/
+
+void zswap_set_param(struct zswap *z, enum zswap_param param, u32 value)
+{
+	atomic_store_explicit(&z->param[param], value, memory_order_relaxed);
+}
+
+u32 zswap_get_param(struct zswap *z, enum zswap_param param)
+{
+	return atomic_load_explicit(&z->param[param], memory_order_relaxed);
 }
 
 /*********************************
@@ -1439,58 +1288,6 @@ int zswap_invalidate(struct zswap *z, unsigned int cpu, u64 swp, u64 nr)
 	return ret;
 }
 
-/* Calls 'use' with what a slot holds, under its lock. -ENOENT if that is nothing. */
-static int with_entry(struct zswap *z, unsigned int cpu, u64 swp,
-		      int (*use)(struct zswap *z, struct zswap_entry *entry, void *arg), void *arg)
-{
-	struct swap_file *file;
-	struct zswap_entry *entry;
-	struct zswap_call call;
-	slot_t *slot;
-	int ret = zswap_enter(z, cpu, &call);
-
-	if (unlikely(ret))
-		return ret;
-	file = swap_file_of(&z->index, swp, 1);
-	slot = file ? swap_slot(file, swp_offset(swp)) : NULL;
-	ret = file ? -ENOENT : -EBADSLT;
-	if (slot) {
-		entry = slot_lock(slot);
-		if (entry)
-			ret = use(z, entry, arg);
-		slot_unlock(slot);
-	}
-	zswap_exit(z, &call);
-	return ret;
-}
-
-static int describe_entry(struct zswap *z, struct zswap_entry *entry, void *arg)
-{
-	struct zswap_entry_info *ret = arg;
-
-	(void)z;
-	*ret = (struct zswap_entry_info){
-		.length = entry->length,
-		.node = entry->nid,
-		.referenced = entry->referenced,
-		.pool = entry->pool,
-	};
-	return 0;
-}
-
-int zswap_entry_info(struct zswap *z, unsigned int cpu, u64 swp, struct zswap_entry_info *ret)
-{
-	return with_entry(z, cpu, swp, describe_entry, ret);
-}
-
-int zswap_contains(struct zswap *z, unsigned int cpu, u64 swp)
-{
-	struct zswap_entry_info info;
-	int ret = zswap_entry_info(z, cpu, swp, &info);
-
-	return ret == -ENOENT ? 0 : ret ? ret : 1;
-}
-
 int zswap_is_zero(const void *p, size_t len)
 {
 	const u8 *bytes = p;
@@ -1542,6 +1339,221 @@ int zswap_swapoff(struct zswap *z, unsigned int type)
 	swap_index_free(&z->index, type);
 	zswap_exit(z, &call);
 	return 0;
+}
+
+/*********************************
+* debugfs functions
+**********************************/
+
+int zswap_stats(struct zswap *z, struct zswap_stats *ret)
+{
+	struct zswap_call call;
+	int err = zswap_enter(z, 0, &call);
+
+	if (err)
+		return err;
+	*ret = (struct zswap_stats){
+		.pool_limit_hit = z->stat[pool_limit_hit],
+		.reject_reclaim_fail = z->stat[reject_reclaim_fail],
+		.reject_alloc_fail = z->stat[reject_alloc_fail],
+		.reject_kmemcache_fail = z->stat[reject_kmemcache_fail],
+		.reject_compress_fail = z->stat[reject_compress_fail],
+		.reject_compress_poor = z->stat[reject_compress_poor],
+		.decompress_fail = z->stat[decompress_fail],
+		.written_back_pages = z->stat[written_back_pages],
+		.pool_total_size = zswap_total_pages(z) << z->config.page_shift,
+		.stored_pages = z->stored_pages,
+		.stored_incompressible_pages = z->stored_incompressible_pages,
+	};
+	zswap_exit(z, &call);
+	return 0;
+}
+
+int zswap_events(struct zswap *z, struct zswap_events *ret)
+{
+	struct zswap_call call;
+	int err = zswap_enter(z, 0, &call);
+
+	if (err)
+		return err;
+	*ret = (struct zswap_events){
+		.zswpin = z->zswpin,
+		.zswpout = z->zswpout,
+		.zswap_bytes = z->zswap_bytes,
+		.no_context = z->no_context,
+		.arena_mapped = arena_mapped(z->host.arena),
+		.slab_mapped = kmem_cache_mapped(z->entry_cache) + kmem_cache_mapped(z->host.handles) +
+			       kmem_cache_mapped(z->host.zspages),
+	};
+	zswap_exit(z, &call);
+	return 0;
+}
+
+const char *zswap_memory_kind(unsigned int kind)
+{
+	return kind < NR_ALLOC_KINDS ? fault_names[kind] : NULL;
+}
+
+int zswap_memory(struct zswap *z, unsigned int kind, unsigned int nid, u64 *ret)
+{
+	struct zswap_call call;
+	int err;
+
+	if (kind >= NR_ALLOC_KINDS || nid >= z->config.nr_nodes)
+		return -EINVAL;
+	err = zswap_enter(z, 0, &call);
+	if (err)
+		return err;
+	switch (kind) {
+	case FAULT_ENTRY:
+		*ret = kmem_cache_bytes(z->entry_cache, nid);
+		break;
+	case FAULT_HANDLE:
+		*ret = kmem_cache_bytes(z->host.handles, nid);
+		break;
+	case FAULT_ZSPAGE:
+		*ret = kmem_cache_bytes(z->host.zspages, nid);
+		break;
+	default:
+		*ret = kmem_bytes(&z->mm, kind, nid);
+	}
+	zswap_exit(z, &call);
+	return 0;
+}
+
+int zswap_trim(struct zswap *z)
+{
+	struct zswap_call call;
+	int err = zswap_enter(z, 0, &call);
+
+	if (err)
+		return err;
+	arena_trim(z->host.arena);
+	kmem_cache_shrink(z->entry_cache);
+	kmem_cache_shrink(z->host.handles);
+	kmem_cache_shrink(z->host.zspages);
+	zswap_exit(z, &call);
+	return 0;
+}
+
+int zswap_next_message(struct zswap *z, char *buf, size_t len)
+{
+	struct zswap_log *log = &z->log;
+	int level = 0;
+
+	spin_lock(&log->lock);
+	if (log->first != log->end) {
+		snprintf(buf, len, "%s", log->message[log->first % LOG_MESSAGES].text);
+		level = log->message[log->first++ % LOG_MESSAGES].level;
+	}
+	spin_unlock(&log->lock);
+	return level;
+}
+
+void zswap_pool_info(struct zswap_pool *pool, struct zswap_pool_info *ret)
+{
+	struct zs_pool *zs = pool->zpool.pool;
+
+	*ret = (struct zswap_pool_info){
+		.compr_batch_size = pool->compr_batch_size,
+		.batch_size = pool->batch_size,
+		.refs = pool->refs,
+		.total_pages = zpool_get_total_pages(&pool->zpool),
+		.crossing_reads = zs_crossing_reads(zs),
+		.huge_class_size = zs_huge_class_size(zs),
+	};
+}
+
+void zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_info *ret)
+{
+	struct crypto_acomp_ctx *acomp_ctx;
+
+	*ret = (struct zswap_ctx_info){ 0 };
+	if (cpu >= pool->zswap->config.nr_cpus)
+		return;
+	acomp_ctx = &pool->acomp_ctx[cpu];
+	ret->node = cpu_to_node(pool->zswap, cpu);
+	if (!atomic_load_explicit(&acomp_ctx->ready, memory_order_acquire))
+		return;
+	pthread_mutex_lock(&acomp_ctx->mutex);
+	ret->acomp = acomp_ctx->acomp;
+	ret->req = acomp_ctx->req;
+	ret->highmem_copies = acomp_ctx->highmem_copies;
+	if (acomp_ctx->buffers) {
+		ret->nr_buffers = pool->compr_batch_size;
+		for (u8 i = 0; i < pool->compr_batch_size; i++)
+			ret->buffers[i] = acomp_ctx->buffers[i];
+	}
+	pthread_mutex_unlock(&acomp_ctx->mutex);
+}
+
+int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class_info *ret)
+{
+	struct zs_class_info info;
+	int err = zs_class_info(pool->zpool.pool, i, &info);
+
+	if (!err)
+		*ret = (struct zswap_class_info){
+			.index = info.index,
+			.size = info.size,
+			.pages_per_zspage = info.pages_per_zspage,
+			.objs_per_zspage = info.objs_per_zspage,
+			.zspages = info.zspages,
+			.objs_inuse = info.objs_inuse,
+		};
+	return err;
+}
+
+/* Calls 'use' with what a slot holds, under its lock. -ENOENT if that is nothing. */
+static int with_entry(struct zswap *z, unsigned int cpu, u64 swp,
+		      int (*use)(struct zswap *z, struct zswap_entry *entry, void *arg), void *arg)
+{
+	struct swap_file *file;
+	struct zswap_entry *entry;
+	struct zswap_call call;
+	slot_t *slot;
+	int ret = zswap_enter(z, cpu, &call);
+
+	if (unlikely(ret))
+		return ret;
+	file = swap_file_of(&z->index, swp, 1);
+	slot = file ? swap_slot(file, swp_offset(swp)) : NULL;
+	ret = file ? -ENOENT : -EBADSLT;
+	if (slot) {
+		entry = slot_lock(slot);
+		if (entry)
+			ret = use(z, entry, arg);
+		slot_unlock(slot);
+	}
+	zswap_exit(z, &call);
+	return ret;
+}
+
+static int describe_entry(struct zswap *z, struct zswap_entry *entry, void *arg)
+{
+	struct zswap_entry_info *ret = arg;
+
+	(void)z;
+	*ret = (struct zswap_entry_info){
+		.length = entry->length,
+		.node = entry->nid,
+		.referenced = entry->referenced,
+		.pool = entry->pool,
+	};
+	return 0;
+}
+
+int zswap_entry_info(struct zswap *z, unsigned int cpu, u64 swp, struct zswap_entry_info *ret)
+{
+	return with_entry(z, cpu, swp, describe_entry, ret);
+}
+
+int zswap_contains(struct zswap *z, unsigned int cpu, u64 swp)
+{
+	struct zswap_entry_info info;
+	int ret = zswap_entry_info(z, cpu, swp, &info);
+
+	return ret == -ENOENT ? 0 : ret ? ret : 1;
 }
 
 /*********************************
