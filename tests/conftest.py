@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Sees to it that what is tested is what is meant: the installed package, or a build of the tree that is not stale."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def what_is_wrong(package: pathlib.Path | None, must_be_installed: bool, root: pathlib.Path = ROOT) -> str | None:
+    """Why the package in that directory must not be tested, with the command to type; None if it may."""
+    build = f"run `cd {root} && {sys.executable} setup.py build_ext -i`"
+    if package is None:
+        return f"there is no package zswap_py to import: run `{root}/run test`"
+    if package != root / "zswap_py":
+        return None
+    if must_be_installed:
+        return f"{package} would be tested, not the installed package: unset PYTHONPATH and run `{root}/run test`"
+    modules = list(package.glob("_zswap*.so"))
+    if not modules:
+        return f"{package} has no compiled module: {build}"
+    sources = [*root.glob("csrc/*.[ch]"), root / "zswap_py/_build.py"]
+    newest = max(sources, key=lambda path: path.stat().st_mtime)
+    if newest.stat().st_mtime > max(module.stat().st_mtime for module in modules):
+        return f"{newest.relative_to(root)} is newer than the compiled module: {build}"
+    return None
+
+
+def pytest_configure() -> None:
+    spec = importlib.util.find_spec("zswap_py")
+    package = pathlib.Path(spec.origin).resolve().parent if spec and spec.origin else None
+    wrong = what_is_wrong(package, "ZSWAP_INSTALLED" in os.environ)
+    if wrong:
+        raise pytest.UsageError(wrong)
