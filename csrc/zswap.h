@@ -218,6 +218,40 @@ int zswap_entry_info(struct zswap *z, unsigned int cpu, uint64_t swp, struct zsw
 /* 1 if all bytes are zero: such folios never reach zswap (the kernel's swap_zeromap). */
 int zswap_is_zero(const void *p, size_t len);
 
+/* ---- measuring: many pages by one call, timed ---- */
+
+/* Folios that lie one after another, for consecutive slots; the last one may be shorter. */
+struct zswap_span {
+	uint64_t swp;			/* the first page's slot */
+	uint8_t *pages;
+	uint64_t nr_pages;
+	size_t page_size;		/* the instance's */
+	unsigned int folio_pages;
+	unsigned int run_pages;		/* between two reads of the clock: a multiple of folio_pages, ZSWAP_MAX_FOLIO at most */
+};
+
+/* What one run took, and how many pages it was of. */
+struct zswap_run {
+	uint64_t ns;
+	uint64_t pages;
+};
+
+/* Moves the folios that are not all zero together, in order; the span then is these. 0 or -EINVAL. */
+int zswap_drop_zero_folios(struct zswap_span *span);
+
+/*
+ * zswap_store() for each folio; runs[] has a cell for each run of the span, the last of which may be shorter. What was refused
+ * is counted in the statistics. 0, or the error that ended it.
+ */
+int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span, struct zswap_run *runs);
+
+/*
+ * zswap_peek() for each page into 'out', which has room for a run; then, off the clock, each is compared. A run's pages are those
+ * that zswap holds; *wrong of all are corrupt or have other bytes than the span. 0, or the error that ended it.
+ */
+int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span, void *out,
+		    struct zswap_run *runs, uint64_t *wrong);
+
 /* ---- counters ---- */
 
 /* debugfs' zswap directory. */

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line: arguments, streams, exit codes. 0: done; 1: failed; 2: usage; 130: interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import mmap
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import zswap_py
+from zswap_py import crypto, measure, report
+from zswap_py.kernels import KERNELS
+from zswap_py.pages import DEFAULT_SAMPLE, Pages, SourceError, open_pages
+from zswap_py.procmem import denial
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
+
+DESCRIPTION = "zswap in user space: what would the kernel's compressed swap do for this memory?"
+
+REPORT = """\
+What zswap would do for the memory of files, core dumps or live processes: store every page by each compressor, load and
+compare it, and say what is saved. Nothing is swapped, and the processes are only read.
+
+With no source: all processes that you may read. Of processes a sample is read unless --full says otherwise.
+"""
+
+EXAMPLES = """\
+examples:
+  zswap-py report                            all processes that you may read
+  zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
+  zswap-py report --json dump.bin | jq .     a file of memory pages
+
+What each column and each field of the JSON object means: docs/report.md.
+"""
+
+
+def _size(text: str) -> int:
+    """Bytes from 65536, 64K, 64M, 1.5G; an i or iB after the letter changes nothing."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give bytes, or as 64M, 1.5G")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _compressor(text: str) -> str:
+    """A name, or name:backend, that is known, whether it can be had here or not."""
+    known = crypto.compressors()
+    if text in {c.name for c in known} | {f"{c.name}:{c.backend}" for c in known}:
+        return text
+    try:
+        return crypto.find(text).spec
+    except OSError as e:
+        raise argparse.ArgumentTypeError(e.strerror or str(e)) from None
+
+
+class _Version(argparse.Action):
+    """--version, with the codecs found, and why others are not; looked for only when it is asked."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(version())
+        parser.exit()
+
+
+def version() -> str:
+    """The version, and a line for each compressor."""
+    lines = [f"zswap-py {zswap_py.__version__}"]
+    for c in crypto.compressors():
+        name = f"{c.name}:{c.backend}" if c.backend else c.name
+        if not c.available:
+            lines.append(f"  {name:20} not available: {c.reason}")
+            continue
+        sizes = "the kernel's sizes" if c.kernel_sizes else "sizes not the kernel's to the byte"
+        lines.append(f"  {name:20} {c.library_version or 'built in':18} {sizes}")
+    return "\n".join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All that may be said on the command line."""
+    top = argparse.ArgumentParser("zswap-py", description=DESCRIPTION, allow_abbrev=False)
+    top.add_argument("--version", action=_Version, nargs=0, help="version and codecs, and why others are missing")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    sub = commands.add_parser("report", help="what zswap would save of this memory, by compressor", description=REPORT,
+                              epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    sub.set_defaults(run=_report, usage_error=sub.error)
+
+    sources = sub.add_argument_group("sources")
+    sources.add_argument("files", nargs="*", metavar="FILE", help="memory pages, or an ELF core; -: standard input")
+    sources.add_argument("--pid", dest="pids", nargs="+", type=_positive, action="extend", default=[], metavar="N",
+                         help="live processes")
+    sources.add_argument("--all", dest="all_processes", action="store_true", help="all processes that you may read")
+
+    reading = sub.add_argument_group("how much is read")
+    amount = reading.add_mutually_exclusive_group()
+    amount.add_argument("--sample", type=_size, metavar="SIZE",
+                        help=f"read so much, chosen over all the sources (default: {DEFAULT_SAMPLE >> 20}M where there "
+                             "are processes, else all)")
+    amount.add_argument("--full", action="store_true", help="read all")
+    reading.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the sample (default: %(default)s)")
+
+    modelled = sub.add_argument_group("what is modelled")
+    modelled.add_argument("-c", "--compressor", dest="compressors", type=_compressor, action="append", metavar="NAME",
+                          help="NAME or NAME:BACKEND, again for more; see zswap-py --version "
+                               f"(default: {', '.join(measure.DEFAULT_COMPRESSORS)})")
+    modelled.add_argument("--kernel", choices=sorted(KERNELS, reverse=True), default="6.18",
+                          help="whose rules (default: %(default)s)")
+    modelled.add_argument("--folio", choices=FOLIOS, help="in what folios pages are stored (default: one page each)")
+
+    running = sub.add_argument_group("running, output")
+    running.add_argument("-j", "--jobs", type=_positive, metavar="N",
+                         help="threads, each as a CPU of its own (default: the cores)")
+    running.add_argument("--json", action="store_true", help="one JSON object, raw numbers, in place of the table")
+    running.add_argument("--color", choices=("auto", "always", "never"), default="auto",
+                         help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line, sys.argv's by default. The exit code; argparse raises SystemExit by itself."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = parser().parse_args(argv)
+    args.command_line = shlex.join(["zswap-py", *argv])
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # whoever read it has what they wanted; nor may the interpreter complain when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        _say("interrupted before anything was measured")
+        return 130
+    except (SourceError, OSError) as e:
+        _say(str(e))
+        return 1
+
+
+def _say(message: str) -> None:
+    print(f"zswap-py: {message}", file=sys.stderr)
+
+
+def _report(args: argparse.Namespace) -> int:
+    folio_pages, rest = divmod(FOLIOS[args.folio], mmap.PAGESIZE) if args.folio else (1, 0)
+    if rest or not folio_pages:
+        args.usage_error(f"argument --folio: {args.folio} is less than this machine's pages of {mmap.PAGESIZE} bytes")
+    with _open(args, folio_pages) as pages, _progress(pages) as progress:
+        result = measure.measure(
+            pages,
+            args.compressors or measure.DEFAULT_COMPRESSORS,
+            folio_pages=folio_pages,
+            jobs=args.jobs,
+            kernel=args.kernel,
+            command=args.command_line,
+            progress=progress,
+        )
+    sys.stdout.write(report.to_json(result.report) + "\n" if args.json else _text(result.report, args.color))
+    sys.stdout.flush()
+    for warning in _warnings(pages, result):
+        _say(warning)
+    if isinstance(result.stopped, KeyboardInterrupt):
+        return 130
+    return 1 if result.stopped or not all(f.intact for f in result.report.figures) else 0
+
+
+def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
+    try:
+        # runs of a folio at least, so that a sample has folios as they lie in memory
+        return open_pages(args.files, args.pids, args.all_processes, page_size=mmap.PAGESIZE, sample_bytes=args.sample,
+                          full=args.full, seed=args.seed, run_pages=max(8, folio_pages))
+    except ValueError as e:
+        args.usage_error(str(e))
+        raise
+
+
+def _text(data: report.Report, color: str) -> str:
+    colour = color == "always" or (color == "auto" and _fancy(sys.stdout))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    try:
+        "µ".encode(sys.stdout.encoding)
+        micro = "µ"
+    except UnicodeEncodeError:
+        micro = "u"
+    return report.to_text(data, width=width, colour=colour, micro=micro)
+
+
+def _fancy(stream: Any) -> bool:
+    return bool(stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+
+
+def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
+    """What the reader should doubt."""
+    if isinstance(result.stopped, KeyboardInterrupt):
+        yield "interrupted: the figures are of what was measured until then"
+    elif result.stopped:
+        yield f"stopped: {result.stopped}"
+    for f in result.report.figures:
+        if not f.intact:
+            yield f"{f.name}:{f.backend}: pages were lost or came back with other bytes; do not use its figures"
+    if any(source.kind == "process" for source in pages.sources):
+        yield "the processes ran while they were read: pages may be of different moments"
+    if pages.processes_denied:
+        n = pages.processes_denied
+        yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
+    if pages.tail_bytes:
+        yield f"{pages.tail_bytes} bytes at the ends of sources fill no page, and were left out"
+
+
+@contextlib.contextmanager
+def _progress(pages: Pages) -> Iterator[measure.Progress]:
+    """A bar with rate and time left on standard error, where that is a terminal; erased at the end."""
+    if not (sys.stderr.isatty() and os.environ.get("TERM") != "dumb"):
+        yield lambda done: None
+        return
+    total = None if pages.pages_planned is None else pages.pages_planned * pages.page_size
+    with _bar() as bar:
+        task = bar.add_task("measuring", total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """rich's own is decimal."""
+
+        def render(self, task: Task) -> Text:
+            return Text(f"{report.size(task.speed or 0)}/s", style="progress.data.speed")
+
+    return Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), Rate(),
+                    TimeRemainingColumn(), console=Console(stderr=True), transient=True)
