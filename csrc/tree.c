@@ -31,25 +31,35 @@ static u64 nr_trees(u64 nr_pages)
 
 int swap_index_add(struct swap_index *index, u64 nr_pages)
 {
-	for (unsigned int type = 0; type < MAX_SWAPFILES; type++) {
-		struct swap_file *file;
+	struct swap_file *file = kzalloc_node(index->mm, FAULT_TREE,
+					      sizeof(*file) + nr_trees(nr_pages) * sizeof(file->trees[0]), 0);
 
-		if (atomic_load(&index->files[type]))
-			continue;
-		file = kzalloc_node(index->mm, FAULT_TREE,
-				    sizeof(*file) + nr_trees(nr_pages) * sizeof(file->trees[0]), 0);
-		if (!file)
-			return -ENOMEM;
-		file->nr_pages = nr_pages;
-		atomic_store_explicit(&index->files[type], file, memory_order_release);
-		return type;
+	if (!file)
+		return -ENOMEM;
+	file->nr_pages = nr_pages;
+	for (unsigned int type = 0; type < MAX_SWAPFILES; type++) {
+		uintptr_t none = 0;
+
+		if (atomic_compare_exchange_strong(&index->files[type], &none, (uintptr_t)file))
+			return type;
 	}
+	kfree(index->mm, file);
 	return -EPERM;
+}
+
+struct swap_file *swap_index_kill(struct swap_index *index, unsigned int type)
+{
+	uintptr_t file = atomic_load(&index->files[type]);
+
+	if (!file || file & SWAP_FILE_DYING ||
+	    !atomic_compare_exchange_strong(&index->files[type], &file, file | SWAP_FILE_DYING))
+		return NULL;
+	return (struct swap_file *)file;
 }
 
 void swap_index_free(struct swap_index *index, unsigned int type)
 {
-	struct swap_file *file = atomic_exchange(&index->files[type], NULL);
+	struct swap_file *file = (struct swap_file *)(atomic_exchange(&index->files[type], 0) & ~SWAP_FILE_DYING);
 
 	if (!file)
 		return;

@@ -15,19 +15,21 @@
 #define MAX_SWAPFILES		(1u << MAX_SWAPFILES_SHIFT)
 #define SWP_TYPE_SHIFT		58
 
+/* In the pointer, not in what it points to: who reads it late must not look at a file that is freed. */
+#define SWAP_FILE_DYING		1ul
+
 #define SLOT_LOCKED	1ul
 
 typedef _Atomic u64 slot_t;
 
 struct swap_file {
 	u64 nr_pages;
-	_Atomic bool dying;
 	_Atomic(slot_t *) trees[];
 };
 
 struct swap_index {
 	struct kmem *mm;
-	_Atomic(struct swap_file *) files[MAX_SWAPFILES];
+	_Atomic uintptr_t files[MAX_SWAPFILES];	/* struct swap_file *, and SWAP_FILE_DYING */
 };
 
 static inline unsigned int swp_type(u64 swp)
@@ -45,10 +47,20 @@ static inline u64 swp_entry(unsigned int type, u64 offset)
 	return (u64)type << SWP_TYPE_SHIFT | offset;
 }
 
-/* The new type, -ENOMEM, or -EPERM if all types are in use. One caller at a time for these. */
+/* The new type, -ENOMEM, or -EPERM if all types are in use. */
 int swap_index_add(struct swap_index *index, u64 nr_pages);
-/* No slot of a dying file is locked any more once it was marked and the callers inside have left. */
+/*
+ * Takes a file out of callers' sight, whose slots nobody uses any more once those that are inside have left; then it may be freed. NULL
+ * if there is none, or another was first.
+ */
+struct swap_file *swap_index_kill(struct swap_index *index, unsigned int type);
 void swap_index_free(struct swap_index *index, unsigned int type);
+
+/* The file of a type, a dying one too; NULL if there is none. */
+static inline struct swap_file *swap_file_any(struct swap_index *index, unsigned int type)
+{
+	return (struct swap_file *)(atomic_load(&index->files[type]) & ~SWAP_FILE_DYING);
+}
 
 /* The swap file of slots swp .. swp + nr - 1, or NULL if they are not all in one. */
 static inline struct swap_file *swap_file_of(struct swap_index *index, u64 swp, u64 nr)
@@ -56,12 +68,14 @@ static inline struct swap_file *swap_file_of(struct swap_index *index, u64 swp, 
 	unsigned int type = swp_type(swp);
 	u64 offset = swp_offset(swp);
 	struct swap_file *file;
+	uintptr_t word;
 
 	if (unlikely(type >= MAX_SWAPFILES))
 		return NULL;
-	file = atomic_load(&index->files[type]);
-	if (unlikely(!file || atomic_load(&file->dying)))
+	word = atomic_load(&index->files[type]);
+	if (unlikely(!word || word & SWAP_FILE_DYING))
 		return NULL;
+	file = (struct swap_file *)word;
 	return offset < file->nr_pages && nr <= file->nr_pages - offset ? file : NULL;
 }
 

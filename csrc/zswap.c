@@ -1321,12 +1321,10 @@ int zswap_swapoff(struct zswap *z, unsigned int type)
 	ret = zswap_enter(z, 0, &call);
 	if (unlikely(ret))
 		return ret;
-	file = atomic_load_explicit(&z->index.files[type], memory_order_acquire);
-	if (!file || atomic_exchange(&file->dying, true))
-		ret = -EBADSLT;
+	file = swap_index_kill(&z->index, type);
 	zswap_exit(z, &call);
-	if (ret)
-		return ret;
+	if (!file)
+		return -EBADSLT;
 
 	/* Calls that saw the file alive may still be at work on its slots. */
 	synchronize_srcu(&z->srcu);
@@ -1732,7 +1730,7 @@ struct tally {
 
 static const char *check_file(struct zswap *z, unsigned int type, struct tally *tally)
 {
-	struct swap_file *file = atomic_load(&z->index.files[type]);
+	struct swap_file *file = swap_file_any(&z->index, type);
 
 	for (u64 offset = 0; file && offset < file->nr_pages; offset++) {
 		slot_t *slot = swap_slot(file, offset);
