@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from zswap_py import crypto
 from zswap_py._native import check, ffi, lib
 from zswap_py.pages import PIECE, Pages
+from zswap_py.pool import SizeClass
 from zswap_py.procmem import SourceError
-from zswap_py.report import SCHEMA, Figures, Report, Unavailable, size
+from zswap_py.report import SCHEMA, Figures, Report, Unavailable, scale_of, size
 from zswap_py.zswap import Zswap
 
 #: What is compared unless something else is asked for.
@@ -28,8 +29,7 @@ RUN_PAGES = 64
 #: Bytes that are worth a report: where that much was measured before the memory is too little, it is not refused.
 WORTH_REPORTING = 64 << 20
 
-#: The kinds of Zswap.memory() that grow with what is stored; and a page's cell in the index, which grows in steps.
-METADATA = ("entry", "handle", "zspage")
+#: Bytes of a page's cell in the index, which grows in steps that would hide them.
 SLOT_BYTES = 8
 
 Progress = Callable[[float], None]
@@ -52,11 +52,35 @@ class _Mark(NamedTuple):
 
     stats: dict[str, int]
     compressed_bytes: int
-    metadata: int
+    memory: dict[str, int]
+    classes: tuple[SizeClass, ...]
     store_runs: int
     load_runs: int
     given: int
     intact: bool
+
+
+class _Pool(NamedTuple):
+    """A pool as one CPU would have filled it; bytes."""
+
+    total_size: int
+    metadata: int
+
+
+def _pool(mark: _Mark, page_size: int, scale: float = 1) -> _Pool:
+    """What holds `scale` times as many objects of each size.
+
+    Multiplying the pool itself would multiply the zspages that are not full, of which each class has one at most where
+    one CPU stores; with several CPUs some more, by chance.
+    """
+    zspages = pages = 0
+    for c in mark.classes:
+        n = -(-round(c.objs_inuse * scale) // c.objs_per_zspage)
+        zspages += n
+        pages += n * c.pages_per_zspage
+    per_page = mark.memory["entry"] + mark.memory["handle"] + SLOT_BYTES * mark.stats["stored_pages"]
+    descriptor = mark.memory["zspage"] / max(1, sum(c.zspages for c in mark.classes))
+    return _Pool(pages * page_size, round(per_page * scale + descriptor * zspages))
 
 
 class _Meter:
@@ -113,10 +137,6 @@ class _Meter:
         check(rc, f"{self.compressor.spec}: load")
         return [run.ns / run.pages for run in runs if run.pages], sum(run.pages for run in runs), wrong[0]
 
-    def _metadata(self, stored_pages: int) -> int:
-        memory = self.zswap.memory()
-        return sum(memory[kind] for kind in METADATA) + SLOT_BYTES * stored_pages
-
     def mapped(self) -> int:
         """Bytes that this process has for what is stored."""
         events = self.zswap.events()
@@ -125,12 +145,16 @@ class _Meter:
     def mark(self) -> _Mark:
         stats = self.zswap.stats()
         intact = not self._wrong and self._loaded == stats["stored_pages"]
-        return _Mark(stats, self.zswap.events()["zswap_bytes"], self._metadata(stats["stored_pages"]),
+        return _Mark(stats, self.zswap.events()["zswap_bytes"], self.zswap.memory(), self.zswap.pool.size_classes,
                      len(self._store_ns), len(self._load_ns), self._given, intact)
 
-    def figures(self, mark: _Mark) -> Figures:
-        """What it came to when the mark was made."""
-        c, stored, pool = self.compressor, mark.stats["stored_pages"], mark.stats["pool_total_size"]
+    def figures(self, mark: _Mark, scale: float) -> Figures:
+        """What it came to when the mark was made, and by estimate for `scale` times as many pages."""
+        c, stored = self.compressor, mark.stats["stored_pages"]
+        pool, estimated = _pool(mark, self.page_size), _pool(mark, self.page_size, scale)
+        if len(self._scratch) == 1:  # the kernel's own counter, holes that refused folios left included
+            pool = pool._replace(total_size=mark.stats["pool_total_size"])
+            estimated = estimated if scale > 1 else pool
         return Figures(
             name=c.name,
             backend=c.backend,
@@ -140,9 +164,11 @@ class _Meter:
             stored_incompressible_pages=mark.stats["stored_incompressible_pages"],
             rejected_pages=mark.given - stored,
             compressed_bytes=mark.compressed_bytes,
-            pool_total_size=pool,
-            ratio=stored * self.page_size / pool if pool else None,
-            net_saved_bytes=stored * self.page_size - pool - mark.metadata,
+            pool_total_size=pool.total_size,
+            ratio=stored * self.page_size / pool.total_size if pool.total_size else None,
+            net_saved_bytes=stored * self.page_size - sum(pool),
+            estimated_pool_total_size=estimated.total_size,
+            estimated_net_saved_bytes=round(stored * scale) * self.page_size - sum(estimated),
             **_quartiles("store_ns", self._store_ns[:mark.store_runs]),
             **_quartiles("load_ns", self._load_ns[:mark.load_runs]),
             intact=mark.intact,
@@ -200,16 +226,18 @@ class _Measuring:
                 self._piece(threads, piece, progress)
 
     def _piece(self, threads: ThreadPoolExecutor, piece: memoryview, progress: Progress) -> None:
-        span = ffi.new("struct zswap_span *")
-        buffer = ffi.from_buffer("uint8_t[]", piece, True)
-        span.pages, span.nr_pages, span.page_size = buffer, len(piece) // self.pages.page_size, self.pages.page_size
-        span.folio_pages, span.run_pages = self.folio_pages, self.run_pages
-        nr_pages, before = span.nr_pages, self.done[0] * self.pages.page_size
-        check(lib.zswap_drop_zero_folios(span), "zero folios")
-        self.zero_pages += nr_pages - span.nr_pages
-        for i, meter in enumerate(self.meters, 1):
-            meter.piece(threads, span.pages, span.nr_pages)
-            progress(before + len(piece) * i / len(self.meters))
+        nr_pages, page_size = len(piece) // self.pages.page_size, self.pages.page_size
+        before = self.done[0] * page_size
+        # released at once: a traceback that holds on to a view of a memoryview can crash CPython's garbage collector
+        with ffi.from_buffer("uint8_t[]", piece, True) as buffer:
+            span = ffi.new("struct zswap_span *")
+            span.pages, span.nr_pages, span.page_size = buffer, nr_pages, page_size
+            span.folio_pages, span.run_pages = self.folio_pages, self.run_pages
+            check(lib.zswap_drop_zero_folios(span), "zero folios")
+            self.zero_pages += nr_pages - span.nr_pages
+            for i, meter in enumerate(self.meters, 1):
+                meter.piece(threads, span.pages, span.nr_pages)
+                progress(before + len(piece) * i / len(self.meters))
         self.done = (self.done[0] + nr_pages, self.zero_pages, [meter.mark() for meter in self.meters])
 
     def _check_room(self, piece: int) -> None:
@@ -265,6 +293,7 @@ def _report(measuring: _Measuring, kernel: str, command: str, complete: bool) ->
     pages = measuring.pages
     read, zero_pages, marks = measuring.done
     by_meter = dict(zip(measuring.meters, marks, strict=True))
+    scale = scale_of(pages.pages_total, read, pages.not_read.vanished) if complete else 1.0
     return Report(
         schema=SCHEMA,
         complete=complete,
@@ -279,7 +308,7 @@ def _report(measuring: _Measuring, kernel: str, command: str, complete: bool) ->
         pages=read,
         zero_pages=zero_pages,
         not_read=pages.not_read.as_dict(),
-        compressors=[row if isinstance(row, Unavailable) else row.figures(by_meter[row]) for row in measuring.rows],
+        compressors=[row.figures(by_meter[row], scale) if isinstance(row, _Meter) else row for row in measuring.rows],
     )
 
 

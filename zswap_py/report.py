@@ -2,7 +2,7 @@
 """A report: its data, and what is made of it, JSON or a table. Nothing here measures or reads arguments.
 
 The fields' names are the JSON's, and docs/report.md says what each means. Numbers are raw and of the pages that were
-read; only the table scales them up to all pages, and says so.
+read, but for the estimates; the table shows these, and says so.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Figures:
     pool_total_size: int
     ratio: float | None
     net_saved_bytes: int
+    estimated_pool_total_size: int
+    estimated_net_saved_bytes: int
     store_ns_p50: float | None
     store_ns_p25: float | None
     store_ns_p75: float | None
@@ -89,28 +91,30 @@ class Report:
 
     @property
     def scale(self) -> float:
-        """By what the figures are multiplied to stand for all pages; 1 unless a whole sample was read.
-
-        Pages of the sample that vanished stand for others that did, so they are not made up for.
-        """
-        seen = self.pages + self.not_read["vanished"]
-        return self.pages_total / seen if self.complete and self.pages_total and seen else 1.0
+        """How many pages each page that was read stands for in the estimates; 1 unless a whole sample was read."""
+        return scale_of(self.pages_total, self.pages, self.not_read["vanished"]) if self.complete else 1.0
 
     @property
     def figures(self) -> list[Figures]:
         """The compressors that could be had, those that save most first."""
         found = [c for c in self.compressors if isinstance(c, Figures)]
-        return sorted(found, key=lambda f: -f.net_saved_bytes)
+        return sorted(found, key=lambda f: -f.estimated_net_saved_bytes)
 
     @property
     def pick(self) -> Figures | None:
         """What saves most; or, of those that save as good as the same, what loads clearly faster."""
-        good = [f for f in self.figures if f.intact and f.net_saved_bytes > 0]
+        good = [f for f in self.figures if f.intact and f.estimated_net_saved_bytes > 0]
         if not good:
             return None
         best = good[0]
-        alike = [f for f in good if f.net_saved_bytes >= (1 - ALIKE) * best.net_saved_bytes and f.loads_faster(best)]
+        enough = (1 - ALIKE) * best.estimated_net_saved_bytes
+        alike = [f for f in good if f.estimated_net_saved_bytes >= enough and f.loads_faster(best)]
         return min(alike, key=_load_ns, default=best)
+
+
+def scale_of(pages_total: int | None, pages: int, vanished: int) -> float:
+    """How many pages of all each page read stands for. Those that vanished stand for others that did."""
+    return pages_total / (pages + vanished) if pages_total and pages else 1.0
 
 
 def _load_ns(f: Figures) -> float:
@@ -145,11 +149,15 @@ def advice(report: Report) -> str | None:
     pick = report.pick
     if pick is None:
         return f"zswap would save nothing here: {_why_not(report, figures[0])}."
-    share = pick.net_saved_bytes / (report.page_size * (pick.stored_pages + pick.rejected_pages))
+    given = report.page_size * report.scale * (pick.stored_pages + pick.rejected_pages)
+    share = pick.estimated_net_saved_bytes / given
     if share < 0.1:
         return (f"zswap would save little here, {_percent(share)} with {_label(report, pick)}: "
                 f"{_why_not(report, pick)}.")
-    return _comparison(report, pick, [f for f in figures if f is not pick])
+    others = [f for f in figures if f is not pick]
+    if not others:
+        return f"{_label(report, pick)} would give back {_percent(share)} of this memory, zero-filled pages aside."
+    return _comparison(report, pick, others)
 
 
 def _why_not(report: Report, f: Figures) -> str:
@@ -161,8 +169,6 @@ def _why_not(report: Report, f: Figures) -> str:
 
 def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
     name = _label(report, pick)
-    if not others:
-        return f"{name} would give back {_percent(_given_back(report, pick))} of the memory that it takes in."
     faster = [f for f in others if f.loads_faster(pick)]
     if faster:
         rival = min(faster, key=_load_ns)
@@ -176,20 +182,16 @@ def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
 
 def _more(report: Report, pick: Figures, rival: Figures) -> str:
     one, other = _label(report, pick), _label(report, rival)
-    if rival.net_saved_bytes <= 0:
+    if rival.estimated_net_saved_bytes <= 0:
         return f"{one} saves memory, {other} saves none"
-    gain = pick.net_saved_bytes / rival.net_saved_bytes - 1
+    gain = pick.estimated_net_saved_bytes / rival.estimated_net_saved_bytes - 1
     if abs(gain) < ALIKE:
         return f"{one} and {other} save the same to within {_percent(ALIKE)}"
     return f"{one} saves {_percent(gain)} more memory than {other}"
 
 
 def _less(best: Figures, pick: Figures) -> str:
-    return _percent(1 - pick.net_saved_bytes / best.net_saved_bytes)
-
-
-def _given_back(report: Report, f: Figures) -> float:
-    return f.net_saved_bytes / (f.stored_pages * report.page_size)
+    return _percent(1 - pick.estimated_net_saved_bytes / best.estimated_net_saved_bytes)
 
 
 def _percent(share: float) -> str:
@@ -236,7 +238,7 @@ def headline(report: Report) -> str:
         return "Nothing was measured."
     if report.pick is None:
         return f"If all this were swapped, zswap would save nothing of {whole}."
-    saved = size(report.pick.net_saved_bytes * report.scale)
+    saved = size(report.pick.estimated_net_saved_bytes)
     return f"If all this were swapped, {_label(report, report.pick)} would save {saved} of {whole}, net."
 
 
@@ -304,9 +306,9 @@ def _table(report: Report, micro: str) -> Any:
     for name in ("net\nsaved", "\nratio", "\npool", "do not\ncompress", f"store\n{time}", f"load\n{time}"):
         table.add_column(name, justify="right", no_wrap=True)
     for f in report.figures:
-        cells = [size(f.net_saved_bytes * report.scale), "-" if f.ratio is None else f"{f.ratio:.2f}",
-                 size(f.pool_total_size * report.scale), _percent(f.incompressible),
-                 _micros(f.store_ns_p50), _micros(f.load_ns_p50)]
+        pool, stored = f.estimated_pool_total_size, f.stored_pages * report.page_size * report.scale
+        cells = [size(f.estimated_net_saved_bytes), f"{stored / pool:.2f}" if pool else "-", size(pool),
+                 _percent(f.incompressible), _micros(f.store_ns_p50), _micros(f.load_ns_p50)]
         if not f.intact:
             cells[0] = "DAMAGED"
         name = _label(report, f) + ("" if f.kernel_sizes else " ~")

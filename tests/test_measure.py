@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""measure.py and csrc/measure.c: whole runs over files, whose figures the kernel has given."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.corpus import SEEDS, corpus
+from zswap_py import crypto, measure
+from zswap_py._native import ffi, lib
+from zswap_py.measure import MemoryLimit, Result
+from zswap_py.pages import SourceError, open_pages
+from zswap_py.report import Figures, Unavailable
+from zswap_py.zswap import Zswap
+
+P = 4096
+KERNEL = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())
+
+pytestmark = pytest.mark.skipif(os.sysconf("SC_PAGE_SIZE") != P, reason="the corpora's pages are of 4,096 bytes")
+
+
+def run(path: Path, *compressors: str, sample: int | None = None, seed: int = 0, **how: Any) -> Result:
+    with open_pages([path], sample_bytes=sample, seed=seed) as pages:
+        return measure.measure(pages, compressors or ("lz4",), **how)
+
+
+def only(result: Result) -> Figures:
+    f, = result.report.figures
+    return f
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Path:
+    """Corpus 1 as a file: 2,000 pages, of which 52 are zero."""
+    return write(tmp_path / "memory", *corpus(1))
+
+
+def write(path: Path, *pages: bytes) -> Path:
+    path.write_bytes(b"".join(pages))
+    return path
+
+
+# ---- the figures ----
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("compressor", ["deflate", "lzo"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_figures_are_the_kernels(tmp_path: Path, seed: int, compressor: str, jobs: int) -> None:
+    kernel = KERNEL[f"corpus:{seed}"][f"churn:{compressor}"][0]  # the step that stores all
+    result = run(write(tmp_path / "memory", *corpus(seed)), compressor, jobs=jobs)
+    f = only(result)
+    assert f.kernel_sizes
+    assert {name: getattr(f, name) for name in kernel} == kernel
+    assert result.report.zero_pages == 2000 - kernel["stored_pages"]
+    assert f.intact
+    assert result.report.complete
+    assert result.stopped is None
+
+
+def test_figures_hang_together(memory: Path) -> None:
+    report = run(memory, "lzo", "lzo-rle", "lz4", "zstd", "deflate").report
+    assert [c.name for c in report.compressors] == ["lzo", "lzo-rle", "lz4", "zstd", "deflate"]
+    for f in report.figures:
+        assert f.intact
+        assert report.zero_pages + f.stored_pages + f.rejected_pages == report.pages == report.pages_total == 2000
+        assert f.ratio == f.stored_pages * P / f.pool_total_size
+        metadata = f.stored_pages * P - f.pool_total_size - f.net_saved_bytes
+        assert 64 * f.stored_pages <= metadata <= 100 * f.stored_pages
+        assert 0 < f.compressed_bytes < f.pool_total_size
+        for kind in ("store", "load"):
+            p25, p50, p75 = (getattr(f, f"{kind}_ns_p{q}") for q in (25, 50, 75))
+            assert 0 < p25 <= p50 <= p75 < 1e9
+
+
+def test_the_times_are_zswaps(memory: Path) -> None:
+    """Half the runs take longer than the median a page: together they cannot take longer than the whole did."""
+    began = time.monotonic_ns()
+    f = only(run(memory, "deflate", jobs=1))
+    took = time.monotonic_ns() - began
+    assert f.store_ns_p50 is not None
+    assert f.load_ns_p50 is not None
+    assert f.store_ns_p50 / 2 * f.stored_pages < took
+    # a page of deflate is 10 us and more on any machine: two units apart from a mistake in the unit
+    assert 5_000 < f.store_ns_p50 < 5_000_000
+    assert f.load_ns_p50 < f.store_ns_p50
+
+
+@pytest.mark.parametrize("jobs", [2, 3, 7])
+def test_jobs_change_no_figure(memory: Path, jobs: int) -> None:
+    one, many = only(run(memory, jobs=1)), only(run(memory, jobs=jobs))
+    same = ("stored_pages", "stored_incompressible_pages", "compressed_bytes", "pool_total_size", "net_saved_bytes")
+    assert [getattr(one, name) for name in same] == [getattr(many, name) for name in same]
+    assert many.intact
+
+
+def test_pieces_and_folios_that_do_not_come_out_even(tmp_path: Path) -> None:
+    """Over a piece's end, and a last folio that is short."""
+    noise = os.urandom(5000 * P)
+    f = only(run(write(tmp_path / "memory", noise), folio_pages=16, jobs=3))
+    assert (f.stored_pages, f.stored_incompressible_pages, f.intact) == (5000, 5000, True)
+
+
+def test_only_zero_pages(tmp_path: Path) -> None:
+    report = run(write(tmp_path / "memory", bytes(300 * P))).report
+    assert report.zero_pages == 300
+    f = report.figures[0]
+    assert (f.stored_pages, f.ratio, f.store_ns_p50, f.load_ns_p75, f.net_saved_bytes) == (0, None, None, None, 0)
+    assert f.intact
+
+
+def test_zero_folios_never_come_to_zswap_but_zero_pages_of_others_do(tmp_path: Path) -> None:
+    word = b"word" * (P // 4)
+    memory = write(tmp_path / "memory", *[bytes(P)] * 16, *[bytes(P)] * 15, word, *[bytes(P)] * 16, word, bytes(P))
+    by_page, by_folio = run(memory).report, run(memory, folio_pages=16).report
+    assert (by_page.zero_pages, by_page.figures[0].stored_pages) == (48, 2)
+    assert (by_folio.zero_pages, by_folio.figures[0].stored_pages) == (32, 18)
+    assert by_folio.folio_pages == 16
+    assert by_folio.figures[0].intact
+
+
+def test_linux_6_16_refuses_the_folio_of_a_page_that_does_not_shrink(tmp_path: Path) -> None:
+    words = [b"%04d" % i * (P // 4) for i in range(32)]
+    memory = write(tmp_path / "memory", *words[:20], os.urandom(P), *words[21:])
+    pages = only(run(memory, "lzo", kernel="6.16"))
+    assert (pages.stored_pages, pages.rejected_pages, pages.intact) == (31, 1, True)
+    folios = only(run(memory, "lzo", kernel="6.16", folio_pages=16))
+    assert (folios.stored_pages, folios.rejected_pages, folios.intact) == (16, 16, True)
+    kept = only(run(memory, "lzo", folio_pages=16))
+    assert (kept.stored_pages, kept.rejected_pages, kept.stored_incompressible_pages) == (32, 0, 1)
+
+
+def test_a_sample_stands_for_all(tmp_path: Path) -> None:
+    memory = write(tmp_path / "memory", *corpus(1), *corpus(2), *corpus(3))
+    whole, part = run(memory).report, run(memory, sample=8 << 20).report
+    assert 1900 <= part.pages <= 2048
+    assert part.pages_total == whole.pages == 6000
+    assert part.scale == 6000 / part.pages
+    estimate, truth = part.figures[0], whole.figures[0]
+    assert estimate.estimated_net_saved_bytes == pytest.approx(truth.net_saved_bytes, rel=0.1)
+    assert estimate.estimated_pool_total_size == pytest.approx(truth.pool_total_size, rel=0.1)
+    # multiplied as it is, each class's last zspage would count three times
+    assert estimate.pool_total_size * part.scale > 1.1 * estimate.estimated_pool_total_size
+    assert truth.estimated_net_saved_bytes == truth.net_saved_bytes
+    again, other = run(memory, sample=8 << 20).report, run(memory, sample=8 << 20, seed=1).report
+    assert again.figures[0].compressed_bytes == part.figures[0].compressed_bytes
+    assert other.figures[0].compressed_bytes != part.figures[0].compressed_bytes
+
+
+# ---- what goes wrong ----
+
+
+@pytest.fixture
+def liar() -> Iterator[str]:
+    """A compressor that gives another page back."""
+    crypto.register_compressor("liar", lambda page, room: bytes(page[:64]), lambda packed, room: bytes(packed) * 64)
+    yield "liar"
+    crypto.unregister_compressor("liar")
+
+
+def test_a_page_that_comes_back_different_is_seen(memory: Path, liar: str) -> None:
+    report = run(memory, "lz4", liar).report
+    assert [f.intact for f in sorted(report.figures, key=lambda f: f.name)] == [False, True]
+
+
+def test_a_page_that_is_lost_is_seen(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = measure._Meter._store
+
+    def forgetful(self: measure._Meter, span: Any, cpu: int) -> list[float]:
+        ns = store(self, span, cpu)
+        lib.zswap_flip(self.zswap._z, cpu, span.swp, 0, 0xFF) if self.compressor.name == "deflate" else None
+        return ns
+
+    monkeypatch.setattr(measure._Meter, "_store", forgetful)
+    report = run(memory, "lz4", "deflate").report
+    assert {f.name: f.intact for f in report.figures} == {"lz4": True, "deflate": False}
+
+
+def test_what_cannot_be_had_is_listed_and_the_others_are_measured(memory: Path) -> None:
+    report = run(memory, "842", "lz4").report
+    gone, there = report.compressors
+    assert isinstance(gone, Unavailable)
+    assert gone.name == "842"
+    assert gone.unavailable.startswith("no library has sw842")
+    assert isinstance(there, Figures)
+    assert there.stored_pages == 1948
+    with pytest.raises(SourceError, match="compressor 842 is not available: no library has sw842"):
+        run(memory, "842")
+
+
+def test_a_compressor_is_measured_once(memory: Path) -> None:
+    assert only(run(memory, "lz4", "lz4")).name == "lz4"
+
+
+def test_ctrl_c_finds_all_compressors_at_the_same_page(tmp_path: Path) -> None:
+    memory = write(tmp_path / "memory", *corpus(1) * 6)  # three pieces, the last one shorter
+
+    def interrupt(done: float) -> None:
+        if done > 24 << 20:  # the second piece, when the first compressor of two has done it
+            raise KeyboardInterrupt
+
+    result = run(memory, "lzo", "lz4", progress=interrupt)
+    assert isinstance(result.stopped, KeyboardInterrupt)
+    report = result.report
+    assert (report.complete, report.pages, report.pages_total) == (False, 4096 * 1, 12000)
+    for f in report.figures:
+        assert report.zero_pages + f.stored_pages == 4096
+        assert f.intact
+    # the figures of the first piece alone
+    first = run(write(tmp_path / "first", *(corpus(1) * 6)[:4096]), "lzo", "lz4").report
+    assert [f.pool_total_size for f in report.figures] == [f.pool_total_size for f in first.figures]
+
+
+def test_progress_is_bytes_and_ends_at_all(memory: Path) -> None:
+    seen: list[float] = []
+    run(memory, "lz4", "lzo", progress=seen.append)
+    assert seen == [1000 * P, 2000 * P]
+
+
+# ---- memory ----
+
+
+def test_refusal_has_the_figure_and_the_remedy(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "mem_available", lambda: 96 << 20)
+    said = r"would take 3\d\.\d MiB, more than 24.0 MiB, a quarter of .*: read less with --sample SIZE, or compare"
+    with pytest.raises(MemoryLimit, match=said):
+        run(memory, "lz4", "lzo")  # 16 MiB of a piece, two pools of 8 MiB at worst
+    monkeypatch.setattr(measure, "mem_available", lambda: 160 << 20)
+    assert only(run(memory)).stored_pages == 1948
+
+
+def test_refusal_by_what_the_first_piece_came_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = write(tmp_path / "memory", os.urandom(48 << 20))
+    monkeypatch.setattr(measure, "mem_available", lambda: 4 * (60 << 20))  # 16 of a piece, 48 of noise and its metadata
+    seen: list[float] = []
+    with pytest.raises(MemoryLimit, match=r"would take 6\d\.\d MiB, more than 60.0 MiB"):
+        run(memory, progress=seen.append)
+    assert seen == [16 << 20]
+
+
+def test_where_much_is_measured_it_stops_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = write(tmp_path / "memory", bytes(16 << 20), os.urandom(48 << 20))
+    monkeypatch.setattr(measure, "mem_available", lambda: 4 * (40 << 20))
+    monkeypatch.setattr(measure, "WORTH_REPORTING", 32 << 20)
+    result = run(memory)
+    assert isinstance(result.stopped, MemoryLimit)
+    assert (result.report.complete, result.report.pages, result.report.zero_pages) == (False, 8192, 4096)
+
+
+def test_memory_that_is_available() -> None:
+    assert 1 << 20 < measure.mem_available() < os.sysconf("SC_PHYS_PAGES") * P
+
+
+# ---- the C functions ----
+
+
+def span(pages: bytes, folio_pages: int = 1, run_pages: int = 4) -> Any:
+    made = ffi.new("struct zswap_span *")
+    buffer = ffi.new("uint8_t[]", pages)
+    made.pages, made.nr_pages, made.page_size = buffer, len(pages) // P, P
+    made.folio_pages, made.run_pages = folio_pages, run_pages
+    return made, buffer
+
+
+@pytest.mark.parametrize(("folio_pages", "run_pages"), [(0, 4), (1, 0), (3, 4), (1, 513)])
+def test_spans_that_cannot_be(folio_pages: int, run_pages: int) -> None:
+    made, _keep = span(bytes(P), folio_pages, run_pages)
+    runs, wrong = ffi.new("struct zswap_run[1]"), ffi.new("uint64_t *")
+    with Zswap("lz4") as z:
+        assert lib.zswap_drop_zero_folios(made) == -errno.EINVAL
+        assert lib.zswap_store_runs(z._z, 0, made, runs) == -errno.EINVAL
+        assert lib.zswap_peek_runs(z._z, 0, made, ffi.NULL, runs, wrong) == -errno.EINVAL
+
+
+def test_runs_count_their_pages_and_zswaps_errors_come_through() -> None:
+    words = [b"%04d" % i * (P // 4) for i in range(10)]
+    made, _keep = span(b"".join(words), folio_pages=2)
+    runs, out, wrong = ffi.new("struct zswap_run[3]"), ffi.new("uint8_t[]", 4 * P), ffi.new("uint64_t *")
+    with Zswap("lz4", nr_cpus=1) as z:
+        assert lib.zswap_store_runs(z._z, 0, made, runs) == -errno.EBADSLT
+        z.swapon(pages=10)
+        assert lib.zswap_store_runs(z._z, 1, made, runs) == -errno.EINVAL
+        assert lib.zswap_store_runs(z._z, 0, made, runs) == 0
+        assert [r.pages for r in runs] == [4, 4, 2]
+        assert all(r.ns > 0 for r in runs)
+        z.invalidate(5, 2)
+        made.pages[9 * P + 7] ^= 1
+        assert lib.zswap_peek_runs(z._z, 0, made, out, runs, wrong) == 0
+        assert ([r.pages for r in runs], wrong[0]) == ([4, 2, 2], 1)
+        assert lib.zswap_peek_runs(z._z, 1, made, out, runs, wrong) == -errno.EINVAL
+        assert z.stats()["stored_pages"] == 8
+
+
+def test_zero_folios_are_dropped_in_order() -> None:
+    a, b, c = (bytes([i]) + bytes(P - 1) for i in (1, 2, 3))
+    zero = bytes(P)
+    made, keep = span(zero + zero + a + zero + zero + zero + zero + b + c, folio_pages=2)
+    assert lib.zswap_drop_zero_folios(made) == 0
+    assert made.nr_pages == 5
+    assert bytes(ffi.buffer(keep, 5 * P)) == a + zero + zero + b + c
