@@ -39,12 +39,13 @@ void fault_disarm(struct faults *faults, enum fault_kind kind)
 
 int __fault_hit(struct fault *fault, int cpu)
 {
-	u64 n;
+	u64 n, nth = fault->nth, times = fault->times;
+	int only = fault->cpu;
 
-	if (fault->cpu >= 0 && fault->cpu != cpu)
+	if (only >= 0 && only != cpu)
 		return 0;
 	n = atomic_fetch_add(&fault->seen, 1) + 1;
-	if (n < fault->nth || (fault->times && n >= fault->nth + fault->times))
+	if (n < nth || (times && n >= nth + times))
 		return 0;
 	atomic_fetch_add(&fault->hits, 1);
 	return fault->error;

@@ -30,9 +30,10 @@ enum fault_kind {
 };
 
 struct fault {
-	u64 nth, times;		/* tries nth .. nth + times - 1 fail; times 0: all from nth on */
-	int error;		/* negative errno */
-	int cpu;		/* only there; -1: anywhere */
+	/* atomic: a check that saw the fault before armed may read what the next one is being given */
+	_Atomic u64 nth, times;	/* tries nth .. nth + times - 1 fail; times 0: all from nth on */
+	atomic_int error;	/* negative errno */
+	atomic_int cpu;		/* only there; -1: anywhere */
 	_Atomic u64 seen, hits;
 };
 

@@ -172,7 +172,7 @@ static void refill(struct kmem_cache *cache, struct kmem_stack *stack)
 		if (p) {
 			cache->depot = *(void **)p;
 		} else {
-			if (cache->fresh + cache->size > cache->fresh_end && !add_chunk(cache))
+			if ((size_t)(cache->fresh_end - cache->fresh) < cache->size && !add_chunk(cache))
 				break;
 			p = cache->fresh;
 			cache->fresh += cache->size;

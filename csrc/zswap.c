@@ -311,7 +311,9 @@ static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu, struc
 	 * is not called and crypto_wait_req() returns without blocking.
 	 */
 	acomp_request_set_callback(acomp_ctx->req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done, &acomp_ctx->wait);
-	pool->compr_batch_size = compr_batch_size;
+	/* once: where a dead CPU's context is made anew, others read it meanwhile */
+	if (!pool->compr_batch_size)
+		pool->compr_batch_size = compr_batch_size;
 	return 0;
 
 fail:
@@ -1004,30 +1006,23 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
 	return ret;
 }
 
-/* Locks a folio's slots in ascending order; those whose tree there is no memory for hold nothing. False if there were any. */
+/*
+ * Locks a folio's slots in ascending order. False, and none is locked, if there is no memory for one of their trees, two at most: another
+ * thread may make it, and lock its slots, at any time.
+ */
 static bool lock_slots(struct zswap *z, struct swap_file *file, u64 offset, unsigned int nr)
 {
-	bool complete = true;
-
-	for (unsigned int i = 0; i < nr; i++) {
-		slot_t *slot = swap_slot_create(&z->index, file, offset + i);
-
-		if (likely(slot))
-			slot_lock(slot);
-		else
-			complete = false;
-	}
-	return complete;
+	if (unlikely(!swap_slot_create(&z->index, file, offset) || !swap_slot_create(&z->index, file, offset + nr - 1)))
+		return false;
+	for (unsigned int i = 0; i < nr; i++)
+		slot_lock(swap_slot(file, offset + i));
+	return true;
 }
 
 static void unlock_slots(struct swap_file *file, u64 offset, unsigned int nr)
 {
-	for (unsigned int i = 0; i < nr; i++) {
-		slot_t *slot = swap_slot(file, offset + i);
-
-		if (likely(slot))
-			slot_unlock(slot);
-	}
+	for (unsigned int i = 0; i < nr; i++)
+		slot_unlock(swap_slot(file, offset + i));
 }
 
 static void erase_slots(struct zswap *z, struct swap_file *file, u64 offset, unsigned int nr)
@@ -1078,12 +1073,13 @@ int zswap_store(struct zswap *z, unsigned int cpu, u64 swp, const void *folio, u
 		goto exit;
 	}
 
-	if (likely(lock_slots(z, file, swp_offset(swp), nr_pages))) {
-		ret = store_folio(z, file, swp, folio, nr_pages);
-	} else {
+	if (unlikely(!lock_slots(z, file, swp_offset(swp), nr_pages))) {
 		count(z, reject_alloc_fail);
-		ret = ZSWAP_REJECT_ALLOC_FAIL;
+		zswap_exit(z, &call);
+		ret = zswap_invalidate(z, cpu, swp, nr_pages);
+		return ret ? ret : ZSWAP_REJECT_ALLOC_FAIL;
 	}
+	ret = store_folio(z, file, swp, folio, nr_pages);
 	/*
 	 * If the store failed in the middle, or zswap is disabled, or full, no slot may keep anything: a stale entry would be
 	 * written back over newer data.
