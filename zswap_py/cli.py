@@ -73,7 +73,7 @@ class _Version(argparse.Action):
     """--version, with the codecs found, and why others are not; looked for only when it is asked."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        print(version())
+        print(version(), flush=True)
         parser.exit()
 
 
@@ -133,12 +133,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line, sys.argv's by default. The exit code; argparse raises SystemExit by itself."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_args(argv)
-    args.command_line = shlex.join(["zswap-py", *argv])
     try:
-        code = int(args.run(args))
-        sys.stdout.flush()
-        return code
+        return _run(argv)
     except BrokenPipeError:
         # whoever read it has what they wanted; nor may the interpreter complain when it flushes at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -149,6 +145,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SourceError, OSError) as e:
         _say(str(e))
         return 1
+
+
+def _run(argv: list[str]) -> int:
+    args = parser().parse_args(argv)
+    args.command_line = shlex.join(["zswap-py", *argv])
+    return int(args.run(args))
 
 
 def _say(message: str) -> None:

@@ -219,13 +219,17 @@ def _sources(report: Report) -> str:
     return ", ".join(f"{n:,} {kinds.get(kind, kind + 's') if n > 1 else kind}" for kind, n in counts.items())
 
 
+def _count(pages: int) -> str:
+    return f"{pages:,} page{'' if pages == 1 else 's'}"
+
+
 def _pages_read(report: Report) -> str:
     read, all_of_it = report.pages, report.pages_total
     if all_of_it is None or read == all_of_it:
-        text = f"{read:,} pages, {size(read * report.page_size)}"
+        text = f"{_count(read)}, {size(read * report.page_size)}"
     else:
         total = size(all_of_it * report.page_size)
-        text = f"{read:,} of {all_of_it:,} pages, {size(read * report.page_size)} of {total}"
+        text = f"{read:,} of {_count(all_of_it)}, {size(read * report.page_size)} of {total}"
     if not report.complete:
         return text + "; not complete, and not scaled up"
     return text + ("; a sample, scaled up" if report.scale > 1 else "")

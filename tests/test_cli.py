@@ -1,0 +1,422 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""cli.py and __main__.py: what is typed, what comes out where, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.corpus import corpus
+from zswap_py import cli, measure, procmem
+from zswap_py import pages as pages_module
+from zswap_py.procmem import ProcessDenied
+
+P = os.sysconf("SC_PAGE_SIZE")
+ROOT = os.geteuid() == 0
+NOBODY = 65534
+COMMAND = [sys.executable, "-m", "zswap_py"]
+KERNEL = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())
+
+pytestmark = [
+    pytest.mark.skipif(P != 4096, reason="the corpora's pages are of 4,096 bytes"),
+    pytest.mark.timeout(60),
+]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line in this process: exit code, standard output, standard error."""
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(arg) for arg in argv])
+        except SystemExit as e:
+            code = int(e.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Path:
+    """Corpus 1 as a file: 2,000 pages, of which 52 are zero."""
+    path = tmp_path / "memory"
+    path.write_bytes(b"".join(corpus(1)))
+    return path
+
+
+# 2,048 pages of words, each its own, then 1,024 of noise, in one mapping; then it waits.
+CHILD = f"""
+import mmap, os, sys
+m = mmap.mmap(-1, 3072 * {P}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+m.madvise(mmap.MADV_NOHUGEPAGE)
+for i in range(2048):
+    m[i * {P}:(i + 1) * {P}] = b"%08d" % i * ({P} // 8)
+m[2048 * {P}:] = os.urandom(1024 * {P})
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def child() -> Iterator[int]:
+    """The process above."""
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+# ---- files ----
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_file_has_the_kernels_pool(run: Run, memory: Path, jobs: int) -> None:
+    code, out, err = run("report", memory, "-c", "deflate", "--json", "--jobs", jobs)
+    data = json.loads(out)
+    kernel = KERNEL["corpus:1"]["churn:deflate"][0]
+    assert (code, err) == (0, "")
+    assert {name: data["compressors"][0][name] for name in kernel} == kernel
+    assert (data["schema"], data["complete"], data["pages"], data["zero_pages"]) == (1, True, 2000, 52)
+    assert data["command"] == f"zswap-py report {memory} -c deflate --json --jobs {jobs}"
+    name = str(memory)
+    assert data["source"] == [{"kind": "file", "label": name, "path": name, "pages": 2000, "tail_bytes": 0}]
+    assert data["host"]["kernel"] == os.uname().release
+    assert data["compressors"][0]["intact"] is True
+
+
+def test_the_table_has_the_jsons_figures(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(memory.parent)  # a long name takes two lines
+    code, out, err = run("report", "memory")
+    lines = out.splitlines()
+    assert (code, err) == (0, "")
+    assert lines[0] == "memory: 2,000 pages, 7.8 MiB"
+    assert re.fullmatch(r"If all this were swapped, \w+ would save \d\.\d MiB of 7\.8 MiB, net\.", lines[3])
+    deflate = next(line.split() for line in lines if " deflate " in line)
+    assert deflate[-6:-2] == ["2.08", "3.7", "MiB", "3%"]  # 3,829,760 bytes
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in out
+    assert {"lzo", "lzo-rle", "lz4", "zstd", "deflate"} <= set(out.split())
+
+
+def test_folios(run: Run, tmp_path: Path) -> None:
+    """A folio of 64 KiB with one page that does not shrink: Linux 6.16 refuses it, 6.18 does not."""
+    words = [b"%04d" % i * (P // 4) for i in range(48)]
+    path = tmp_path / "memory"
+    path.write_bytes(b"".join([*words[:20], os.urandom(P), *words[21:]]) + bytes(65536))
+    found = {}
+    for kernel in ("6.16", "6.18"):
+        _code, out, _err = run("report", path, "-c", "lzo", "--folio", "64K", "--json", "--kernel", kernel)
+        data = json.loads(out)
+        assert (data["kernel"], data["folio_pages"], data["zero_pages"]) == (kernel, 16, 16)
+        found[kernel] = [data["compressors"][0][name] for name in ("stored_pages", "rejected_pages")]
+    assert found == {"6.16": [32, 16], "6.18": [48, 0]}
+    assert "folios of 64 KiB" in run("report", path, "-c", "lzo", "--folio", "64K")[1]
+
+
+def test_sample_and_seed(run: Run, memory: Path) -> None:
+    one, again, other = (json.loads(run("report", memory, "-c", "lz4", "--sample", "1M", "--seed", seed, "--json")[1])
+                         for seed in (1, 1, 2))
+    assert 200 < one["pages"] <= 256
+    assert one["pages_total"] == 2000
+    assert one["compressors"][0]["compressed_bytes"] == again["compressors"][0]["compressed_bytes"]
+    assert one["compressors"][0]["compressed_bytes"] != other["compressors"][0]["compressed_bytes"]
+    text = " ".join(run("report", memory, "--sample", "1M")[1].split())
+    assert "of 2,000 pages, 1.0 MiB of 7.8 MiB; a sample, scaled up" in text
+
+
+def test_a_tail_that_fills_no_page_is_told(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("memory").write_bytes(bytes(P) + b"tail")
+    code, out, err = run("report", "memory", "-c", "lz4")
+    assert code == 0
+    assert "4 bytes at the ends of sources fill no page" in err
+    assert out.startswith("memory: 1 page, 4.0 KiB\n")
+
+
+def test_compressors_that_cannot_be_had(run: Run, memory: Path) -> None:
+    code, out, _err = run("report", memory, "-c", "lz4", "-c", "842", "--json")
+    each = json.loads(out)["compressors"]
+    assert code == 0
+    assert [c["name"] for c in each] == ["lz4", "842"]
+    assert list(each[1]) == ["name", "backend", "unavailable"]
+    code, out, err = run("report", memory, "-c", "842")
+    assert (code, out) == (1, "")
+    assert err == f"zswap-py: compressor 842 is not available: {each[1]['unavailable']}\n"
+
+
+def test_damage_is_exit_code_1(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = measure._Meter._load
+    monkeypatch.setattr(measure._Meter, "_load", lambda *args: (*load(*args)[:2], 1))
+    code, out, err = run("report", memory, "-c", "lz4")
+    assert code == 1
+    assert "DAMAGED" in out
+    assert "lz4:kernel: pages were lost or came back with other bytes" in err
+
+
+# ---- processes ----
+
+
+def test_a_process_is_read_in_a_sample_or_whole(run: Run, child: int) -> None:
+    code, out, err = run("report", "--pid", child, "-c", "lzo", "--full", "--json")
+    whole = json.loads(out)
+    lzo = whole["compressors"][0]
+    assert code == 0
+    assert "the processes ran while they were read" in err
+    assert whole["source"][0]["pid"] == child
+    assert whole["source"][0]["label"].startswith(f"pid {child} ")
+    assert whole["pages"] == whole["pages_total"] > 3072
+    assert 1024 <= lzo["stored_incompressible_pages"] < 1200
+    assert lzo["intact"]
+    code, out, _err = run("report", "--pid", child, "-c", "lzo", "--sample", "4M", "--json")
+    part = json.loads(out)
+    assert 900 < part["pages"] <= 1024
+    assert part["pages_total"] == pytest.approx(whole["pages_total"], rel=0.01)
+    estimate = part["compressors"][0]["estimated_net_saved_bytes"]
+    assert estimate == pytest.approx(lzo["net_saved_bytes"], rel=0.2)
+    assert estimate > 2 * part["compressors"][0]["net_saved_bytes"]
+
+
+def test_itself_is_never_read(run: Run) -> None:
+    code, out, err = run("report", "--pid", os.getpid())
+    assert (code, out) == (1, "")
+    assert "is this very process" in err
+
+
+def test_no_readable_process_is_one_line_with_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(pid: int) -> None:
+        raise ProcessDenied("no")
+
+    monkeypatch.setattr(pages_module.Process, "find", denied)
+    for argv in (["report"], ["report", "--all"]):
+        code, out, err = run(*argv)
+        assert (code, out) == (1, "")
+        assert re.fullmatch(r"zswap-py: none of \d+ processes can be read: .+\n", err)
+        assert procmem.denial(None) in err  # the cause, and the command to type
+
+
+@pytest.mark.skipif(not ROOT, reason="becomes another user")
+def test_a_user_without_processes_gets_the_sudo_line() -> None:
+    code = ("import os, sys; from zswap_py.cli import main; "
+            f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main(['report']))")
+    p = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (p.returncode, p.stdout) == (1, "")
+    assert re.fullmatch(r"zswap-py: none of \d+ processes can be read: .*"
+                        r'sudo env "PATH=\$PATH" zswap-py report --all\n', p.stderr)
+
+
+def test_processes_that_were_left_out_are_told(run: Run, child: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = pages_module.Process.find
+
+    def only_child(pid: int) -> Any:
+        if pid != child:
+            raise ProcessDenied("no")
+        return find(pid)
+
+    monkeypatch.setattr(pages_module.Process, "find", only_child)
+    code, out, err = run("report", "-c", "lz4")
+    assert code == 0
+    assert out.startswith(f"pid {child} ")
+    assert re.search(r"\d+ process(es)? could not be read: ", err)
+
+
+# ---- memory ----
+
+
+def test_refusal_has_the_figure(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "mem_available", lambda: 64 << 20)
+    code, out, err = run("report", memory)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"zswap-py: pools and copies would take \d+\.\d MiB, more than 16\.0 MiB, a quarter .*\n", err)
+
+
+def test_stopped_for_want_of_memory(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memory").write_bytes(bytes(16 << 20) + os.urandom(32 << 20))
+    monkeypatch.setattr(measure, "mem_available", lambda: 4 * (34 << 20))
+    monkeypatch.setattr(measure, "WORTH_REPORTING", 16 << 20)
+    code, out, err = run("report", tmp_path / "memory", "-c", "lz4", "--json")
+    assert code == 1
+    assert json.loads(out)["complete"] is False
+    assert err.startswith("zswap-py: stopped: pools and copies would take ")
+
+
+# ---- Ctrl-C, pipes ----
+
+
+def half_fed(*argv: str) -> subprocess.Popen[bytes]:
+    """A report on standard input that has got a piece, and part of the next."""
+    process = subprocess.Popen([*COMMAND, "report", "-", "-c", "lz4", *argv], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"".join(corpus(1) * 3)[:20 << 20])  # a pipe holds 1 MiB at most: it has read 19 at least
+    process.stdin.flush()
+    return process
+
+
+def test_ctrl_c_reports_what_was_measured() -> None:
+    process = half_fed("--json")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    data = json.loads(out)
+    assert process.returncode == 130
+    assert err.decode() == "zswap-py: interrupted: the figures are of what was measured until then\n"
+    assert (data["complete"], data["pages"], data["pages_total"]) == (False, 4096, None)
+    assert data["compressors"][0]["stored_pages"] + data["zero_pages"] == 4096
+    assert data["compressors"][0]["intact"] is True
+
+
+def test_ctrl_c_in_the_table() -> None:
+    process = half_fed()
+    process.send_signal(signal.SIGINT)
+    out, _err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out.decode().startswith("standard input: 4,096 pages, 16.0 MiB; not complete, and not scaled up\n")
+
+
+def test_ctrl_c_before_anything_is_there(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "open_pages", interrupted)
+    assert run("report", memory) == (130, "", "zswap-py: interrupted before anything was measured\n")
+
+
+@pytest.mark.parametrize("how", [["--json"], [], ["--version"]])
+def test_a_closed_pipe_is_silent(memory: Path, how: list[str]) -> None:
+    argv = how if how == ["--version"] else ["report", str(memory), "-c", "lz4", *how]
+    reader, writer = os.pipe()
+    os.close(reader)
+    p = subprocess.run([*COMMAND, *argv], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (p.returncode, p.stderr) == (1, b"")
+
+
+def test_standard_input(memory: Path) -> None:
+    p = subprocess.run([*COMMAND, "report", "-", "-c", "deflate", "--json"], input=memory.read_bytes(), check=True,
+                       capture_output=True)
+    data = json.loads(p.stdout)
+    assert data["pages"] == data["pages_total"] == data["source"][0]["pages"] == 2000
+    assert data["compressors"][0]["pool_total_size"] == KERNEL["corpus:1"]["churn:deflate"][0]["pool_total_size"]
+
+
+# ---- a terminal ----
+
+
+def on_terminal(argv: list[str], **environ: str) -> str:
+    """All that the command writes to a terminal that is its standard output and error."""
+    master, slave = pty.openpty()
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS")} | environ
+    with subprocess.Popen([*COMMAND, *argv], stdin=slave, stdout=slave, stderr=slave, env=env) as process:
+        os.close(slave)
+        seen = b""
+        while select.select([master], [], [], 30)[0]:
+            try:
+                got = os.read(master, 65536)
+            except OSError:  # EIO: the other side is closed
+                break
+            seen += got
+    os.close(master)
+    assert process.returncode == 0
+    return seen.decode()
+
+
+def test_a_terminal_gets_colour_and_progress(memory: Path) -> None:
+    argv = ["report", str(memory), "-c", "lz4"]
+    seen = on_terminal(argv, TERM="xterm-256color")
+    assert "\x1b[1m" in seen.partition("were swapped")[0]
+    assert "measuring" in seen
+    assert "B/s" in seen
+    plain = on_terminal(argv, TERM="xterm-256color", NO_COLOR="1")
+    assert not re.search(r"\x1b\[[\d;]*m", plain)
+    dumb = on_terminal(argv, TERM="dumb")
+    assert "\x1b" not in dumb
+    assert "measuring" not in dumb
+    assert "\x1b[1m" in on_terminal([*argv, "--color", "always"], TERM="dumb")
+
+
+# ---- usage ----
+
+
+@pytest.mark.parametrize(("argv", "said"), [
+    ([], "COMMAND"),
+    (["repot"], "repot"),
+    (["report", "--pid", "x"], "'x' is not a number from 1 on"),
+    (["report", "--pid", "-5"], "--pid"),
+    (["report", "--sample", "lots"], "'lots' is not a size: give bytes, or as 64M, 1.5G"),
+    (["report", "--sample", "100"], "sample_bytes is 100"),
+    (["report", "--sample", "1M", "--full"], "not allowed with"),
+    (["report", "-c", "lzz"], "lzz not available: did you mean lzo?"),
+    (["report", "-c", "lz4:zlib"], "its backends are kernel, liblz4"),
+    (["report", "--folio", "8K"], "'8K'"),
+    (["report", "--kernel", "5.4"], "5.4"),
+    (["report", "--jobs", "0"], "'0' is not a number from 1 on"),
+    (["report", "--js"], "--js"),
+])  # fmt: skip
+def test_wrong_arguments_are_exit_code_2(run: Run, argv: list[str], said: str) -> None:
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.startswith("usage: zswap-py")
+
+
+def test_a_folio_smaller_than_a_page(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.mmap, "PAGESIZE", 65536)
+    code, _out, err = run("report", memory, "--folio", "4K")
+    assert code == 2
+    assert "4K is less than this machine's pages of 65536 bytes" in err
+
+
+@pytest.mark.parametrize(("text", "nbytes"), [
+    ("65536", 65536), ("4K", 4096), ("4k", 4096), ("1.5G", 3 << 29), ("64MiB", 64 << 20), ("64 MB", 64 << 20),
+    ("1T", 1 << 40),
+])  # fmt: skip
+def test_sizes(text: str, nbytes: int) -> None:
+    assert cli._size(text) == nbytes
+
+
+def test_a_file_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("report", tmp_path / "none")
+    assert (code, out) == (1, "")
+    assert err == f"zswap-py: cannot read {tmp_path / 'none'}: No such file or directory: check the name\n"
+
+
+def test_help_has_examples_and_defaults(run: Run) -> None:
+    code, out, _err = run("report", "--help")
+    assert code == 0
+    text = " ".join(out.split())
+    assert "zswap-py report --pid 1234 -c lz4 -c zstd" in text
+    assert "default: 64M" in text
+    assert "default: lzo, lzo-rle, lz4, zstd, deflate" in text
+
+
+def test_version_lists_codecs_and_why_others_are_not(run: Run) -> None:
+    code, out, _err = run("--version")
+    lines = out.splitlines()
+    assert code == 0
+    assert re.fullmatch(r"zswap-py \d+\.\d+\.\d+", lines[0])
+    assert re.search(r"^  lzo:kernel +built in +the kernel's sizes$", out, re.MULTILINE)
+    assert re.search(r"^  842 +not available: no library has sw842", out, re.MULTILINE)
+
+
+def test_json_needs_no_rich(memory: Path) -> None:
+    code = ("import sys; from zswap_py.cli import main; "
+            f"assert main(['report', '--json', '-c', 'lz4', {str(memory)!r}]) == 0; "
+            "assert not [m for m in sys.modules if m.partition('.')[0] == 'rich']")
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
