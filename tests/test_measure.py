@@ -171,15 +171,19 @@ def test_a_page_that_comes_back_different_is_seen(memory: Path, liar: str) -> No
     assert [f.intact for f in sorted(report.figures, key=lambda f: f.name)] == [False, True]
 
 
-def test_a_page_that_is_lost_is_seen(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", ["lost", "corrupt"])
+def test_a_page_that_is_lost_or_corrupt_is_seen(memory: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     store = measure._Meter._store
 
-    def forgetful(self: measure._Meter, span: Any, cpu: int) -> list[float]:
+    def faulty(self: measure._Meter, span: Any, cpu: int) -> list[float]:
         ns = store(self, span, cpu)
-        lib.zswap_flip(self.zswap._z, cpu, span.swp, 0, 0xFF) if self.compressor.name == "deflate" else None
+        if self.compressor.name == "deflate" and fault == "lost":
+            self.zswap.invalidate(span.swp)
+        elif self.compressor.name == "deflate":
+            assert lib.zswap_flip(self.zswap._z, cpu, span.swp, 0, 0xFF) == 0
         return ns
 
-    monkeypatch.setattr(measure._Meter, "_store", forgetful)
+    monkeypatch.setattr(measure._Meter, "_store", faulty)
     report = run(memory, "lz4", "deflate").report
     assert {f.name: f.intact for f in report.figures} == {"lz4": True, "deflate": False}
 

@@ -51,7 +51,7 @@ class _Mark(NamedTuple):
     """Where a meter was after a piece."""
 
     stats: dict[str, int]
-    compressed_bytes: int
+    events: dict[str, int]
     memory: dict[str, int]
     classes: tuple[SizeClass, ...]
     store_runs: int
@@ -143,9 +143,9 @@ class _Meter:
         return events["arena_mapped"] + events["slab_mapped"] + self.zswap.memory()["tree"]
 
     def mark(self) -> _Mark:
-        stats = self.zswap.stats()
-        intact = not self._wrong and self._loaded == stats["stored_pages"]
-        return _Mark(stats, self.zswap.events()["zswap_bytes"], self.zswap.memory(), self.zswap.pool.size_classes,
+        events = self.zswap.events()
+        intact = not self._wrong and self._loaded == events["zswpout"]
+        return _Mark(self.zswap.stats(), events, self.zswap.memory(), self.zswap.pool.size_classes,
                      len(self._store_ns), len(self._load_ns), self._given, intact)
 
     def figures(self, mark: _Mark, scale: float) -> Figures:
@@ -162,8 +162,8 @@ class _Meter:
             kernel_sizes=c.kernel_sizes,
             stored_pages=stored,
             stored_incompressible_pages=mark.stats["stored_incompressible_pages"],
-            rejected_pages=mark.given - stored,
-            compressed_bytes=mark.compressed_bytes,
+            rejected_pages=mark.given - mark.events["zswpout"],
+            compressed_bytes=mark.events["zswap_bytes"],
             pool_total_size=pool.total_size,
             ratio=stored * self.page_size / pool.total_size if pool.total_size else None,
             net_saved_bytes=stored * self.page_size - sum(pool),
