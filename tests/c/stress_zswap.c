@@ -274,7 +274,9 @@ static void *switch_pools(void *arg)
 		pthread_mutex_lock(&pools_mutex);
 		switch_to(next_random(&random) % NR_ALGS);
 		pthread_mutex_unlock(&pools_mutex);
-		usleep(next_random(&random) % 2000);
+		/* mostly at once, so that pools die that nothing was stored in */
+		if (next_random(&random) % 16 == 0)
+			usleep(next_random(&random) % 4000);
 	}
 	return NULL;
 }
