@@ -139,7 +139,7 @@ def test_sample_and_seed(run: Run, memory: Path) -> None:
     assert one["compressors"][0]["compressed_bytes"] == again["compressors"][0]["compressed_bytes"]
     assert one["compressors"][0]["compressed_bytes"] != other["compressors"][0]["compressed_bytes"]
     text = " ".join(run("report", memory, "--sample", "1M")[1].split())
-    assert "of 2,000 pages, 1.0 MiB of 7.8 MiB; a sample, scaled up" in text
+    assert "of 2,000 pages (1.0 MiB of 7.8 MiB), scaled up" in text
 
 
 def test_a_tail_that_fills_no_page_is_told(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +287,7 @@ def test_ctrl_c_in_the_table() -> None:
     process.send_signal(signal.SIGINT)
     out, _err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert out.decode().startswith("standard input: 4,096 pages, 16.0 MiB; not complete, and not scaled up\n")
+    assert out.decode().startswith("standard input: 4,096 pages, 16.0 MiB; incomplete, not scaled up\n")
 
 
 def test_ctrl_c_before_anything_is_there(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_every_field_is_in_the_docs() -> None:
 
 def test_a_sample_is_scaled_up_and_says_so() -> None:
     text = report.to_text(sampled())
-    assert "4,096 of 40,960 pages, 16.0 MiB of 160.0 MiB; a sample, scaled up" in text
+    assert "4,096 of 40,960 pages (16.0 MiB of 160.0 MiB), scaled up" in text
     assert "lz4 would save 81.2 MiB of 160.0 MiB, net" in text
     assert "81.2 MiB   2.08  75.0 MiB" in text
     assert "zero-filled: 3.8 MiB" in text  # 96 pages, ten times
@@ -104,7 +104,7 @@ def test_pages_that_vanished_are_not_made_up_for() -> None:
 def test_what_is_not_complete_is_not_scaled() -> None:
     cut = make(figures("lz4", 2000), pages_total=40960, complete=False)
     assert cut.scale == 1
-    assert "not complete, and not scaled up" in report.to_text(cut)
+    assert "incomplete, not scaled up" in report.to_text(cut)
     assert "lz4 would save 7.8 MiB of 16.0 MiB" in report.to_text(cut)
 
 
@@ -138,6 +138,12 @@ def test_no_word_about_speed_after_few_pages() -> None:
     sentence = report.advice(make(figures("lz4", 500, 2000, **few),
                                   figures("zstd", 500, 9000, **few | {"estimated_net_saved_bytes": 600 * P})))
     assert sentence == "zstd saves 20% more memory than lz4."
+
+
+def test_rivals_that_load_alike_are_told_apart_by_what_they_save() -> None:
+    for lz4, lzo in ((1010, 1000), (1000, 1010)):
+        made = make(figures("lz4", 1600, lz4), figures("lzo", 1500, lzo), figures("zstd", 1000, 4000))
+        assert str(report.advice(made)).startswith("zstd saves 20% more memory than lzo; a load takes ")
 
 
 def test_what_saves_the_same_and_loads_faster_is_picked() -> None:
