@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 def what_is_wrong(package: pathlib.Path | None, must_be_installed: bool, root: pathlib.Path = ROOT) -> str | None:
     """Why the package in that directory must not be tested, with the command to type; None if it may."""
-    build = f"run `cd {root} && {sys.executable} setup.py build_ext -i`"
+    build = f"run `cd {root} && {sys.executable} setup.py build_ext -i -f`"
     if package is None:
         return f"there is no package zswap_py to import: run `{root}/run test`"
     if package != root / "zswap_py":

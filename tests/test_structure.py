@@ -174,8 +174,8 @@ FLOORS = [
     {"swap"},
     {"procmem"},
     {"pages"},
-    {"measure"},
     {"report"},
+    {"measure"},
     {"cli"},
 ]
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stands above zswap in the kernel (mm/page_io.c): the zero map, zswap, the swap device; and a store of bytes over it.
+"""What stands above zswap in the kernel (mm/page_io.c): the zero map, zswap, the swap device; and a store of bytes over
+it.
 
-zswap only takes pages that it likes. Who swaps needs a place for the others, and the order in which the places are asked:
-that is SwapDevice. CompressedStore is for those who want neither slots nor pages, only bytes that take less room.
+zswap only takes pages that it likes. Who swaps needs a place for the others, and the order in which the places are
+asked: that is SwapDevice. CompressedStore is for those who want neither slots nor pages, only bytes that take less
+room.
 """
 
 from __future__ import annotations
@@ -26,12 +28,18 @@ def _temporary_file() -> int:
         return os.dup(f.fileno())
 
 
-class SwapDevice:
-    """One swap file of an instance: `pages` slots, backed by a file (a temporary one, sparse, unless `path` says where).
+def _bytes_of(buffer: Any) -> memoryview:
+    """Any contiguous buffer as bytes, without a copy."""
+    return memoryview(buffer).cast("B")
 
-    writeout() and read() go through the zero map, zswap and the device in the kernel's order. A page that was read from zswap has
-    left it, and is the caller's alone; one that was read from the device is still there. All methods may be called from
-    any thread; two on one slot at once are the caller's to keep apart, as the swap cache does it.
+
+class SwapDevice:
+    """One swap file of an instance: `pages` slots, backed by a file (a temporary one, sparse, unless `path` says
+    where).
+
+    writeout() and read() go through the zero map, zswap and the device in the kernel's order. A page that was read from
+    zswap has left it, and is the caller's alone; one that was read from the device is still there. All methods may be
+    called from any thread; two on one slot at once are the caller's to keep apart, as the swap cache does it.
     """
 
     def __init__(self, z: Zswap, pages: int, path: str | os.PathLike[str] | None = None) -> None:
@@ -66,29 +74,28 @@ class SwapDevice:
         with self._lock:
             self._counts[name] += pages
 
-    def _slots(self, slot: int, buf: Any) -> int:
-        nr, rest = divmod(len(buf), self._page_size)
+    def _slots(self, slot: int, nbytes: int) -> int:
+        nr, rest = divmod(nbytes, self._page_size)
         if self._fd < 0:
             raise ValueError("this SwapDevice is closed")
         if rest or not nr:
-            raise ValueError(f"a buffer of {len(buf)} bytes: whole pages of {self._page_size}")
+            raise ValueError(f"a buffer of {nbytes} bytes: whole pages of {self._page_size}")
         if not 0 <= slot <= self.pages - nr:
             raise ValueError(f"slots {slot} to {slot + nr - 1}: this device has slots 0 to {self.pages - 1}")
         return nr
 
     def writeout(self, slot: int, folio: Any) -> str:
         """Swap a folio out to slots slot, slot + 1, ...: where it went, "zero", "zswap" or "device"."""
-        buf = ffi.from_buffer("uint8_t[]", folio)
-        nr = self._slots(slot, buf)
-        if lib.zswap_is_zero(buf, len(buf)):
+        view = _bytes_of(folio)
+        nr = self._slots(slot, len(view))
+        if lib.zswap_is_zero(ffi.from_buffer(view), len(view)):
             # an older entry of zswap's stays, as in the kernel: the zero map is asked first
             self._where[slot : slot + nr] = bytes([_ZERO]) * nr
             self._count("swpout_zero", nr)
             return "zero"
-        if nr <= MAX_FOLIO and self._z.store(swp_entry(self.type, slot), folio):
+        if nr <= MAX_FOLIO and self._z.store(swp_entry(self.type, slot), view):
             self._where[slot : slot + nr] = bytes([_ZSWAP]) * nr
             return "zswap"
-        view = memoryview(ffi.buffer(buf))
         offset = slot * self._page_size
         while view:
             n = os.pwrite(self._fd, view, offset)
@@ -100,11 +107,11 @@ class SwapDevice:
     def read(self, slot: int, out: Any) -> None:
         """Swap pages in, into a writable buffer of whole pages. KeyError for a slot that holds nothing.
 
-        OSError EIO: zswap's object is corrupt, and stays. Pages before it are read then, and those of zswap gone from it.
+        OSError EIO: zswap's object is corrupt, and stays. Pages before it are read then, and those of zswap gone from
+        it.
         """
-        buf = ffi.from_buffer("uint8_t[]", out, True)
-        view = memoryview(ffi.buffer(buf))
-        for i in range(self._slots(slot, buf)):
+        view = _bytes_of(out)
+        for i in range(self._slots(slot, len(view))):
             self._read_page(slot + i, view[i * self._page_size : (i + 1) * self._page_size])
 
     def _read_page(self, slot: int, page: memoryview) -> None:
@@ -125,7 +132,7 @@ class SwapDevice:
 
     def peek(self, slot: int, out: Any) -> None:
         """Like read() for one page, which stays where it is."""
-        if self._slots(slot, ffi.from_buffer("uint8_t[]", out, True)) != 1:
+        if self._slots(slot, len(_bytes_of(out))) != 1:
             raise ValueError(f"peek() reads one page of {self._page_size} bytes")
         if self._where[slot] == _ZSWAP:
             if not self._z.peek(swp_entry(self.type, slot), out):
@@ -146,8 +153,9 @@ class SwapDevice:
 class CompressedStore(MutableMapping[Hashable, bytes]):
     """A mapping whose values are bytes, kept compressed.
 
-    `capacity` is in bytes, of the values as they are; further keywords are Zswap's. Values are padded with zeros to whole pages, so small
-    ones gain nothing. What does not compress, or comes when the pool is at its limit, goes to a temporary file.
+    `capacity` is in bytes, of the values as they are; further keywords are Zswap's. Values are padded with zeros to
+    whole pages, so small ones gain nothing. What does not compress, or comes when the pool is at its limit, goes to a
+    temporary file.
     """
 
     def __init__(self, capacity: int = 1 << 30, **zswap: Any) -> None:

@@ -100,9 +100,10 @@ class Zswap:
     Parameters, keywords here and properties later, with the kernel's names and checks: `enabled`, `compressor`
     ("name" or "name:backend"), `max_pool_percent` (of total_ram), `accept_threshold_percent` (of that).
 
-    The machine: `page_size` 4096, 16384 or 65536; `chain_size` 4 to 16 (CONFIG_ZSMALLOC_CHAIN_SIZE); `total_ram` in bytes
-    (default: this machine's); `nr_cpus` (default: this machine's), `nr_nodes`; `highmem`, the share of memory that a
-    compressor cannot address, 0 to 1; `cpuhp`, a CpuHotplug of one's own in place of nr_cpus CPUs that are all online.
+    The machine: `page_size` 4096, 16384 or 65536; `chain_size` 4 to 16 (CONFIG_ZSMALLOC_CHAIN_SIZE); `total_ram` in
+    bytes (default: this machine's); `nr_cpus` (default: this machine's), `nr_nodes`; `highmem`, the share of memory
+    that a compressor cannot address, 0 to 1; `cpuhp`, a CpuHotplug of one's own in place of nr_cpus CPUs that are all
+    online.
 
     What is modelled: `kernel` "6.18" or "6.16", `series` "v10", None (before it) or "v13" (see kernels.TABLE);
     `incompressible` "store" or "reject", where it shall differ from the kernel's.
@@ -256,7 +257,8 @@ class Zswap:
 
     @property
     def compressor(self) -> str:
-        """The current compressor, as it was set. Another one takes effect at the next store; old entries stay as they are.
+        """The current compressor, as it was set. Another one takes effect at the next store; old entries stay as they
+        are.
 
         OSError ENOENT for one that is not available, or the error of its pool's creation: the old one stays current.
         """
@@ -328,13 +330,15 @@ class Zswap:
         SwapDevice for who keeps it in the kernel). OSError ENODEV: the CPU has no context; the same holds then.
         """
         buf = _from_buffer("uint8_t[]", folio)
-        nr, rest = divmod(len(buf), self.page_size)
-        if rest or not 0 < nr <= MAX_FOLIO:
-            raise ValueError(f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}")
         try:
+            nr, rest = divmod(len(buf), self.page_size)
+            if rest or not 0 < nr <= MAX_FOLIO:
+                raise ValueError(f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}")
             rc = _store(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr)
         except OverflowError:
             raise _bad_entry(entry) from None
+        finally:
+            del buf  # a traceback that keeps a buffer of a memoryview crashes the collector
         if rc or crypto.raised.exception is not None:
             self._failed(rc, f"store(entry={entry}, {nr} pages)")
         return _RESULTS[rc]
@@ -342,17 +346,19 @@ class Zswap:
     def load(self, entry: int, out: Any, *, swapcache: bool = True, cpu: int | None = None) -> bool:
         """Decompress a slot's page into `out`, a writable buffer of one page; False if zswap does not hold it.
 
-        The page then leaves zswap, unless it goes to a folio outside the swap cache (swapcache=False). OSError EIO: the object
-        is corrupt, and stays; EINVAL: `out` is a larger folio; ENODEV: the CPU has no context.
+        The page then leaves zswap, unless it goes to a folio outside the swap cache (swapcache=False). OSError EIO: the
+        object is corrupt, and stays; EINVAL: `out` is a larger folio; ENODEV: the CPU has no context.
         """
         buf = _from_buffer("uint8_t[]", out, True)
-        nr, rest = divmod(len(buf), self.page_size)
-        if rest or not nr:
-            raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
         try:
+            nr, rest = divmod(len(buf), self.page_size)
+            if rest or not nr:
+                raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
             rc = _load(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr, swapcache)
         except OverflowError:
             raise _bad_entry(entry) from None
+        finally:
+            del buf
         if not rc:
             return True
         if rc != _ENOENT:
@@ -362,12 +368,14 @@ class Zswap:
     def peek(self, entry: int, out: Any, *, cpu: int | None = None) -> bool:
         """Like load(), but the page stays, and nothing is counted but a decompress_fail."""
         buf = _from_buffer("uint8_t[]", out, True)
-        if len(buf) != self.page_size:
-            raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
         try:
+            if len(buf) != self.page_size:
+                raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
             rc = lib.zswap_peek(self._z, self._cpu() if cpu is None else cpu, entry, buf)
         except OverflowError:
             raise _bad_entry(entry) from None
+        finally:
+            del buf
         if not rc:
             return True
         if rc != _ENOENT:
@@ -375,25 +383,28 @@ class Zswap:
         return False
 
     def load_batch(self, entries: Iterable[int], out: Any, *, cpu: int | None = None) -> list[int]:
-        """Load several slots, in any order, the i-th into the i-th page of `out`. A list of 0, -ENOENT, -EIO or -ENODEV, a page each.
+        """Load several slots, in any order, the i-th into the i-th page of `out`. A list of 0, -ENOENT, -EIO or
+        -ENODEV, a page each.
 
         Up to pool.compr_batch_size objects are one request to the compressor.
         """
         if not isinstance(entries, (list, tuple)):
             entries = list(entries)
-        buf = _from_buffer("uint8_t[]", out, True)
         n = len(entries)
-        if len(buf) != n * self.page_size:
-            raise ValueError(f"a buffer of {len(buf)} bytes for {n} pages of {self.page_size}")
         local = self._local
         if n > local.room:
             local.grow(n)
-        swp, ret = local.swp, local.ret
+        ret = local.ret
+        buf = _from_buffer("uint8_t[]", out, True)
         try:
-            swp[0:n] = entries
+            if len(buf) != n * self.page_size:
+                raise ValueError(f"a buffer of {len(buf)} bytes for {n} pages of {self.page_size}")
+            local.swp[0:n] = entries
+            rc = _load_batch(self._z, self._cpu() if cpu is None else cpu, local.swp, n, buf, ret)
         except OverflowError:
             raise _bad_entry(entries) from None
-        rc = _load_batch(self._z, self._cpu() if cpu is None else cpu, swp, n, buf, ret)
+        finally:
+            del buf
         if not rc:
             return [0] * n
         results: list[int] = ffi.unpack(ret, n) if rc > 0 else []
