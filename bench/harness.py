@@ -140,7 +140,8 @@ class WholeLoop:
     def store(self, pages: int, first: int, nr: int, folio: int) -> None:
         """nr pages at address `pages` to slots first, ...; RuntimeError if a folio is refused."""
         assert _dll is not None
-        if _dll.whole_store(self._store, self._z, ctypes.c_void_p(pages), *map(ctypes.c_size_t, (first, nr, folio, PAGE))):
+        sizes = map(ctypes.c_size_t, (first, nr, folio, PAGE))
+        if _dll.whole_store(self._store, self._z, ctypes.c_void_p(pages), *sizes):
             raise RuntimeError("a folio was refused")
 
     def load(self, out: int, first: int, nr: int, batch: int) -> None:
@@ -168,6 +169,7 @@ def real_pages(path: str | None = None, nr: int = 8192) -> bytearray:
 
 def machine() -> dict[str, str | int | None]:
     """What a figure depends on."""
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
+    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+    model = next((line.split(":")[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "")
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version(),
             "zswap_py": zs.__version__}

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable
 
 import harness
-import zswap_py as zs
 from harness import PAGE
+
+import zswap_py as zs
 
 CHUNK = 512  # pages between two looks at the clock: 2 MiB
 
@@ -22,8 +23,8 @@ CHUNK = 512  # pages between two looks at the clock: 2 MiB
 def measure(name: str, pages: bytearray, rounds: int, folio: int, batch: int) -> dict[str, object]:
     """Medians over the rounds, in ns a page, of the bare loop, of zswap called from C, and of zswap called from Python.
 
-    A round stores all pages and loads them all, once from C and once from Python; what follows on the bare loop's heels, and
-    so finds pages in the cache, takes turns.
+    A round stores all pages and loads them all, once from C and once from Python; what follows on the bare loop's
+    heels, and so finds pages in the cache, takes turns.
     """
     nr = len(pages) // PAGE // CHUNK * CHUNK
     bare = harness.BareLoop(name, pages)
@@ -95,8 +96,9 @@ def main() -> None:
     args = parser.parse_args()
 
     pages = harness.real_pages(args.file)
-    print(f"{len(pages) // PAGE} pages, folios of {args.folio}, load_batch of {args.batch}; median of {args.rounds} rounds, ns a page")
-    print(f"{'':16}{'store':>8} {'from C':>8} {'ratio':>6} {'Python':>7}   {'load':>8} {'from C':>8} {'ratio':>6} {'Python':>7}")
+    print(f"{len(pages) // PAGE} pages, folios of {args.folio}, load_batch of {args.batch}; "
+          f"median of {args.rounds} rounds, ns a page")
+    print(" " * 16 + "  ".join(f"{what:>8} {'from C':>8} {'ratio':>6} {'Python':>7} " for what in ("store", "load")))
     rows = []
     for name in args.compressor or ["lz4:liblz4", "lz4:kernel", "lzo:kernel", "zstd:libzstd", "deflate:zlib"]:
         row = measure(name, pages, args.rounds, args.folio, args.batch)

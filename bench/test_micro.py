@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Microbenchmarks for pytest-benchmark:  pytest bench --benchmark-only  (add  -k lz4  or  --benchmark-json FILE).
+
+Each group has its ceiling beside it: the bare codec loop over the same pages, or memcpy. All bytes that come back are compared.
+Ratios that can be quoted come from overhead.py, which takes turns in one run.
+"""
+
+from __future__ import annotations
+
+import harness
+import pytest
+from harness import PAGE
+
+import zswap_py as zs
+
+COMPRESSORS = ["lzo:kernel", "lz4:kernel", "zstd:libzstd", "deflate:zlib"]
+NR = 512
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """512 pages of libraries and sources, 2 MiB."""
+    return harness.real_pages(nr=NR)
+
+
+@pytest.fixture(params=COMPRESSORS)
+def compressor(request):
+    return request.param
+
+
+@pytest.fixture
+def z(compressor):
+    with zs.Zswap(compressor, max_pool_percent=100, nr_cpus=1) as z:
+        z.swapon(NR)
+        yield z
+
+
+def test_memcpy_2_mib(benchmark, pages):
+    benchmark.group = "2 MiB"
+    out = bytearray(len(pages))
+    benchmark(lambda: out.__setitem__(slice(None), pages))
+    assert out == pages
+
+
+def test_bare_compress_2_mib(benchmark, pages, compressor):
+    benchmark.group = f"{compressor}: store 2 MiB"
+    bare = harness.BareLoop(compressor, pages)
+    assert benchmark(bare.compress, 0, NR) == bare.compressed_bytes
+
+
+@pytest.mark.parametrize("folio", [1, 16, 512])
+def test_store_2_mib(benchmark, pages, z, compressor, folio):
+    benchmark.group = f"{compressor}: store 2 MiB"
+    view = memoryview(pages)
+    folios = [(i, view[i * PAGE : (i + folio) * PAGE]) for i in range(0, NR, folio)]
+
+    def store():
+        for slot, pages_of_it in folios:
+            z.store(slot, pages_of_it)
+
+    benchmark(store)  # from the second round on each store also frees the slot's older entry
+    out = bytearray(len(pages))
+    assert z.load_batch(range(NR), out) == [0] * NR
+    assert out == pages
+
+
+def test_bare_decompress_2_mib(benchmark, pages, compressor):
+    benchmark.group = f"{compressor}: load 2 MiB"
+    bare = harness.BareLoop(compressor, pages)
+    out = bytearray(len(pages))
+    benchmark(bare.decompress, 0, NR, harness.address(out))
+    assert out == pages
+
+
+@pytest.mark.parametrize("batch", [1, 8, 512])
+def test_load_2_mib(benchmark, pages, z, compressor, batch):
+    benchmark.group = f"{compressor}: load 2 MiB"
+    out = bytearray(len(pages))
+    view = memoryview(out)
+
+    def load():
+        if batch == 1:
+            for i in range(NR):
+                z.load(i, view[i * PAGE : (i + 1) * PAGE])
+        else:
+            for i in range(0, NR, batch):
+                z.load_batch(range(i, i + batch), view[i * PAGE : (i + batch) * PAGE])
+
+    benchmark.pedantic(load, setup=lambda: z.store(0, pages) and None, rounds=30, warmup_rounds=2)
+    assert out == pages
+    assert len(z) == 0
+
+
+def test_a_load_that_finds_nothing(benchmark):
+    """What Python and one call into C cost."""
+    with zs.Zswap("lzo", nr_cpus=1) as z:
+        z.swapon(16)
+        out = bytearray(PAGE)
+        assert benchmark(z.load, 3, out) is False
+
+
+@pytest.mark.parametrize("nr_cpus", [2, 56, 384])
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_pool_creation(benchmark, nr_cpus, batch_size):
+    """A switch of compressor: per-CPU contexts made, the old pool released."""
+    benchmark.group = "pool creation"
+    name = f"bench{batch_size}"
+    zs.register_compressor(name, base="lzo", batch_size=batch_size)
+    try:
+        with zs.Zswap("lz4", nr_cpus=nr_cpus) as z:
+
+            def switch():
+                for spec in (name, "lz4"):
+                    old = z.pool
+                    z.compressor = spec
+                    old.released.wait()
+
+            benchmark(switch)
+    finally:
+        zs.unregister_compressor(name)
