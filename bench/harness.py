@@ -169,7 +169,7 @@ def real_pages(path: str | None = None, nr: int = 8192) -> bytearray:
 
 def machine() -> dict[str, str | int | None]:
     """What a figure depends on."""
-    cpuinfo = pathlib.Path("/proc/cpuinfo").read_text()
+    cpuinfo = Path("/proc/cpuinfo").read_text()
     model = next((line.split(":")[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "")
     return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version(),
             "zswap_py": zs.__version__}

@@ -80,7 +80,8 @@ def test_prepare_failing_on_one_cpu_frees_all_of_them(compressor, cpu):
     with zs.Zswap("lzo", nr_cpus=4) as z:
         before = live(z)
         for kind in ("acomp", "request", "array", "buffer"):
-            with z.faults.alloc(kind, nth=cpu * (batch if kind == "buffer" else 2 if kind == "acomp" else 1) + 1), pytest.raises(OSError):
+            nth = cpu * (batch if kind == "buffer" else 2 if kind == "acomp" else 1) + 1
+            with z.faults.alloc(kind, nth=nth), pytest.raises(OSError):
                 z.compressor = name
             assert live(z) == before, kind
 
@@ -109,7 +110,8 @@ def test_a_prepare_that_failed_and_is_tried_again_gives_fresh_buffers(compressor
 
 
 @pytest.mark.parametrize(("kind", "reason"), [
-    ("entry", "reject_kmemcache_fail"), ("handle", "reject_alloc_fail"), ("zspage", "reject_alloc_fail"), ("tree", "reject_alloc_fail"),
+    ("entry", "reject_kmemcache_fail"), ("handle", "reject_alloc_fail"), ("zspage", "reject_alloc_fail"),
+    ("tree", "reject_alloc_fail"),
 ])  # fmt: skip
 @pytest.mark.parametrize("highmem", [0, 0.5])
 def test_store_of_a_folio_failing_at_every_allocation(compressor, kind, reason, highmem):

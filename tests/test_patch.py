@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of the patch "mm: zswap: Allocate pool batching resources if the compressor supports batching" (v10, 23/25).
+"""The rules of the patch "mm: zswap: Allocate pool batching resources if the compressor supports batching" (v10,
+23/25).
 
 One test a rule, named after it. What CPU hotplug does to them is test_cpuhp.py's, failures are test_faults.py's.
 """
@@ -69,14 +70,17 @@ def test_zswap_max_batch_size_is_8():
     assert lib.ZSWAP_MAX_BATCH_SIZE == 8
 
 
-@pytest.mark.parametrize(("offered", "compr", "batch"), [(0, 1, 2), (1, 1, 2), (2, 2, 2), (3, 3, 3), (8, 8, 8), (9, 8, 8), (255, 8, 8)])
+@pytest.mark.parametrize(
+    ("offered", "compr", "batch"), [(0, 1, 2), (1, 1, 2), (2, 2, 2), (3, 3, 3), (8, 8, 8), (9, 8, 8), (255, 8, 8)]
+)
 def test_compr_batch_size_and_batch_size(batching, offered, compr, batch):
     with zs.Zswap(batching(offered), nr_cpus=3) as z:
         assert (z.pool.compr_batch_size, z.pool.batch_size) == (compr, batch)
 
 
 @pytest.mark.parametrize(("series", "offered", "sizes"), [
-    (None, 1, (1, 1)), (None, 8, (1, 1)), ("v10", 1, (1, 2)), ("v10", 8, (8, 8)), ("v13", 1, (1, 8)), ("v13", 8, (8, 8)),
+    (None, 1, (1, 1)), (None, 8, (1, 1)), ("v10", 1, (1, 2)), ("v10", 8, (8, 8)), ("v13", 1, (1, 8)),
+    ("v13", 8, (8, 8)),
 ])  # fmt: skip
 def test_batch_sizes_of_each_series(batching, series, offered, sizes):
     with zs.Zswap(batching(offered), series=series, nr_cpus=1) as z:
@@ -143,7 +147,10 @@ def test_prepare_called_again_returns_0_and_changes_nothing(batching):
 
 def test_a_prepare_that_fails_says_so_in_the_log(caplog):
     with zs.Zswap("lz4", nr_cpus=1) as z, caplog.at_level(logging.ERROR, "zswap_py"):
-        for kind, text in (("acomp", "could not alloc crypto acomp lzo : -12"), ("request", "could not alloc crypto acomp_request lzo")):
+        for kind, text in (
+            ("acomp", "could not alloc crypto acomp lzo : -12"),
+            ("request", "could not alloc crypto acomp_request lzo"),
+        ):
             caplog.clear()
             with z.faults.alloc(kind), pytest.raises(OSError):
                 z.compressor = "lzo"

@@ -76,7 +76,7 @@ ONLY_HERE = {
     "zswap_get_param": "the same",
     "stored_raw": "which entries are incompressible: Linux 6.18",
     "zswap_entries_free": "zswap_entry_free() of a batch",
-    "acomp_ctx_get_cpu_lock": "Linux 6.14 to 6.16 have it before the series; here it also finds a CPU that has no context",
+    "acomp_ctx_get_cpu_lock": "Linux 6.14 to 6.16 have it before the series; here it also finds CPUs without a context",
     "acomp_ctx_put_unlock": "the same",
     "compress_request": "a part of zswap_compress()",
     "choose_bytes": "the same: Linux 6.18's raw pages",
@@ -186,7 +186,8 @@ def test_no_import_goes_up():
         if path.stem in ("__init__", "__main__", "_build"):
             continue
         assert path.stem in floor, f"{path.name} is on no floor"
-        for a, b in re.findall(r"^\s*(?:from zswap_py\.(\w+) import|from zswap_py import ([\w, ]+))", path.read_text(), re.M):
+        imports = r"^\s*(?:from zswap_py\.(\w+) import|from zswap_py import ([\w, ]+))"
+        for a, b in re.findall(imports, path.read_text(), re.M):
             for name in re.findall(r"\w+", a or b):
                 if name in floor:
                     assert floor[name] < floor[path.stem], f"{path.name} imports {name}, which stands above it"

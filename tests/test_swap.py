@@ -64,13 +64,13 @@ def test_what_zswap_refuses_goes_to_the_device_and_stays_there_when_read(z, devi
 def test_no_stale_page_is_read_wherever_the_newer_one_went(z, device):
     out = bytearray(PAGE)
     pages = {"zero": bytes(PAGE), "zswap": TEXT, "device": TEXT[::-1]}
-    for first in pages:
-        for second in pages:
-            for where in (first, second):
+    for first in pages.items():
+        for second in pages.items():
+            for where, page in (first, second):
                 z.enabled = where != "device"
-                assert device.writeout(7, pages[where]) == where
+                assert device.writeout(7, page) == where
             device.read(7, out)
-            assert out == pages[second], (first, second)
+            assert out == second[1], (first[0], second[0])
             device.free(7)
             assert len(z) == 0
 
@@ -127,7 +127,7 @@ def test_compressed_store_is_a_mapping_of_bytes():
         assert len(store) == len(model)
         sizes = store.sizes()
         assert sizes["values"] == sum(map(len, model.values()))
-        assert 0 < sizes["pool_total_size"]
+        assert sizes["pool_total_size"] > 0
         store.clear()
         assert store.sizes() == {"values": 0, "pool_total_size": 0, "device": 0}
         assert store._free == [(0, store._device.pages)]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The cffi builder: the C library and its binding as one extension module, zswap_py._zswap.
 
-setuptools executes this file without importing the package, so it imports nothing of it. ZSWAP_SANITIZE=address,undefined
-(or thread) builds the same with sanitizers; ZSWAP_CFLAGS adds flags, as -Werror in CI.
+setuptools executes this file without importing the package, so it imports nothing of it.
+ZSWAP_SANITIZE=address,undefined (or thread) builds the same with sanitizers; ZSWAP_CFLAGS adds flags, as -Werror in CI.
 """
 import glob
 import os

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The one door to the C library: `ffi`, `lib`, and what its results mean in Python.
 
-Errors are raised here and nowhere else: `OSError` with the kernel's errno for what the kernel would answer, `ValueError` for
-a caller's mistake; both name the value.
+Errors are raised here and nowhere else: `OSError` with the kernel's errno for what the kernel would answer,
+`ValueError` for a caller's mistake; both name the value.
 """
 
 from __future__ import annotations

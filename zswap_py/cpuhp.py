@@ -2,8 +2,9 @@
 """CPU hotplug: a small model of the kernel's state machine (kernel/cpu.c), as far as zswap's callbacks can tell.
 
 States are ordered. A CPU that comes online walks up through them and runs each state's startup callback; one that goes
-offline walks down and runs the teardowns. A multi-instance state has a list of instances (zswap: its pools) and runs its
-callbacks for each. zswap's state is in the PREPARE section: its startup runs before the CPU does, its teardown after it is dead.
+offline walks down and runs the teardowns. A multi-instance state has a list of instances (zswap: its pools) and runs
+its callbacks for each. zswap's state is in the PREPARE section: its startup runs before the CPU does, its teardown
+after it is dead.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class CpuHotplug:
         self._present = frozenset(range(nr_cpus if present is None else present))
         up = len(self._present) if online is None else online
         if not 1 <= up <= len(self._present) <= nr_cpus:
-            raise ValueError(f"{up} CPUs online, {len(self._present)} present, {nr_cpus} possible: each must hold the one before, "
+            raise ValueError(f"{up} CPUs online, {len(self._present)} present, {nr_cpus} possible: "
+                             "each must hold the one before, "
                              "and one must run")
         self._state = [CpuhpState.ONLINE if cpu < up else CpuhpState.OFFLINE for cpu in range(nr_cpus)]
         self._steps: dict[CpuhpState, _Step] = {}
@@ -78,7 +80,9 @@ class CpuHotplug:
 
     # ---- registration ----
 
-    def setup_state_multi(self, state: CpuhpState, name: str, startup: Callback | None, teardown: Callback | None) -> None:
+    def setup_state_multi(
+        self, state: CpuhpState, name: str, startup: Callback | None, teardown: Callback | None
+    ) -> None:
         """Register a multi-instance state; nothing is called. ValueError if the state is taken."""
         with self.lock:
             if state in self._steps:
@@ -94,8 +98,8 @@ class CpuHotplug:
     def add_instance(self, state: CpuhpState, node: Any) -> None:
         """Run startup for each present CPU that is at the state or above, in number order; then link the instance.
 
-        On an error the CPUs before the failed one get teardown, if there is one, the instance is not linked, and OSError is
-        raised. CPUs that are offline get nothing until they come up.
+        On an error the CPUs before the failed one get teardown, if there is one, the instance is not linked, and
+        OSError is raised. CPUs that are offline get nothing until they come up.
         """
         with self.lock:
             step = self._multi(state)

@@ -2,9 +2,10 @@
 """The compressors' registry: what crypto_alloc_acomp() would find.
 
 A compressor is `name` or `name:backend`; the bare name is its first backend that can be had. The codecs' functions are
-borrowed: the wheels of lz4, zstandard, deflate and isal carry them, and export them. Such a file is found without importing
-its package, loaded, and its functions' addresses put into the C library's table once; no call goes through Python after
-that. Where a wheel is not there, or hides them, the system's library serves; never another codec in silence.
+borrowed: the wheels of lz4, zstandard, deflate and isal carry them, and export them. Such a file is found without
+importing its package, loaded, and its functions' addresses put into the C library's table once; no call goes through
+Python after that. Where a wheel is not there, or hides them, the system's library serves; never another codec in
+silence.
 """
 
 from __future__ import annotations
@@ -74,8 +75,10 @@ class CompressorInfo:
 class Compressor:
     """A compressor that can be had. Equal ones are the same object."""
 
-    def __init__(self, name: str, backend: str, make: Callable[[], Any], library: str | None, version: str | None,
-                 batch_size: int = 1) -> None:
+    def __init__(  # noqa: PLR0917
+        self, name: str, backend: str, make: Callable[[], Any], library: str | None, version: str | None,
+        batch_size: int = 1,
+    ) -> None:
         self.name, self.backend = name, backend
         self.library, self.library_version = library, version
         self.batch_size = batch_size
@@ -117,7 +120,8 @@ class Compressor:
         for page in pages:
             packed = self.run(True, page, 2 * len(page))
             if self.run(False, packed, len(page)) != page:
-                raise OSError(errno.EIO, f"{self.spec}: a page did not come back from {self.library or 'it'} as it went in")
+                by = self.library or "it"
+                raise OSError(errno.EIO, f"{self.spec}: a page did not come back from {by} as it went in")
             sizes.append(len(packed))
         self.kernel_sizes = tuple(sizes) == knownpages.KERNEL_SIZES.get(self.name)
 
@@ -227,7 +231,7 @@ def find(spec: str) -> Compressor:
 
 
 def compressors() -> list[CompressorInfo]:
-    """All the kernel's names with their backends, those that cannot be had with the reason, then the registered ones."""
+    """The kernel's names with their backends, those that cannot be had with the reason, then the registered ones."""
     infos = []
     for name in KERNEL_NAMES:
         backends = [b for n, b in _rows if n == name]
@@ -260,7 +264,9 @@ raised = _Raised()
 
 
 @ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator,unused-ignore]
-def zswap_py_acomp(handle: Any, compress: bool, src: Any, slen: int, dst: Any, dlen: Any) -> int:
+def zswap_py_acomp(  # noqa: PLR0917
+    handle: Any, compress: bool, src: Any, slen: int, dst: Any, dlen: Any
+) -> int:
     """C's way to a compressor that is written in Python."""
     compressor: _Python = ffi.from_handle(handle)
     room = dlen[0]
@@ -295,9 +301,10 @@ def register_compressor(
 ) -> Compressor:
     """Register a compressor of one's own, for all instances of the process.
 
-    Either two functions (slow: for tests and experiments; they run on the thread that stores or loads, which holds the slots'
-    locks: one that calls the same Zswap gets OSError EDEADLK), or `base`, the name of one that is there. `batch_size`: how
-    many pages one request to it may carry, so that batching can be tried without an accelerator. ValueError if the name is taken.
+    Either two functions (slow: for tests and experiments; they run on the thread that stores or loads, which holds the
+    slots' locks: one that calls the same Zswap gets OSError EDEADLK), or `base`, the name of one that is there.
+    `batch_size`: how many pages one request to it may carry, so that batching can be tried without an accelerator.
+    ValueError if the name is taken.
     """
     if (compress is None) != (decompress is None) or (compress is None) == (base is None):
         raise ValueError("give compress and decompress, or base=, the name of a compressor that is there")

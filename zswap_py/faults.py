@@ -16,7 +16,9 @@ ALLOC_KINDS = tuple(strings(lib.zswap_memory_kind))
 class Fault:
     """One armed kind of fault, from `__enter__` to `__exit__`. `hits` stays readable afterwards."""
 
-    def __init__(self, z: Any, kind: str, nth: int, times: int, error: int, cpu: int | None) -> None:
+    def __init__(  # noqa: PLR0917
+        self, z: Any, kind: str, nth: int, times: int, error: int, cpu: int | None
+    ) -> None:
         if nth < 1 or times < 0:
             raise ValueError(f"nth={nth}, times={times}: tries are counted from 1; times=0 fails all from the nth on")
         if not 0 < error < 4096:
@@ -44,12 +46,14 @@ class Fault:
 
 
 class Faults:
-    """An instance's faults. Different kinds can be armed at once; a second fault of one kind takes the first's place."""
+    """An instance's faults. Several kinds can be armed at once; a second fault of one kind takes the first's place."""
 
     def __init__(self, z: Any) -> None:
         self._z = z
 
-    def alloc(self, kind: str, *, nth: int = 1, times: int = 1, error: int = errno.ENOMEM, cpu: int | None = None) -> Fault:
+    def alloc(
+        self, kind: str, *, nth: int = 1, times: int = 1, error: int = errno.ENOMEM, cpu: int | None = None
+    ) -> Fault:
         """The nth allocation of a kind from now fails (times=0: all from it on). Kinds: `faults.ALLOC_KINDS`."""
         if kind not in ALLOC_KINDS:
             raise ValueError(f"{kind!r} is no kind of allocation: {', '.join(ALLOC_KINDS)}")

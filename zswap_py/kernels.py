@@ -29,14 +29,14 @@ TABLE = (
         "check_dlen",
         "kernel",
         {"6.16": False, "6.18": True},
-        "zswap_compress(): a length of 0 or of a page and more is a failed compression from 6.18 on; before, it is left to "
-        "zs_malloc(), which takes exactly a page and answers -ENOSPC to more",
+        "zswap_compress(): a length of 0 or of a page and more is a failed compression from 6.18 on; before, it is "
+        "left to zs_malloc(), which takes exactly a page and answers -ENOSPC to more",
     ),
     Difference(
         "zstd_variant",
         "kernel",
         {"6.16": 1, "6.18": 0},
-        "crypto/zstd.c: parameters of level 3 for an unknown size; for 256 KiB since it became an acomp algorithm (6.17)",
+        "crypto/zstd.c: parameters of level 3 for an unknown size; for 256 KiB since it is an acomp algorithm (6.17)",
     ),
     Difference(
         "max_batch",
@@ -48,7 +48,8 @@ TABLE = (
         "sequential_batch",
         "series",
         {None: 1, "v10": 2, "v13": 8},
-        "pool->batch_size of a compressor that does not batch: v10 23/25 has ZSWAP_MAX_BATCH_SIZE / 4, v11 and later all of it",
+        "pool->batch_size of a compressor that does not batch: v10 23/25 has ZSWAP_MAX_BATCH_SIZE / 4, v11 and later "
+        "all of it",
     ),
     Difference(
         "dead_frees",
@@ -60,14 +61,15 @@ TABLE = (
         "instance_stays",
         "series",
         {None: True, "v10": False, "v13": True},
-        "v10 21/25 removes the hotplug instance as soon as it was added, so a CPU that first comes up later gets no context; "
+        "v10 21/25 removes the hotplug instance as soon as it was added, so a CPU that first comes up later gets no "
+        "context; "
         "v13 removes it when the pool is destroyed",
     ),
 )
 
 
 def rules(kernel: str, series: str | None) -> dict[str, Any]:
-    """Every difference's value for a kernel ("6.16", "6.18") and a series (None, "v10", "v13"); ValueError for others."""
+    """Each difference's value for a kernel ("6.16", "6.18") and a series (None, "v10", "v13"); else ValueError."""
     if kernel not in KERNELS:
         raise ValueError(f"kernel {kernel!r} is not one of {', '.join(KERNELS)}")
     if series not in SERIES:

@@ -206,7 +206,7 @@ class Pools:
         return None
 
     def _create(self, compressor: Compressor) -> Pool:
-        """zswap_pool_create(): allocator, per-CPU contexts, hotplug instance, reference. A failed one consumes a number too."""
+        """zswap_pool_create(): allocator, per-CPU contexts, hotplug instance, reference. A failed one takes a name."""
         self._created += 1
         err = ffi.new("int *")
         alg = compressor.alg(self._rules["zstd_variant"] if compressor.name == "zstd" else 0)

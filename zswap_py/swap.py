@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stands above zswap in the kernel (mm/page_io.c): the zero map, zswap, the swap device; and a store of bytes over
-it.
+"""What stands above zswap in the kernel (mm/page_io.c): the zero map, zswap, the swap device; a store of bytes over it.
 
 zswap only takes pages that it likes. Who swaps needs a place for the others, and the order in which the places are
 asked: that is SwapDevice. CompressedStore is for those who want neither slots nor pages, only bytes that take less
@@ -34,8 +33,7 @@ def _bytes_of(buffer: Any) -> memoryview:
 
 
 class SwapDevice:
-    """One swap file of an instance: `pages` slots, backed by a file (a temporary one, sparse, unless `path` says
-    where).
+    """One swap file of an instance: `pages` slots, backed by a file (a sparse temporary one, unless `path` is given).
 
     writeout() and read() go through the zero map, zswap and the device in the kernel's order. A page that was read from
     zswap has left it, and is the caller's alone; one that was read from the device is still there. All methods may be
@@ -180,7 +178,8 @@ class CompressedStore(MutableMapping[Hashable, bytes]):
     def _allocate(self, pages: int) -> list[tuple[int, int]]:
         """Extents of `pages` in all; OSError ENOSPC if there are not so many."""
         if sum(n for _, n in self._free) < pages:
-            raise oserror(-errno.ENOSPC, f"{pages} pages of {self._page_size} bytes: the capacity is {self._device.pages} in all")
+            what = f"{pages} pages of {self._page_size} bytes: the capacity is {self._device.pages} in all"
+            raise oserror(-errno.ENOSPC, what)
         extents = []
         while pages:
             slot, n = self._free.pop(0)

@@ -183,9 +183,9 @@ class Zswap:
         self._pools = Pools(self._z, cpuhp, self._rules)
         _instances.add(self)
         try:
-            self.enabled = enabled  # type: ignore[assignment]
-            self.max_pool_percent = max_pool_percent  # type: ignore[assignment]
-            self.accept_threshold_percent = accept_threshold_percent  # type: ignore[assignment]
+            self.enabled = enabled
+            self.max_pool_percent = max_pool_percent
+            self.accept_threshold_percent = accept_threshold_percent
             self._pools.switch(chosen)
         except BaseException:
             self.close()
@@ -257,8 +257,7 @@ class Zswap:
 
     @property
     def compressor(self) -> str:
-        """The current compressor, as it was set. Another one takes effect at the next store; old entries stay as they
-        are.
+        """The current compressor, as it was set. Another takes effect at the next store; old entries stay as they are.
 
         OSError ENOENT for one that is not available, or the error of its pool's creation: the old one stays current.
         """
@@ -334,7 +333,7 @@ class Zswap:
             nr, rest = divmod(len(buf), self.page_size)
             if rest or not 0 < nr <= MAX_FOLIO:
                 raise ValueError(f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}")
-            rc = _store(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr)
+            rc: int = _store(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr)
         except OverflowError:
             raise _bad_entry(entry) from None
         finally:
@@ -383,8 +382,7 @@ class Zswap:
         return False
 
     def load_batch(self, entries: Iterable[int], out: Any, *, cpu: int | None = None) -> list[int]:
-        """Load several slots, in any order, the i-th into the i-th page of `out`. A list of 0, -ENOENT, -EIO or
-        -ENODEV, a page each.
+        """Load several slots, in any order, the i-th into the i-th page of `out`. A list of 0 or a negative errno each.
 
         Up to pool.compr_batch_size objects are one request to the compressor.
         """
@@ -455,7 +453,7 @@ class Zswap:
         return self._struct("zswap_stats", lib.zswap_stats)
 
     def events(self) -> dict[str, int]:
-        """What the kernel counts elsewhere, and what only a simulated machine can: see struct zswap_events in csrc/zswap.h."""
+        """What the kernel counts elsewhere, and what only a simulated machine can (struct zswap_events)."""
         return self._struct("zswap_events", lib.zswap_events)
 
     def memory(self, node: int | None = None) -> dict[str, int]:
