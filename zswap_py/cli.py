@@ -85,7 +85,7 @@ def version() -> str:
         if not c.available:
             lines.append(f"  {name:20} not available: {c.reason}")
             continue
-        sizes = "the kernel's sizes" if c.kernel_sizes else "sizes not the kernel's to the byte"
+        sizes = "the kernel's sizes" if c.kernel_sizes else "sizes not shown to be the kernel's"
         lines.append(f"  {name:20} {c.library_version or 'built in':18} {sizes}")
     return "\n".join(lines)
 

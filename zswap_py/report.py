@@ -254,7 +254,7 @@ def _notes(report: Report) -> list[str]:
              if isinstance(c, Unavailable)]
     if near := [f for f in report.figures if not f.kernel_sizes]:
         codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
-        notes.append(f"~ sizes close to the kernel's, not the same to the byte: {codecs}")
+        notes.append(f"~ sizes not shown to be the kernel's to the byte: {codecs}")
     if report.zero_pages:
         zero = size(report.zero_pages * report.page_size * report.scale)
         notes.append(f"zero-filled: {zero}, saved as well, without zswap")
