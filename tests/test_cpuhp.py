@@ -138,6 +138,24 @@ def test_fail_injects_one_failure_at_a_state():
             hp.fail(0, state)
 
 
+def test_a_state_with_instances_cannot_be_removed_and_one_without_leaves_room():
+    hp = CpuHotplug(1)
+    hp.setup_state_multi(PREPARE, "t", None, None)
+    hp.add_instance(PREPARE, "a")
+    with pytest.raises(ValueError, match="1 instances"):
+        hp.remove_state(PREPARE)
+    hp.remove_instance(PREPARE, "a")
+    hp.remove_state(PREPARE)
+    assert hp.states() == {}
+
+
+def test_a_machine_whose_zswap_was_closed_can_have_another():
+    hp = CpuHotplug(2)
+    for series in SERIES:
+        with zs.Zswap("lzo", cpuhp=hp, series=series), pytest.raises(ValueError, match="taken"):
+            zs.Zswap("lzo", cpuhp=hp)
+
+
 @pytest.mark.parametrize("args", [(2, 3, None), (2, 1, 2), (4, 2, 0), (0, None, None)])
 def test_cpu_counts_that_do_not_fit(args):
     with pytest.raises(ValueError, match="CPUs"):

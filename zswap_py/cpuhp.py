@@ -89,6 +89,14 @@ class CpuHotplug:
                 raise ValueError(f"state {state.name} is taken by {self._steps[state].name!r}")
             self._steps[state] = _Step(name, startup, teardown, multi=True)
 
+    def remove_state(self, state: CpuhpState) -> None:
+        """Take a state's callbacks away; none is called. ValueError if it still has instances, of which the kernel warns."""
+        with self.lock:
+            step = self._steps.get(state)
+            if step is not None and step.instances:
+                raise ValueError(f"state {state.name} still has {len(step.instances)} instances of {step.name}")
+            self._steps.pop(state, None)
+
     def _multi(self, state: CpuhpState) -> _Step:
         step = self._steps.get(state)
         if step is None or not step.multi:

@@ -265,6 +265,7 @@ class Pools:
                     self._cpuhp.remove_instance(PREPARE, pool)
                 pool._destroy()
             self._pools.clear()
+            self._cpuhp.remove_state(PREPARE)
 
 
 def _release_work(z: Any, pools: weakref.ref[Pools]) -> None:

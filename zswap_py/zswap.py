@@ -40,8 +40,8 @@ _REASONS = (
 class StoreResult:
     """What a store came to: true only if the whole folio is stored.
 
-    `reason` is None then; else the counter that the refusal moved ("reject_compress_poor", "pool_limit_hit", ...), or
-    "disabled" or "no_pool", which have none.
+    `reason` is None then; else the counter that the refusal moved ("reject_compress_poor", ...), or "disabled" or "no_pool",
+    which have none. "pool_limit_hit" is also that of a store between the limit and the accept threshold, which moves none.
     """
 
     __slots__ = ("reason",)
@@ -300,19 +300,18 @@ class Zswap:
 
     def _cpu(self) -> int:
         """The CPU that this thread is on: its sticky one, as long as that is online."""
-        local = self._local
+        me: _Thread = self._local.me
         online = self.cpuhp.online_cpus  # a new tuple whenever a CPU comes or goes
-        if local.online is online:
-            return local.cpu
+        if me.online is online:
+            return me.cpu
         if self._cpu_policy == "sched":
             return online[_sched_getcpu() % len(online)]
-        cpu = local.cpu
-        if cpu < 0:
-            cpu = online[next(self._turn) % len(online)]
-        elif cpu not in online:
-            cpu = min((c for c in online if c > cpu), default=online[0])
-        local.cpu, local.online = cpu, online
-        return cpu
+        if me.cpu < 0:
+            me.cpu = online[next(self._turn) % len(online)]
+        elif me.cpu not in online:
+            me.cpu = min((c for c in online if c > me.cpu), default=online[0])
+        me.online = online
+        return me.cpu
 
     def _failed(self, rc: int, what: str) -> None:
         """Raise what a compressor written in Python raised in the call that just returned, or what its result means."""
@@ -389,16 +388,16 @@ class Zswap:
         if not isinstance(entries, (list, tuple)):
             entries = list(entries)
         n = len(entries)
-        local = self._local
-        if n > local.room:
-            local.grow(n)
-        ret = local.ret
+        me: _Thread = self._local.me
+        if n > me.room:
+            me.grow(n)
+        swp, ret = me.swp, me.ret
         buf = _from_buffer("uint8_t[]", out, True)
         try:
             if len(buf) != n * self.page_size:
                 raise ValueError(f"a buffer of {len(buf)} bytes for {n} pages of {self.page_size}")
-            local.swp[0:n] = entries
-            rc = _load_batch(self._z, self._cpu() if cpu is None else cpu, local.swp, n, buf, ret)
+            swp[0:n] = entries
+            rc = _load_batch(self._z, self._cpu() if cpu is None else cpu, swp, n, buf, ret)
         except OverflowError:
             raise _bad_entry(entries) from None
         finally:
@@ -478,17 +477,23 @@ class Zswap:
             raise AssertionError(ffi.string(wrong).decode())
 
 
-class _Local(threading.local):
+class _Thread:
     """What a thread keeps of an instance: its CPU, and memory for the arguments of load_batch()."""
+
+    __slots__ = ("cpu", "online", "ret", "room", "swp")
 
     def __init__(self) -> None:
         self.cpu = -1
         self.online: tuple[int, ...] | None = None
-        self.room = 0
         self.grow(8)
 
     def grow(self, n: int) -> None:
         self.room, self.swp, self.ret = n, ffi.new("uint64_t[]", n), ffi.new("int[]", n)
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.me = _Thread()  # one look-up, since those of a threading.local are slow
 
 
 def _bad_entry(entry: object) -> ValueError:
