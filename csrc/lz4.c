@@ -7,20 +7,10 @@
  * follows, 255s and then the rest), the literals, the offset in 16 bits, little endian. The last
  * sequence has literals only, at least 5.
  */
-#include <errno.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "lz4enc.h"
-
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-
-#define likely(x)	__builtin_expect(!!(x), 1)
-#define unlikely(x)	__builtin_expect(!!(x), 0)
+#include "unaligned.h"
 
 #define MINMATCH	4
 #define MFLIMIT		12	/* a match does not start in the last so many bytes */
@@ -38,26 +28,10 @@ static inline u32 get32(const void *p)
 	return v;
 }
 
-static inline u64 get64(const void *p)
-{
-	u64 v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 static inline void put_le16(u8 *p, unsigned int v)
 {
 	p[0] = v;
 	p[1] = v >> 8;
-}
-
-/* Which of eight bytes, in memory order, is the first that is not zero; v is not 0. */
-static inline unsigned int first_set_byte(u64 v)
-{
-	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
-		return __builtin_clzll(v) >> 3;
-	return __builtin_ctzll(v) >> 3;
 }
 
 /* Four bytes in the machine's order, as the kernel reads them. */

@@ -16,20 +16,10 @@
  * L = 0 where a length is due: a count follows, zero bytes for 255 each and then the rest.
  * A first byte over 17 stands for that less 17 literals. lzo-rle streams begin with 17, 1.
  */
-#include <errno.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 #include "lzo.h"
-
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-
-#define likely(x)	__builtin_expect(!!(x), 1)
-#define unlikely(x)	__builtin_expect(!!(x), 0)
+#include "unaligned.h"
 
 #define D_BITS		13
 #define TAIL		20	/* a block's last bytes: never searched, so wild reads are safe before them */
@@ -47,14 +37,6 @@ typedef uint64_t u64;
 #define RUN_INSTRUCTION	0xfffc18
 #define VERSION_MARKER	17
 #define AFTER_LITERALS	4	/* decoder: the last instruction was a long run of literals */
-
-static inline u64 get64(const void *p)
-{
-	u64 v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
 
 static inline u32 get_le32(const void *p)
 {
@@ -77,14 +59,6 @@ static inline void copy8(u8 *to, const u8 *from)
 static inline void copy16(u8 *to, const u8 *from)
 {
 	memcpy(to, from, 16);
-}
-
-/* Which of eight bytes, in memory order, is the first that is not zero; v is not 0. */
-static inline unsigned int first_set_byte(u64 v)
-{
-	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
-		return __builtin_clzll(v) >> 3;
-	return __builtin_ctzll(v) >> 3;
 }
 
 /*********************************
