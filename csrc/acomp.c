@@ -37,7 +37,12 @@ bool acomp_is_async(const struct crypto_acomp *tfm)
 
 unsigned int crypto_acomp_batch_size(const struct crypto_acomp *tfm)
 {
-	return max(tfm->alg->batch_size, 1u);
+	const struct acomp_alg *alg = tfm->alg;
+
+	/* Page by page goes only with answers that are there when a call returns: until then the request is in use. */
+	if (alg->async && !(alg->batch_compress && alg->batch_decompress))
+		return 1;
+	return max(alg->batch_size, 1u);
 }
 
 /* ---- requests ---- */
