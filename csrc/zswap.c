@@ -124,7 +124,7 @@ struct zswap {
 	_Atomic int dead;		/* 0, or what every call gives: -ESHUTDOWN, -ECHILD */
 	_Atomic bool pool_reached_full;
 	_Atomic bool has_pool;		/* false: zswap was never enabled */
-	_Atomic bool highmem_warned, batch_warned;
+	_Atomic bool highmem_warned, batch_warned, batch_size_warned;
 
 	spinlock_t pools_lock;		/* zswap_pools, empty_pools; nothing is taken inside it */
 	struct list_head zswap_pools;	/* started ones: the first is the latest */
@@ -769,11 +769,19 @@ static int store_bytes(struct zswap *z, struct zswap_pool *pool, struct zswap_en
 static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_pages, struct zswap_entry **entries,
 			  struct zswap_pool *pool)
 {
-	struct crypto_acomp_ctx *acomp_ctx = acomp_ctx_get_cpu_lock(pool);
+	struct crypto_acomp_ctx *acomp_ctx;
 	unsigned int nr_comps = min(nr_pages, pool->compr_batch_size), dlens[ZSWAP_MAX_BATCH_SIZE];
 	const u8 *srcs[ZSWAP_MAX_BATCH_SIZE], *bytes[ZSWAP_MAX_BATCH_SIZE];
 	int errors[ZSWAP_MAX_BATCH_SIZE], ret = ZSWAP_STORED;
 
+	/* batch_size is compr_batch_size for a compressor that batches: what is more has no buffers */
+	if (unlikely(pool->compr_batch_size > 1 && nr_pages > pool->compr_batch_size)) {
+		if (first_time(z->batch_size_warned))
+			pr_err(z, "batch of %u pages, crypto acomp %s takes %u", nr_pages, pool->alg->cra_name,
+			       pool->compr_batch_size);
+		return count_compress_failure(z, -EINVAL, 0);
+	}
+	acomp_ctx = acomp_ctx_get_cpu_lock(pool);
 	if (unlikely(!acomp_ctx))
 		return -ENODEV;
 
