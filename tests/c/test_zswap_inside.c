@@ -1,0 +1,812 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * zswap from the inside: contexts that are made by halves, compressors that do not keep to their room or answer later, an allocator
+ * that gives the buffer itself, a tree that there is no memory for. What of this the interface shows, test_zswap.c has.
+ */
+#include "../../csrc/zswap.c"
+
+#include <limits.h>
+#include <semaphore.h>
+
+#include "guarded.h"
+#include "zswap_test.h"
+
+#define NR_SLOTS	20000
+#define NR_PAGES	8	/* of most folios here */
+
+static struct zswap *start_zswap(const struct zswap_config *config, const struct acomp_alg *alg, struct zswap_pool **pool)
+{
+	struct zswap *z = new_zswap(config);
+
+	*pool = new_pool(z, alg, config->nr_cpus);
+	zswap_pool_make_current(z, *pool);
+	check(zswap_swapon(z, NR_SLOTS) == 0, "the first type is 0");
+	return z;
+}
+
+/* How many of the waiting messages have that in them; none of them waits any more. */
+static unsigned int messages(struct zswap *z, const char *part)
+{
+	char text[LOG_WIDTH];
+	unsigned int nr = 0;
+
+	while (zswap_next_message(z, text, sizeof(text)))
+		nr += strstr(text, part) != NULL;
+	return nr;
+}
+
+static int store(struct zswap *z, unsigned int cpu, u64 swp, unsigned int nr, u64 generation)
+{
+	u8 *folio = malloc(nr * PAGE_SIZE);
+	int ret;
+
+	for (unsigned int i = 0; i < nr; i++)
+		make_page(folio + i * PAGE_SIZE, PAGE_SIZE, swp + i, generation);
+	ret = zswap_store(z, cpu, swp, folio, nr);
+	free(folio);
+	return ret;
+}
+
+static void load_each(struct zswap *z, unsigned int cpu, u64 swp, unsigned int nr)
+{
+	u8 page[PAGE_SIZE];
+
+	for (unsigned int i = 0; i < nr; i++) {
+		int ret = zswap_load(z, cpu, swp + i, page, 1, true);
+
+		check(!ret, "slot %lu: %d", (long)swp + i, ret);
+		check_page(page, PAGE_SIZE, swp + i);
+	}
+}
+
+static int load_batch(struct zswap *z, unsigned int cpu, u64 swp, unsigned int nr, int *ret)
+{
+	u8 *out = malloc(nr * PAGE_SIZE);
+	u64 *swps = calloc(nr, sizeof(*swps));
+	int failed;
+
+	for (unsigned int i = 0; i < nr; i++)
+		swps[i] = swp + i;
+	failed = zswap_load_batch(z, cpu, swps, nr, out, ret);
+	for (unsigned int i = 0; i < nr; i++)
+		if (!ret[i])
+			check_page(out + i * PAGE_SIZE, PAGE_SIZE, swp + i);
+	free(swps);
+	free(out);
+	return failed;
+}
+
+static void check_held(struct zswap *z, u64 swp, unsigned int nr, bool held)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		check(zswap_contains(z, 0, swp + i) == held, "slot %lu", (long)swp + i);
+}
+
+/* Puts other buffers into a CPU's context, and what was there into 'buffers': a second call puts it back. */
+static void swap_buffers(struct zswap_pool *pool, unsigned int cpu, u8 **buffers)
+{
+	for (u8 i = 0; i < pool->compr_batch_size; i++) {
+		u8 *old = pool->acomp_ctx[cpu].buffers[i];
+
+		pool->acomp_ctx[cpu].buffers[i] = buffers[i];
+		buffers[i] = old;
+	}
+}
+
+/* ---- a context: all of it or nothing, and each thing freed once ---- */
+
+static const enum fault_kind ctx_kinds[] = { FAULT_PREPARE, FAULT_ACOMP, FAULT_REQUEST, FAULT_ARRAY, FAULT_BUFFER };
+
+static u64 ctx_bytes(struct zswap *z)
+{
+	u64 bytes, all = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(ctx_kinds); i++)
+		for (unsigned int nid = 0; ctx_kinds[i] < NR_ALLOC_KINDS && nid < z->config.nr_nodes; nid++) {
+			check(!zswap_memory(z, ctx_kinds[i], nid, &bytes), "kind %u", ctx_kinds[i]);
+			all += bytes;
+		}
+	return all;
+}
+
+static void check_empty(struct zswap_pool *pool, unsigned int cpu)
+{
+	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu];
+
+	check(!acomp_ctx->acomp && !acomp_ctx->req && !acomp_ctx->buffers, "cpu %u: %p, %p, %p", cpu,
+	      (void *)acomp_ctx->acomp, (void *)acomp_ctx->req, (void *)acomp_ctx->buffers);
+	check(atomic_load(&acomp_ctx->ready) == pool->zswap->config.dead_frees, "cpu %u: the mutex comes last", cpu);
+	check(!ctx_bytes(pool->zswap), "%lu bytes are left", (long)ctx_bytes(pool->zswap));
+}
+
+static void check_whole(struct zswap_pool *pool, unsigned int cpu, unsigned int batch_size)
+{
+	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu];
+	u64 bytes = sizeof(*acomp_ctx->acomp) + sizeof(*acomp_ctx->req) + batch_size * (sizeof(u8 *) + 2 * PAGE_SIZE);
+
+	check(acomp_ctx->acomp && acomp_ctx->req && acomp_ctx->buffers && atomic_load(&acomp_ctx->ready), "cpu %u", cpu);
+	check(acomp_ctx->req->tfm == acomp_ctx->acomp && acomp_ctx->req->data == &acomp_ctx->wait, "cpu %u", cpu);
+	check(pool->compr_batch_size == batch_size, "%u", pool->compr_batch_size);
+	check(ctx_bytes(pool->zswap) == bytes, "%lu bytes, not %lu", (long)ctx_bytes(pool->zswap), (long)bytes);
+}
+
+/* Prepare failed: v10 left its pointers, freed them a second time, and took them for a context when it was called again. */
+static void prepare_again(struct zswap_pool *pool, unsigned int cpu, unsigned int batch_size)
+{
+	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu], before;
+
+	check_empty(pool, cpu);
+	acomp_ctx_dealloc(pool->zswap, acomp_ctx, batch_size);
+	check_empty(pool, cpu);
+	check(!zswap_cpu_comp_prepare(pool, cpu), "nothing fails any more");
+	check_whole(pool, cpu, batch_size);
+	before = *acomp_ctx;
+	check(!zswap_cpu_comp_prepare(pool, cpu), "all is there");
+	check(!memcmp(&before, acomp_ctx, sizeof(before)), "prepared again, nothing changes");
+	check_whole(pool, cpu, batch_size);
+}
+
+static void dealloc_twice(struct zswap_pool *pool, unsigned int cpu)
+{
+	struct zswap *z = pool->zswap;
+
+	for (int i = 0; i < 2; i++) {
+		acomp_ctx_dealloc(z, &pool->acomp_ctx[cpu], pool->compr_batch_size);
+		check(!pool->acomp_ctx[cpu].acomp && !pool->acomp_ctx[cpu].req && !pool->acomp_ctx[cpu].buffers, "cpu %u", cpu);
+		check(!ctx_bytes(z), "%lu bytes are left", (long)ctx_bytes(z));
+	}
+	zswap_pool_destroy(pool);	/* once more */
+	check(!ctx_bytes(z), "%lu bytes are left", (long)ctx_bytes(z));
+}
+
+static void contexts(unsigned int batch_size, bool dead_frees)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", batch_size);
+	struct zswap *z;
+
+	config.dead_frees = dead_frees;
+	z = new_zswap(&config);
+	for (unsigned int i = 0; i < ARRAY_SIZE(ctx_kinds); i++) {
+		enum fault_kind kind = ctx_kinds[i];
+		unsigned int tries = kind == FAULT_BUFFER ? batch_size : 1;
+
+		for (unsigned int nth = 1; nth <= tries; nth++) {
+			int err, cpu = nth % config.nr_cpus;
+			struct zswap_pool *pool = zswap_pool_create(z, alg, &err);
+
+			zswap_fault_arm(z, kind, nth, 1, -EREMOTE, -1);
+			err = zswap_cpu_comp_prepare(pool, cpu);
+			check(err == (kind == FAULT_PREPARE ? -EREMOTE : -ENOMEM), "%s %u: %d", fault_names[kind], nth, err);
+			check(!pool->compr_batch_size, "%s %u: no CPU has a batch size", fault_names[kind], nth);
+			prepare_again(pool, cpu, batch_size);
+			check(zswap_fault_hits(z, kind) == 1, "%s %u", fault_names[kind], nth);
+			zswap_fault_disarm(z, kind);
+			dealloc_twice(pool, cpu);
+		}
+	}
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+static int refuse(struct crypto_acomp *tfm)
+{
+	(void)tfm;
+	return -EUCLEAN;
+}
+
+/* The compressor itself says no, or has another batch size on this CPU. */
+static void unwilling(bool dead_frees)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", 4);
+	struct zswap_pool *pool;
+	struct zswap *z;
+	u64 bytes;
+	int err;
+
+	config.dead_frees = dead_frees;
+	z = new_zswap(&config);
+	pool = zswap_pool_create(z, alg, &err);
+	alg->init = refuse;
+	check(zswap_cpu_comp_prepare(pool, 1) == -EUCLEAN, "the compressor's own error");
+	check(messages(z, "could not alloc crypto acomp rle : -117") == 1, "a message says so");
+	alg->init = NULL;
+	prepare_again(pool, 1, 4);
+
+	bytes = ctx_bytes(z);
+	alg->batch_size = 5;
+	check(zswap_cpu_comp_prepare(pool, 2) == -EINVAL, "all CPUs have one batch size");
+	check(!pool->acomp_ctx[2].acomp && !pool->acomp_ctx[2].req && !pool->acomp_ctx[2].buffers, "cpu 2");
+	check(ctx_bytes(z) == bytes && pool->compr_batch_size == 4, "what was there stays");
+	alg->batch_size = 4;
+	check(!zswap_cpu_comp_prepare(pool, 2), "the same batch size");
+	zswap_pool_destroy(pool);
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+/* ---- a batch is never longer than the buffers are many ---- */
+
+static void too_many(void)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", 4);
+	struct zswap_pool *pool;
+	struct zswap *z = start_zswap(&config, alg, &pool);
+
+	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "two batches of 4");
+	pool->batch_size = 5;
+	for (int i = 0; i < 3; i++)
+		check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_REJECT_COMPRESS_FAIL, "5 pages for 4 buffers");
+	check_held(z, 0, NR_PAGES, false);
+	check(messages(z, "batch of 5 pages") == 1, "told once");
+	check(store(z, 0, 0, 4, 2) == ZSWAP_STORED, "4 pages");
+	pool->batch_size = 4;
+	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "two batches of 4");
+	load_each(z, 0, 0, NR_PAGES);
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+/* ---- compressors that do not keep to their room, or fail: Linux 6.18 and before, with raw pages and without ---- */
+
+#define ODD	1000	/* a page of this generation is compressed as 'odd' says */
+
+static struct odd {
+	int ret;
+	unsigned int dlen;
+} odd;
+
+/*
+ * Writes the two pages that a buffer has: first the page, less a byte that is 0 in all of them. So what is kept of it, a page or a
+ * byte less, is enough to get it back.
+ */
+static int odd_run(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+{
+	const size_t at = sizeof(struct page_header) - 1;
+	struct page_header header;
+	const u8 *from = src;
+	u8 *to = dst;
+
+	memcpy(&header, src, sizeof(header));
+	if (compress && header.generation == ODD) {
+		memset(to, 0xee, 2 * PAGE_SIZE);
+		memcpy(to, from, at);
+		memcpy(to + at, from + at + 1, PAGE_SIZE - at - 1);
+		*dlen = odd.dlen;
+		return odd.ret;
+	}
+	if (!compress && slen >= PAGE_SIZE - 1) {
+		memcpy(to, from, at);
+		to[at] = 0;
+		memcpy(to + at + 1, from + at, PAGE_SIZE - at - 1);
+		*dlen = PAGE_SIZE;
+		return 0;
+	}
+	return rle(handle, compress, src, slen, dst, dlen);
+}
+
+enum outcome {
+	KEPT = ZSWAP_STORED,	/* what the compressor made */
+	ALLOC = ZSWAP_REJECT_ALLOC_FAIL,
+	FAIL = ZSWAP_REJECT_COMPRESS_FAIL,
+	POOR = ZSWAP_REJECT_COMPRESS_POOR,
+	RAW = 100,		/* the page itself */
+};
+
+static const struct answer {
+	int ret;
+	unsigned int dlen;
+	enum outcome raw, no_raw, before;	/* 6.18, 6.18 where writeback is not allowed, 6.16 */
+} answers[] = {
+	{ 0, PAGE_SIZE - 1, KEPT, KEPT, KEPT },
+	{ 0, PAGE_SIZE, RAW, FAIL, KEPT },
+	{ 0, PAGE_SIZE + 1, RAW, FAIL, POOR },
+	{ 0, 2 * PAGE_SIZE, RAW, FAIL, POOR },
+	{ 0, UINT_MAX, RAW, FAIL, POOR },
+	{ 0, 0, RAW, FAIL, ALLOC },
+	{ -ENOSPC, 0, RAW, POOR, POOR },
+	{ -ENOSPC, 100, RAW, POOR, POOR },
+	{ -ENOSPC, 2 * PAGE_SIZE, RAW, POOR, POOR },
+	{ -EINVAL, 0, RAW, FAIL, FAIL },
+	{ -EINVAL, PAGE_SIZE, RAW, FAIL, FAIL },
+	{ -EIO, 100, RAW, FAIL, FAIL },
+};
+
+/* A folio whose pages 2 and 5 are odd, over an older one. */
+static int store_odd(struct zswap *z, unsigned int cpu)
+{
+	u8 folio[NR_PAGES * PAGE_SIZE];
+
+	check(store(z, cpu, 0, NR_PAGES, 2) == ZSWAP_STORED, "no page is odd");
+	for (unsigned int i = 0; i < NR_PAGES; i++)
+		make_page(folio + i * PAGE_SIZE, PAGE_SIZE, i, i == 2 || i == 5 ? ODD : 4);
+	return zswap_store(z, cpu, 0, folio, NR_PAGES);
+}
+
+static void check_stored(struct zswap *z, unsigned int cpu, unsigned int length, bool raw)
+{
+	struct zswap_entry_info info;
+	struct zswap_stats stats;
+
+	for (unsigned int i = 2; i <= 5; i += 3)
+		check(!zswap_entry_info(z, 0, i, &info) && info.length == length, "page %u: %u bytes, not %u", i, info.length, length);
+	check(!zswap_stats(z, &stats) && stats.stored_incompressible_pages == (raw ? 2 : 0), "stored_incompressible_pages");
+	load_each(z, cpu, 0, NR_PAGES);
+}
+
+static void check_refused(struct zswap *z, const struct zswap_stats *before, enum outcome outcome, unsigned int times)
+{
+	struct zswap_stats now;
+
+	check(!zswap_stats(z, &now), "zswap_stats");
+	check(now.reject_compress_poor - before->reject_compress_poor == (outcome == POOR ? times : 0), "reject_compress_poor");
+	check(now.reject_compress_fail - before->reject_compress_fail == (outcome == FAIL ? times : 0), "reject_compress_fail");
+	check(now.reject_alloc_fail - before->reject_alloc_fail == (outcome == ALLOC ? times : 0), "reject_alloc_fail");
+	if (times) {
+		check_held(z, 0, NR_PAGES, false);
+		check(!now.stored_pages && !now.pool_total_size, "%lu pages are left", (long)now.stored_pages);
+	}
+}
+
+static void one_answer(struct zswap *z, unsigned int cpu, unsigned int batch_size, const struct answer *answer)
+{
+	enum outcome outcome = !z->config.check_dlen ? answer->before :
+			       z->config.store_incompressible ? answer->raw : answer->no_raw;
+	bool stored = outcome == KEPT || outcome == RAW, by_allocator = !z->config.check_dlen && !answer->ret;
+	/* a failed page of a batch counts, an object that there is no room for ends the store at once */
+	unsigned int times = stored ? 0 : batch_size == NR_PAGES && !by_allocator ? 2 : 1;
+	struct zswap_stats before;
+	int ret;
+
+	odd = (struct odd){ answer->ret, answer->dlen };
+	check(!zswap_stats(z, &before), "zswap_stats");
+	ret = store_odd(z, cpu);
+	check(ret == (stored ? ZSWAP_STORED : (int)outcome), "%d, %u bytes: %d", answer->ret, answer->dlen, ret);
+	check_refused(z, &before, outcome, times);
+	if (stored)
+		check_stored(z, cpu, outcome == RAW ? PAGE_SIZE : answer->dlen, outcome == RAW);
+	check(store(z, cpu, 0, NR_PAGES, 6) == ZSWAP_STORED, "the buffers are as good as before");
+	load_each(z, cpu, 0, NR_PAGES);
+}
+
+static void odd_answers(unsigned int batch_size, bool check_dlen, bool store_incompressible)
+{
+	const unsigned int cpu = 1;
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = acomp_alg_create_custom("odd", "test", odd_run, NULL);
+	struct guarded guarded[ZSWAP_MAX_BATCH_SIZE];
+	u8 *buffers[ZSWAP_MAX_BATCH_SIZE];
+	struct zswap_pool *pool;
+	struct zswap *z;
+
+	config.check_dlen = check_dlen;
+	config.store_incompressible = store_incompressible;
+	acomp_alg_set_batch_size(alg, batch_size);
+	z = start_zswap(&config, alg, &pool);
+	/* a byte before or behind the two pages of a buffer cannot be touched */
+	for (unsigned int i = 0; i < batch_size; i++) {
+		guarded_init(&guarded[i], 2 * PAGE_SIZE);
+		buffers[i] = guarded[i].start;
+	}
+	swap_buffers(pool, cpu, buffers);
+	for (unsigned int i = 0; i < ARRAY_SIZE(answers); i++)
+		one_answer(z, cpu, batch_size, &answers[i]);
+	swap_buffers(pool, cpu, buffers);
+	for (unsigned int i = 0; i < batch_size; i++)
+		munmap(guarded[i].start, 2 * PAGE_SIZE);
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+/* ---- compressors that answer later, from another thread ---- */
+
+static struct engine {
+	pthread_mutex_t mutex;
+	pthread_cond_t cond;
+	pthread_t thread;
+	struct acomp_req *req;		/* submitted, not yet taken */
+	bool compress, stop;
+	atomic_uint submitted, completed;
+	atomic_bool batches;		/* batches answer later too */
+} engine = { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
+
+static int run_single(struct acomp_req *req, bool compress)
+{
+	return rle(NULL, compress, req->src, req->slen, req->dst, &req->dlen);
+}
+
+static int run_batch(struct acomp_req *req, bool compress)
+{
+	struct swap_batch_decomp_data *decomp = req->kernel_data;
+	struct swap_batch_comp_data *comp = req->kernel_data;
+
+	for (u8 i = 0; i < (compress ? comp->nr_comps : decomp->nr_decomps); i++) {
+		if (compress) {
+			comp->dlens[i] = PAGE_SIZE;
+			comp->errors[i] = rle(NULL, true, comp->pages[i], PAGE_SIZE, comp->dsts[i], &comp->dlens[i]);
+		} else {
+			decomp->dlens[i] = PAGE_SIZE;
+			decomp->errors[i] = rle(NULL, false, decomp->srcs[i], decomp->slens[i], decomp->pages[i], &decomp->dlens[i]);
+		}
+	}
+	return 0;
+}
+
+static void *run_engine(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&engine.mutex);
+	while (!engine.stop || engine.req) {
+		struct acomp_req *req = engine.req;
+		bool compress = engine.compress;
+		int err;
+
+		if (!req) {
+			pthread_cond_wait(&engine.cond, &engine.mutex);
+			continue;
+		}
+		engine.req = NULL;
+		pthread_cond_broadcast(&engine.cond);
+		pthread_mutex_unlock(&engine.mutex);
+		if (req->kernel_data)
+			usleep(2000);	/* who does not wait is gone by now */
+		err = req->kernel_data ? run_batch(req, compress) : run_single(req, compress);
+		if (atomic_fetch_add(&engine.completed, 1) % 2)
+			req->complete(req->data, -EINPROGRESS);		/* out of the backlog */
+		req->complete(req->data, err);
+		pthread_mutex_lock(&engine.mutex);
+	}
+	pthread_mutex_unlock(&engine.mutex);
+	return NULL;
+}
+
+static int submit(struct acomp_req *req, bool compress)
+{
+	unsigned int nth = atomic_fetch_add(&engine.submitted, 1);
+
+	pthread_mutex_lock(&engine.mutex);
+	while (engine.req)
+		pthread_cond_wait(&engine.cond, &engine.mutex);
+	engine.req = req;
+	engine.compress = compress;
+	pthread_cond_broadcast(&engine.cond);
+	pthread_mutex_unlock(&engine.mutex);
+	return nth % 2 ? -EBUSY : -EINPROGRESS;
+}
+
+static int submit_compress(struct acomp_req *req)
+{
+	return submit(req, true);
+}
+
+static int submit_decompress(struct acomp_req *req)
+{
+	return submit(req, false);
+}
+
+static int batch_compress(struct acomp_req *req)
+{
+	return atomic_load(&engine.batches) ? submit(req, true) : run_batch(req, true);
+}
+
+static int batch_decompress(struct acomp_req *req)
+{
+	return atomic_load(&engine.batches) ? submit(req, false) : run_batch(req, false);
+}
+
+static struct acomp_alg *start_engine(bool with_batches)
+{
+	struct acomp_alg *alg = new_alg("rle", NR_PAGES);
+
+	alg->async = true;
+	alg->compress = submit_compress;
+	alg->decompress = submit_decompress;
+	if (with_batches) {
+		alg->batch_compress = batch_compress;
+		alg->batch_decompress = batch_decompress;
+	}
+	engine.stop = false;
+	check(!pthread_create(&engine.thread, NULL, run_engine, NULL), "pthread_create");
+	return alg;
+}
+
+static void stop_engine(struct acomp_alg *alg)
+{
+	pthread_mutex_lock(&engine.mutex);
+	engine.stop = true;
+	pthread_cond_broadcast(&engine.cond);
+	pthread_mutex_unlock(&engine.mutex);
+	pthread_join(engine.thread, NULL);
+	acomp_alg_free(alg);
+}
+
+struct user {
+	struct zswap *z;
+	unsigned int cpu;
+	u64 swp;
+	pthread_t thread;
+};
+
+static void *store_and_load(void *arg)
+{
+	struct user *user = arg;
+
+	for (u64 generation = 1; generation <= 20; generation++) {
+		check(store(user->z, user->cpu, user->swp, 2 * NR_PAGES, generation) == ZSWAP_STORED, "generation %lu", (long)generation);
+		load_each(user->z, user->cpu, user->swp, 2 * NR_PAGES);
+	}
+	return NULL;
+}
+
+/* One page a request; what has no batches of its own gets none, for a request cannot be given anew before it is done. */
+static void late_singles(void)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = start_engine(false);
+	struct zswap_pool *pool;
+	struct zswap *z = start_zswap(&config, alg, &pool);
+	struct user users[3];
+
+	check(pool->compr_batch_size == 1 && pool->acomp_ctx[0].is_sleepable, "%u", pool->compr_batch_size);
+	for (unsigned int i = 0; i < ARRAY_SIZE(users); i++) {
+		users[i] = (struct user){ .z = z, .cpu = i / 2, .swp = 100 * i };
+		check(!pthread_create(&users[i].thread, NULL, store_and_load, &users[i]), "pthread_create");
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(users); i++)
+		pthread_join(users[i].thread, NULL);
+	check(engine.submitted == engine.completed && engine.completed > 1000, "%u requests", engine.completed);
+	end_zswap(z);
+	stop_engine(alg);
+}
+
+/* A batch must be done when the call returns: one that is not is waited for, and lost. */
+static void late_batches(void)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = start_engine(true);
+	struct zswap_pool *pool;
+	struct zswap *z = start_zswap(&config, alg, &pool);
+	int ret[NR_PAGES];
+
+	check(pool->compr_batch_size == NR_PAGES, "%u", pool->compr_batch_size);
+	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "batches are done at once");
+	atomic_store(&engine.batches, true);
+	for (unsigned int i = 0; i < 4; i++) {
+		struct zswap_stats stats;
+
+		check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_REJECT_COMPRESS_FAIL, "%u", i);
+		check(engine.submitted == engine.completed, "not waited for");
+		check_held(z, 0, NR_PAGES, false);
+		check(!zswap_stats(z, &stats) && stats.reject_compress_fail == (i + 1) * NR_PAGES, "each page is counted");
+		check(!stats.stored_pages && !pool->acomp_ctx[0].req->kernel_data, "%u", i);
+		/* a single request is done by the same context, and no batch */
+		check(store(z, 0, i, 1, i) == ZSWAP_STORED, "%u", i);
+		load_each(z, 0, i, 1);
+	}
+	check(messages(z, "must be done when the call returns") == 1, "told once");
+
+	atomic_store(&engine.batches, false);
+	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "batches are done at once");
+	atomic_store(&engine.batches, true);
+	check(load_batch(z, 0, 0, NR_PAGES, ret) == NR_PAGES && engine.submitted == engine.completed, "all are lost");
+	for (unsigned int i = 0; i < NR_PAGES; i++)
+		check(ret[i] == -EIO, "page %u: %d", i, ret[i]);
+	check_held(z, 0, NR_PAGES, true);
+	load_each(z, 0, 0, NR_PAGES);
+	end_zswap(z);
+	stop_engine(alg);
+}
+
+/* ---- highmem: an allocator that gives the buffer that it was lent ---- */
+
+struct object {
+	size_t size;
+	u8 bytes[];
+};
+
+static int lend_malloc(void *pool, size_t size, unsigned long *handle, unsigned int nid)
+{
+	struct object *object = malloc(sizeof(*object) + size);
+
+	(void)pool, (void)nid;
+	object->size = size;
+	*handle = (unsigned long)object;
+	return 0;
+}
+
+static void lend_free(void *pool, unsigned long handle)
+{
+	(void)pool;
+	free((void *)handle);
+}
+
+static void *lend_read_begin(void *pool, unsigned long handle, void *local)
+{
+	struct object *object = (void *)handle;
+
+	(void)pool;
+	return memcpy(local, object->bytes, object->size);
+}
+
+static void lend_read_end(void *pool, unsigned long handle, void *obj)
+{
+	(void)pool, (void)handle, (void)obj;
+}
+
+static void lend_write(void *pool, unsigned long handle, const void *mem, size_t len)
+{
+	struct object *object = (void *)handle;
+
+	(void)pool;
+	check(len <= object->size, "%zu bytes", len);
+	memcpy(object->bytes, mem, len);
+}
+
+static u64 no_pages(void *pool)
+{
+	(void)pool;
+	return 0;
+}
+
+static const struct zpool_driver lend = {
+	.malloc = lend_malloc, .free = lend_free, .obj_read_begin = lend_read_begin, .obj_read_end = lend_read_end,
+	.obj_write = lend_write, .total_pages = no_pages,
+};
+
+/* Loads one by one and by batches; how many pages came from an object that was no raw one. */
+static u64 load_all_ways(struct zswap *z, unsigned int cpu)
+{
+	struct zswap_stats stats;
+	int ret[32];
+	u64 raw;
+
+	check(store(z, cpu, 0, 96, 1) == ZSWAP_STORED, "96 pages");
+	check(!zswap_stats(z, &stats) && stats.stored_incompressible_pages, "some do not shrink");
+	raw = stats.stored_incompressible_pages;
+	load_each(z, cpu, 0, 64);
+	check(!load_batch(z, cpu, 64, 32, ret), "32 pages");
+	return 96 - raw;
+}
+
+static void highmem(unsigned int batch_size)
+{
+	const unsigned int cpu = 1;
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", batch_size);
+	u8 *pages[2 * ZSWAP_MAX_BATCH_SIZE], *buffers[ZSWAP_MAX_BATCH_SIZE];
+	struct zswap_pool *pool;
+	struct zpool zsmalloc;
+	struct zswap *z;
+	u64 copied = 0;
+
+	config.highmem = 1000;
+	z = start_zswap(&config, alg, &pool);
+	zsmalloc = pool->zpool;
+	pool->zpool = (struct zpool){ .driver = &lend };
+	load_all_ways(z, cpu);
+	check(!messages(z, "acomp_ctx->buffers") && !pool->acomp_ctx[cpu].highmem_copies, "a buffer in lowmem is used in place");
+
+	for (unsigned int i = 0; i < 2 * batch_size; i++)
+		pages[i] = arena_alloc_page(z->host.arena);
+	for (unsigned int i = 0; i < batch_size; i++) {
+		buffers[i] = pages[2 * i];
+		check(pages[2 * i + 1] == buffers[i] + PAGE_SIZE && !virt_addr_valid(z->host.arena, buffers[i]), "buffer %u", i);
+	}
+	swap_buffers(pool, cpu, buffers);
+	for (unsigned int i = 0; i < 3; i++)
+		copied += load_all_ways(z, cpu);
+	swap_buffers(pool, cpu, buffers);
+	check(messages(z, "WARNING: obj == acomp_ctx->buffers[0] in highmem") == 1, "told once");
+	check(pool->acomp_ctx[cpu].highmem_copies == copied, "%lu of %lu", (long)pool->acomp_ctx[cpu].highmem_copies, (long)copied);
+
+	for (unsigned int i = 0; i < 2 * batch_size; i++)
+		arena_free(z->host.arena, pages[i], 1);
+	pool->zpool = zsmalloc;
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+/* ---- a store that has no memory for a tree, while another thread makes it and locks the same slots ---- */
+
+static struct race {
+	struct zswap *z;
+	u64 swp;
+	unsigned int fails;		/* which of the first store's trees there is no memory for */
+	sem_t failing, locked;
+	atomic_bool waited, returned;
+} race;
+
+static __thread unsigned int my_trees;
+static __thread bool is_first;
+
+slot_t *__real_swap_slot_create(struct swap_index *index, struct swap_file *file, u64 offset);
+slot_t *__wrap_swap_slot_create(struct swap_index *index, struct swap_file *file, u64 offset);
+
+slot_t *__wrap_swap_slot_create(struct swap_index *index, struct swap_file *file, u64 offset)
+{
+	if (!is_first || ++my_trees != race.fails)
+		return __real_swap_slot_create(index, file, offset);
+	sem_post(&race.failing);
+	sem_wait(&race.locked);
+	return NULL;
+}
+
+/* The second store's compressor: its first page takes long enough for the first store to do harm, which it must not. */
+static int slow_rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+{
+	struct swap_file *file = swap_file_any(&race.z->index, 0);
+
+	if (compress && !atomic_exchange(&race.waited, true)) {
+		sem_post(&race.locked);
+		usleep(50000);
+		check(!atomic_load(&race.returned), "it did not wait for slots that another thread had locked");
+		for (u64 swp = race.swp; swp < race.swp + NR_PAGES; swp++)
+			check(atomic_load(swap_slot(file, swp)) & SLOT_LOCKED, "slot %lu was given up", (long)swp);
+	}
+	return rle(handle, compress, src, slen, dst, dlen);
+}
+
+static void *second_store(void *arg)
+{
+	(void)arg;
+	sem_wait(&race.failing);
+	check(store(race.z, 1, race.swp, NR_PAGES, 2) == ZSWAP_STORED, "the second store has its trees");
+	return NULL;
+}
+
+static void tree_race(u64 swp, unsigned int fails)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = acomp_alg_create_custom("slow", "test", slow_rle, NULL);
+	struct zswap_stats stats;
+	struct zswap_pool *pool;
+	pthread_t second;
+
+	race.z = start_zswap(&config, alg, &pool);
+	race.swp = swp;
+	race.fails = fails;
+	race.waited = race.returned = false;
+	sem_init(&race.failing, 0, 0);
+	sem_init(&race.locked, 0, 0);
+	check(!pthread_create(&second, NULL, second_store, NULL), "pthread_create");
+
+	is_first = true;
+	my_trees = 0;
+	check(store(race.z, 0, swp, NR_PAGES, 1) == ZSWAP_REJECT_ALLOC_FAIL, "no memory for a tree");
+	is_first = false;
+	atomic_store(&race.returned, true);
+	pthread_join(second, NULL);
+
+	/* the refused store was the last to have the slots */
+	check_held(race.z, swp, NR_PAGES, false);
+	check(!zswap_stats(race.z, &stats) && stats.reject_alloc_fail == 1 && !stats.stored_pages, "%lu pages", (long)stats.stored_pages);
+	sem_destroy(&race.failing);
+	sem_destroy(&race.locked);
+	end_zswap(race.z);
+	acomp_alg_free(alg);
+}
+
+int main(void)
+{
+	for (unsigned int dead_frees = 0; dead_frees <= 1; dead_frees++) {
+		contexts(1, dead_frees);
+		contexts(ZSWAP_MAX_BATCH_SIZE, dead_frees);
+		unwilling(dead_frees);
+	}
+	too_many();
+	for (unsigned int i = 0; i < 4; i++) {
+		odd_answers(1, i & 1, i & 2);
+		odd_answers(NR_PAGES, i & 1, i & 2);
+	}
+	late_singles();
+	late_batches();
+	highmem(1);
+	highmem(ZSWAP_MAX_BATCH_SIZE);
+	tree_race(100, 1);
+	tree_race(SWAP_ADDRESS_SPACE_PAGES - NR_PAGES / 2, 1);
+	tree_race(SWAP_ADDRESS_SPACE_PAGES - NR_PAGES / 2, 2);
+	puts("test_zswap_inside: all is well");
+	return 0;
+}
