@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import corpus
 
-from tests.corpus import corpus
 from zswap_py import cli, measure, procmem
 from zswap_py import pages as pages_module
 from zswap_py.procmem import ProcessDenied

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corpus import SEEDS, corpus
 
-from tests.corpus import SEEDS, corpus
 from zswap_py import crypto, measure
 from zswap_py._native import ffi, lib
 from zswap_py.measure import MemoryLimit, Result
