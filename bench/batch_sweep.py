@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the patch's reviewers asked: does the batch size matter to a software compressor, how long is the mutex held, what do buffers cost?
+"""What the patch's reviewers asked: does the batch size matter to software, how long is the mutex held, what is the cost?
 
     python bench/batch_sweep.py [--file PAGES] [--rounds N] [--json FILE]
 
-Three tables. (1) Stores of 64 KiB folios, ns a page: a compressor that does not batch, taken in steps of 1, 2 and 8 pages (before the
-series, v10, v13), and one that takes 2, 4 and 8 pages a request. (2) One store of as many pages as one hold of the mutex covers: an upper
-bound of the hold, as it includes all of the store. (3) Bytes of buffers and arrays by CPUs, with and without a decommissioned pool.
+Two tables. (1) Stores of 64 KiB folios, ns a page: a compressor that does not batch, in steps of 1, 2 and 8 pages (before
+the series, v10, v13), and one that takes 2, 4 and 8 pages a request; and one store of as many pages as one hold of the
+mutex covers, an upper bound of the hold. (2) Bytes of buffers and arrays by CPUs, with and without a decommissioned pool.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ FOLIO = 16
 def variants(base: str) -> list[tuple[str, dict[str, object]]]:
     """What is compared: a label, and Zswap's keywords."""
     out: list[tuple[str, dict[str, object]]] = [
-        (f"sequential, steps of {n}", {"compressor": base, "series": series}) for n, series in ((1, None), (2, "v10"), (8, "v13"))
+        (f"sequential, steps of {n}", {"compressor": base, "series": series})
+        for n, series in ((1, None), (2, "v10"), (8, "v13"))
     ]
     for n in (2, 4, 8):
         name = f"{base}-batch{n}"
@@ -66,8 +67,11 @@ def sweep(base: str, pages: bytearray, rounds: int) -> list[dict[str, object]]:
             holds.append(time.perf_counter_ns() - t)
         rows.append({
             "compressor": base, "variant": label, "store_ns": round(statistics.median(per_round[label])),
-            "ratio_to_v10": round(statistics.median(a / b for a, b in zip(per_round[label], reference, strict=True)), 3),
-            "hold_pages": step, "hold_ns_p50": round(statistics.median(holds)), "hold_ns_p99": round(sorted(holds)[-len(holds) // 100]),
+            "ratio_to_v10": round(
+                statistics.median(a / b for a, b in zip(per_round[label], reference, strict=True)), 3
+            ),
+            "hold_pages": step, "hold_ns_p50": round(statistics.median(holds)),
+            "hold_ns_p99": round(sorted(holds)[-len(holds) // 100]),
             "pool_total_size": z.stats()["pool_total_size"],
         })
         z.close()
@@ -111,7 +115,8 @@ def main() -> None:
     memory = buffers()
     print(f"\n{'CPUs':>5}{'batch':>7}{'buffers':>12}{'arrays':>9}   with a decommissioned pool")
     for m in memory:
-        print(f"{m['cpus']:5}{m['batch_size']:7}{m['buffers']:12,}{m['arrays']:9,}   {m['buffers_with_a_decommissioned_pool']:,} + {m['arrays_with_it']:,}")
+        print(f"{m['cpus']:5}{m['batch_size']:7}{m['buffers']:12,}{m['arrays']:9,}   "
+              f"{m['buffers_with_a_decommissioned_pool']:,} + {m['arrays_with_it']:,}")
     if args.json:
         with open(args.json, "w") as f:
             json.dump({"machine": harness.machine(), "sweep": rows, "buffers": memory}, f, indent=1)

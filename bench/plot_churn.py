@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The picture of the README: the pool at each step of stores, loads, rewrites and frees, the kernel's recorded and ours.
+"""The picture of the README: the pool at each step of stores, loads, rewrites and frees, the kernel's and ours.
 
     python bench/plot_churn.py docs/churn.svg     (needs the extra `plot`; .png too)
 """
@@ -11,14 +11,15 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
+
 import zswap_py as zs
 
 mpl.use("svg" if sys.argv[-1].endswith("svg") else "agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from corpus import corpus, churn  # noqa: E402
+from corpus import churn, corpus  # noqa: E402
 
 STEPS = ["store\nall", "load\na third", "rewrite and\nstore it", "free\na fifth", "load\na quarter", "store it\nagain"]
 COLOURS = {"lzo": "#0072b2", "deflate": "#d55e00"}  # told apart by all kinds of sight
@@ -38,10 +39,13 @@ def main() -> None:
             ours = [step["pool_total_size"] for step in churn(z, pages)]
         worst = max(worst, *(abs(a - b) for a, b in zip(kernel, ours, strict=True)))
         x = range(len(STEPS))
-        ax.plot(x, [v / MIB for v in kernel], "o", ms=13, mfc="none", mec=colour, mew=1.6, label=f"{name}, Linux {recorded['kernel'].split('-')[0]}")
+        linux = recorded["kernel"].split("-")[0]
+        ax.plot(x, [v / MIB for v in kernel], "o", ms=13, mfc="none", mec=colour, mew=1.6,
+                label=f"{name}, Linux {linux}")
         ax.plot(x, [v / MIB for v in ours], ".-", ms=7, lw=1, color=colour, label=f"{name}, zswap_py")
         for i, v in enumerate(ours):
-            ax.annotate(f"{v:,}", (i, v / MIB), xytext=(0, 11), textcoords="offset points", ha="center", fontsize=8, color=colour)
+            ax.annotate(f"{v:,}", (i, v / MIB), xytext=(0, 11), textcoords="offset points", ha="center", fontsize=8,
+                        color=colour)
     ax.set_xticks(range(len(STEPS)), STEPS)
     ax.margins(x=0.08)
     ax.set_ylabel("pool_total_size, MiB")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Microbenchmarks for pytest-benchmark:  pytest bench --benchmark-only  (add  -k lz4  or  --benchmark-json FILE).
 
-Each group has its ceiling beside it: the bare codec loop over the same pages, or memcpy. All bytes that come back are compared.
-Ratios that can be quoted come from overhead.py, which takes turns in one run.
+Each group has its ceiling beside it: the bare codec loop over the same pages, or memcpy. All bytes that come back are
+compared. Ratios that can be quoted come from overhead.py, which takes turns in one run.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ FLOORS = [
     {"crypto", "cpuhp", "kernels", "faults"},
     {"pool"},
     {"zswap"},
-    {"swap"},
+    {"swap", "pytest_plugin"},
     {"procmem"},
     {"pages"},
     {"report"},

@@ -90,7 +90,7 @@ class CpuHotplug:
             self._steps[state] = _Step(name, startup, teardown, multi=True)
 
     def remove_state(self, state: CpuhpState) -> None:
-        """Take a state's callbacks away; none is called. ValueError if it still has instances, of which the kernel warns."""
+        """Take a state's callbacks away; none is called. ValueError if it still has instances (the kernel warns)."""
         with self.lock:
             step = self._steps.get(state)
             if step is not None and step.instances:

@@ -40,8 +40,8 @@ _REASONS = (
 class StoreResult:
     """What a store came to: true only if the whole folio is stored.
 
-    `reason` is None then; else the counter that the refusal moved ("reject_compress_poor", ...), or "disabled" or "no_pool",
-    which have none. "pool_limit_hit" is also that of a store between the limit and the accept threshold, which moves none.
+    `reason` is None then; else the counter that the refusal moved ("reject_compress_poor", ...), or "disabled" or
+    "no_pool", which have none. "pool_limit_hit" it is also between limit and accept threshold, where no counter moves.
     """
 
     __slots__ = ("reason",)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The pytest plugin, in a pytest of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import zswap_py as zs
+
+
+def run(tmp_path, body):
+    (tmp_path / "test_it.py").write_text(body)
+    options = ["-q", "-p", "zswap_py.pytest_plugin", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_instances_are_made_and_closed(tmp_path):
+    result = run(tmp_path, """
+instances = []
+
+def test_one(zswap_factory):
+    z = zswap_factory("lzo", nr_cpus=1)
+    z.swapon(16)
+    assert z.store(0, bytes(4096))
+    z.compressor = "lz4"
+    instances.extend([z, zswap_factory("lzo", nr_cpus=1)])
+
+def test_two():
+    assert [z.closed for z in instances] == [True, True]
+""")
+    assert "2 passed" in result.stdout, result.stdout
+
+
+def test_what_does_not_add_up_fails_the_test(tmp_path):
+    result = run(tmp_path, """
+def test_one(zswap_factory, monkeypatch):
+    z = zswap_factory("lzo", nr_cpus=1)
+    def wrong():
+        raise AssertionError("the LRU has not the entries that the index has")
+    z.verify = wrong
+""")
+    assert "the LRU has not the entries" in result.stdout
+    assert "1 error" in result.stdout
+
+
+def test_this_process_has_no_thread_of_it_left():
+    with zs.Zswap("lzo", nr_cpus=1) as z:
+        z.compressor = "lz4"
+    assert not [t for t in threading.enumerate() if t.name == "zswap-release"]
+    with pytest.raises(ValueError, match="closed"):
+        z.stats()
