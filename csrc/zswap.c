@@ -67,7 +67,6 @@ struct zswap_pool {
 	struct list_head empty;
 	u8 compr_batch_size;
 	u8 batch_size;
-	bool started;
 };
 
 /*
@@ -430,7 +429,6 @@ void zswap_pool_start(struct zswap_pool *pool)
 	 */
 	pool->batch_size = pool->compr_batch_size > 1 ? pool->compr_batch_size : z->config.sequential_batch;
 	atomic_store(&pool->refs, 1);
-	pool->started = true;
 	spin_lock(&z->pools_lock);
 	list_add(&pool->list, &z->zswap_pools);
 	spin_unlock(&z->pools_lock);
