@@ -3,7 +3,9 @@
  * Threads on the same slots while pools are switched and a swap file comes and goes: stress_zswap [seconds [seed]].
  *
  * Each page carries its slot and a generation, so that a page of another slot, one that is not whole, one that was
- * loaded twice and one that a later store had replaced are noticed. Run it under AddressSanitizer and ThreadSanitizer.
+ * loaded twice and one that a later store had replaced are noticed. The second half of the time CPUs lose their contexts and get
+ * them back meanwhile, as before the batching series, and faults are armed and disarmed. Run it under AddressSanitizer and
+ * ThreadSanitizer.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -47,7 +49,9 @@ struct slot {
 static struct slot slots[NR_TYPES][NR_SLOTS];
 static struct zswap *z;
 static atomic_bool stop;
+static bool trouble;	/* CPUs come and go, and faults are armed */
 static _Atomic uint64_t nr_stored, nr_refused, nr_loaded, nr_peeked, nr_switches, nr_resurrected, nr_released, nr_swapoffs;
+static _Atomic uint64_t nr_dead, nr_prepared, nr_unprepared, nr_faults, nr_corrupt, nr_no_entry;
 
 static void count(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -135,6 +139,20 @@ static bool is_gone(uint64_t swp, int ret)
 	return swp >> 58 && ret == -EBADSLT;
 }
 
+static bool is_refused(int ret)
+{
+	if (ret == ZSWAP_REJECT_KMEMCACHE_FAIL)
+		count(&nr_no_entry, 1);
+	return trouble && (ret == ZSWAP_REJECT_ALLOC_FAIL || ret == ZSWAP_REJECT_KMEMCACHE_FAIL);
+}
+
+static bool is_corrupt(int ret)
+{
+	if (ret == -EIO)
+		count(&nr_corrupt, 1);
+	return trouble && ret == -EIO;
+}
+
 static void do_store(struct worker *w)
 {
 	unsigned int nr = 1 + below(w, MOST);
@@ -147,7 +165,7 @@ static void do_store(struct worker *w)
 		make_page(w->pages + i * PAGE_SIZE, PAGE_SIZE, swp + i, stores[i].generation);
 	}
 	ret = zswap_store(z, below(w, NR_CPUS), swp, w->pages, nr);
-	check(ret == ZSWAP_STORED || is_gone(swp, ret), "zswap_store: %d", ret);
+	check(ret == ZSWAP_STORED || is_gone(swp, ret) || is_refused(ret), "zswap_store: %d", ret);
 	count(ret ? &nr_refused : &nr_stored, nr);
 	for (unsigned int i = 0; i < nr; i++)
 		end_store(slot_of(swp + i), w->thread, &stores[i], ret == ZSWAP_STORED);
@@ -159,7 +177,7 @@ static void do_read(struct worker *w, bool taken)
 	unsigned int cpu = below(w, NR_CPUS);
 	int ret = taken ? zswap_load(z, cpu, swp, w->pages, 1, true) : zswap_peek(z, cpu, swp, w->pages);
 
-	check(!ret || ret == -ENOENT || is_gone(swp, ret), "slot %#lx: %d", (long)swp, ret);
+	check(!ret || ret == -ENOENT || is_gone(swp, ret) || is_corrupt(ret), "slot %#lx: %d", (long)swp, ret);
 	if (ret)
 		return;
 	check_read(w->pages, swp, floor, taken);
@@ -179,7 +197,8 @@ static void do_load_batch(struct worker *w)
 	rc = zswap_load_batch(z, below(w, NR_CPUS), swps, nr, w->pages, ret);
 	check(rc >= 0, "zswap_load_batch: %d", rc);
 	for (unsigned int i = 0; i < nr; i++) {
-		check(!ret[i] || ret[i] == -ENOENT || is_gone(swps[i], ret[i]), "slot %#lx: %d", (long)swps[i], ret[i]);
+		check(!ret[i] || ret[i] == -ENOENT || is_gone(swps[i], ret[i]) || is_corrupt(ret[i]), "slot %#lx: %d",
+		      (long)swps[i], ret[i]);
 		if (!ret[i]) {
 			check_read(w->pages + i * PAGE_SIZE, swps[i], floors[i], true);
 			count(&nr_loaded, 1);
@@ -249,6 +268,27 @@ static bool is_leaving(unsigned int which)
 	return !info.refs;
 }
 
+/* NULL if something failed on demand. */
+static struct zswap_pool *try_new_pool(const struct acomp_alg *alg)
+{
+	int err;
+	struct zswap_pool *pool = zswap_pool_create(z, alg, &err);
+
+	check(pool || (trouble && err == -ENOMEM), "zswap_pool_create: %d", err);
+	for (unsigned int cpu = 0; pool && cpu < NR_CPUS; cpu++) {
+		err = zswap_cpu_comp_prepare(pool, cpu);
+		if (!err)
+			continue;
+		check(trouble && (err == -ENOMEM || err == -ENODEV), "cpu %u: %d", cpu, err);
+		zswap_pool_destroy(pool);
+		count(&nr_unprepared, 1);
+		return NULL;
+	}
+	if (pool)
+		zswap_pool_start(pool);
+	return pool;
+}
+
 static void switch_to(unsigned int which)
 {
 	struct zswap_pool *old = pools[current], *new;
@@ -259,7 +299,9 @@ static void switch_to(unsigned int which)
 	if (!new && pools[which])
 		return;
 	if (!new)
-		new = pools[which] = new_pool(z, algs[which], NR_CPUS);
+		new = pools[which] = try_new_pool(algs[which]);
+	if (!new)
+		return;
 	zswap_pool_make_current(z, new);
 	current = which;
 	zswap_pool_kill(old);
@@ -298,16 +340,77 @@ static void *release_pools(void *arg)
 	return NULL;
 }
 
+/* ---- trouble ---- */
+
+/* CPUs but the first, so that a call always finds a context. Pools are made and released under the same mutex. */
+static void *hotplug(void *arg)
+{
+	uint64_t random = *(uint64_t *)arg + 1;
+
+	while (!stopped()) {
+		unsigned int which = next_random(&random) % NR_ALGS, cpu = 1 + next_random(&random) % (NR_CPUS - 1);
+
+		pthread_mutex_lock(&pools_mutex);
+		if (pools[which] && next_random(&random) % 2) {
+			zswap_cpu_comp_dead(pools[which], cpu);
+			count(&nr_dead, 1);
+		} else if (pools[which]) {
+			int err = zswap_cpu_comp_prepare(pools[which], cpu);
+
+			check(!err || err == -ENOMEM || err == -ENODEV, "cpu %u: %d", cpu, err);
+			count(err ? &nr_unprepared : &nr_prepared, 1);
+		}
+		pthread_mutex_unlock(&pools_mutex);
+		usleep(next_random(&random) % 100);
+	}
+	return NULL;
+}
+
+static void *arm_faults(void *arg)
+{
+	uint64_t random = *(uint64_t *)arg + 2;
+	unsigned int nr_kinds = 0;
+
+	while (zswap_fault_kind(nr_kinds))
+		nr_kinds++;
+	while (!stopped()) {
+		unsigned int kind = next_random(&random) % nr_kinds, times = next_random(&random) % 4;
+
+		zswap_fault_arm(z, kind, 1 + next_random(&random) % 20, times, -ENODEV, next_random(&random) % 2 ? -1 : 0);
+		usleep(next_random(&random) % 1000);
+		zswap_fault_disarm(z, kind);
+		count(&nr_faults, zswap_fault_hits(z, kind));
+	}
+	return NULL;
+}
+
+/* Each failure that a caller saw is in the counters, once. */
+static void check_failures(void)
+{
+	struct zswap_stats stats;
+
+	check(!zswap_stats(z, &stats), "zswap_stats");
+	check(stats.decompress_fail == nr_corrupt, "%ld failures, %ld were told", (long)stats.decompress_fail, (long)nr_corrupt);
+	check(stats.reject_kmemcache_fail == nr_no_entry, "%ld failures, %ld were told", (long)stats.reject_kmemcache_fail,
+	      (long)nr_no_entry);
+	check(!stats.reject_compress_fail && !stats.reject_compress_poor, "a page that does not shrink is stored raw");
+	check(trouble || !(stats.decompress_fail | stats.reject_kmemcache_fail | stats.reject_alloc_fail), "nothing may fail");
+}
+
 /* ---- the second swap file, and who looks at the figures ---- */
 
 static void *swap_on_off(void *arg)
 {
 	uint64_t random = *(uint64_t *)arg;
+	int type;
 
 	while (!stopped()) {
 		check(!zswap_swapoff(z, 1), "type 1 is on");
 		count(&nr_swapoffs, 1);
-		check(zswap_swapon(z, NR_SLOTS) == 1, "type 1 is free");
+		do {
+			type = zswap_swapon(z, NR_SLOTS);
+		} while (trouble && type == -ENOMEM);
+		check(type == 1, "type 1 is free: %d", type);
 		usleep(next_random(&random) % 1000);
 	}
 	return NULL;
@@ -323,7 +426,7 @@ static void *look(void *arg)
 	while (!stopped()) {
 		check(!zswap_stats(z, &stats) && !zswap_events(z, &events), "statistics");
 		check(stats.stored_pages <= NR_TYPES * NR_SLOTS + NR_WORKERS * MOST, "%ld pages", (long)stats.stored_pages);
-		check(stats.decompress_fail == 0, "decompress_fail");
+		check(trouble || stats.decompress_fail == 0, "decompress_fail");
 		for (unsigned int kind = 0; zswap_memory_kind(kind); kind++)
 			check(!zswap_memory(z, kind, 0, &bytes), "zswap_memory");
 		check(!zswap_trim(z), "zswap_trim");
@@ -356,60 +459,92 @@ static void check_memory(void)
 	}
 }
 
-int main(int argc, char **argv)
+static void print_counters(void)
 {
-	static struct worker workers[NR_WORKERS];
-	unsigned int seconds = argc > 1 ? atoi(argv[1]) : 5;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL), random = seed * 2 + 1;
-	pthread_t threads[NR_WORKERS + 3], releaser;
-	struct zswap_config config = default_config();
-	const char *wrong;
-
-	check(seconds, "%s: not a number of seconds", argv[1]);
-	printf("stress_zswap: %u s, seed %lu\n", seconds, (long)seed);
+	printf("stress_zswap: pages stored %lu, refused %lu, loaded %lu, peeked %lu; pools switched %lu, brought back %lu, released %lu; "
+	       "swapoffs %lu\n", (long)nr_stored, (long)nr_refused, (long)nr_loaded, (long)nr_peeked, (long)nr_switches,
+	       (long)nr_resurrected, (long)nr_released, (long)nr_swapoffs);
+	if (trouble)
+		printf("stress_zswap: contexts freed %lu, prepared %lu, not %lu; faults %lu, of these decompress %lu, entry %lu\n",
+		       (long)nr_dead, (long)nr_prepared, (long)nr_unprepared, (long)nr_faults, (long)nr_corrupt, (long)nr_no_entry);
 	fflush(stdout);
+	check(nr_stored && nr_loaded && nr_peeked && nr_switches && nr_resurrected && nr_released && nr_swapoffs, "something never happened");
+	check(!trouble || (nr_dead && nr_prepared && nr_faults), "trouble never happened");
+	nr_stored = nr_refused = nr_loaded = nr_peeked = nr_switches = nr_resurrected = nr_released = nr_swapoffs = 0;
+}
+
+static void start_zswap(void)
+{
+	struct zswap_config config = default_config();
+
 	config.nr_cpus = NR_CPUS;
 	config.nr_nodes = 1;
 	config.highmem = 200;
+	config.dead_frees = trouble;
 	z = new_zswap(&config);
-	algs[0] = new_alg("rle", 8);
-	algs[1] = new_alg("lzo", 1);
-	algs[2] = new_alg("rle", 1);
-	algs[3] = new_alg("lzo-rle", 4);
 	pools[0] = new_pool(z, algs[0], NR_CPUS);
+	current = 0;
 	zswap_pool_make_current(z, pools[0]);
 	check(zswap_swapon(z, NR_SLOTS) == 0 && zswap_swapon(z, NR_SLOTS) == 1, "types 0 and 1");
+	memset(slots, 0, sizeof(slots));
 	for (unsigned int type = 0; type < NR_TYPES; type++)
 		for (unsigned int i = 0; i < NR_SLOTS; i++)
 			for (unsigned int thread = 0; thread < NR_WORKERS; thread++)
 				slots[type][i].storing[thread] = UINT64_MAX;
+}
 
+static void stress(unsigned int ms, uint64_t random)
+{
+	static void *(*const others[])(void *) = { switch_pools, swap_on_off, look, hotplug, arm_faults };
+	static struct worker workers[NR_WORKERS];
+	unsigned int nr_threads = NR_WORKERS + (trouble ? 5 : 3);
+	pthread_t threads[NR_WORKERS + 5], releaser;
+	const char *wrong;
+
+	start_zswap();
+	atomic_store(&stop, false);
 	releaser = start(release_pools, NULL);
-	for (unsigned int i = 0; i < NR_WORKERS; i++) {
-		workers[i].thread = i;
-		workers[i].random = random + 1000 * i;
-		threads[i] = start(work, &workers[i]);
+	for (unsigned int i = 0; i < nr_threads; i++) {
+		if (i < NR_WORKERS) {
+			workers[i].thread = i;
+			workers[i].random = random + 1000 * i;
+		}
+		threads[i] = i < NR_WORKERS ? start(work, &workers[i]) : start(others[i - NR_WORKERS], &random);
 	}
-	threads[NR_WORKERS] = start(switch_pools, &random);
-	threads[NR_WORKERS + 1] = start(swap_on_off, &random);
-	threads[NR_WORKERS + 2] = start(look, NULL);
-	sleep(seconds);
+	for (unsigned int slept = 0; slept < ms; slept += 100)
+		usleep(100000);
 	atomic_store(&stop, true);
-	for (unsigned int i = 0; i < NR_WORKERS + 3; i++)
+	for (unsigned int i = 0; i < nr_threads; i++)
 		pthread_join(threads[i], NULL);
 
 	wrong = zswap_check(z);
 	check(!wrong, "%s", wrong);
+	check_failures();
 	check(!zswap_swapoff(z, 0) && !zswap_swapoff(z, 1), "types 0 and 1");
 	check_memory();
 	zswap_shutdown(z);
 	pthread_join(releaser, NULL);
 	zswap_destroy(z);
+	memset(pools, 0, sizeof(pools));
+	print_counters();
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int seconds = argc > 1 ? atoi(argv[1]) : 5;
+	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (uint64_t)time(NULL);
+
+	check(seconds, "%s: not a number of seconds", argv[1]);
+	printf("stress_zswap: %u s, seed %lu\n", seconds, (long)seed);
+	fflush(stdout);
+	algs[0] = new_alg("rle", 8);
+	algs[1] = new_alg("lzo", 1);
+	algs[2] = new_alg("rle", 1);
+	algs[3] = new_alg("lzo-rle", 4);
+	stress(seconds * 500, seed * 2 + 1);
+	trouble = true;
+	stress(seconds * 500, seed * 2 + 1);
 	for (unsigned int i = 0; i < NR_ALGS; i++)
 		acomp_alg_free(algs[i]);
-	printf("stress_zswap: pages stored %lu, refused %lu, loaded %lu, peeked %lu; pools switched %lu, brought back %lu, released %lu; "
-	       "swapoffs %lu\n", (long)nr_stored, (long)nr_refused, (long)nr_loaded, (long)nr_peeked, (long)nr_switches,
-	       (long)nr_resurrected, (long)nr_released, (long)nr_swapoffs);
-	check(nr_stored && nr_loaded && nr_peeked && nr_switches && nr_resurrected && nr_released && nr_swapoffs, "something never happened");
 	return 0;
 }
