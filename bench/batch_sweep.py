@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the patch's reviewers asked: does the batch size matter to software, how long is the mutex held, what is the cost?
+"""What the patch's reviewers asked: does the batch size matter in software, how long is the mutex held, at what cost?
 
     python bench/batch_sweep.py [--file PAGES] [--rounds N] [--json FILE]
 
-Two tables. (1) Stores of 64 KiB folios, ns a page: a compressor that does not batch, in steps of 1, 2 and 8 pages (before
-the series, v10, v13), and one that takes 2, 4 and 8 pages a request; and one store of as many pages as one hold of the
-mutex covers, an upper bound of the hold. (2) Bytes of buffers and arrays by CPUs, with and without a decommissioned pool.
+Two tables. (1) Stores of 64 KiB folios, ns a page: a compressor that does not batch, in steps of 1, 2 and 8 pages
+(before the series, v10, v13), and one that takes 2, 4 and 8 pages a request; and one store of as many pages as one hold
+of the mutex covers, an upper bound of the hold. (2) Bytes of buffers and arrays by CPUs, with and without a
+decommissioned pool.
 """
 
 from __future__ import annotations
