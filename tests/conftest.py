@@ -38,3 +38,6 @@ def pytest_configure() -> None:
     wrong = what_is_wrong(package, "ZSWAP_INSTALLED" in os.environ)
     if wrong:
         raise pytest.UsageError(wrong)
+    if "ZSWAP_INSTALLED" in os.environ:
+        # else `python -m` and `python -c` in a test would find the tree before the installed package
+        os.chdir(ROOT / "tests")

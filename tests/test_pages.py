@@ -609,7 +609,7 @@ def test_standard_input_through_a_pipe() -> None:
     code = ("from zswap_py.pages import open_pages; p = open_pages(['-']); "
             "print(sum(len(x) for x in p.pieces(1 << 20)), p.pages_total, p.tail_bytes)")
     feed = "head -c 3000000 /dev/zero; sleep 0.1; head -c 2000000 /dev/zero"
-    out = subprocess.run(f'({feed}) | {sys.executable} -c "{code}"', shell=True, cwd=REPO, capture_output=True,
+    out = subprocess.run(f'({feed}) | {sys.executable} -c "{code}"', shell=True, capture_output=True,
                          text=True, check=True).stdout
     assert out.split() == [str(5000000 // 4096 * 4096), str(5000000 // 4096), str(5000000 % 4096)]
 
