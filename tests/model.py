@@ -19,6 +19,8 @@ Compressor = Callable[[bytes], int]
 HANDLE_SIZE = 8
 MIN_ALLOC_SIZE = 32
 FULL = 11
+TREE_SHIFT = 14
+SWP_TYPE_SHIFT = 58
 
 
 # --- zsmalloc ---------------------------------------------------------------------------------------------------------
@@ -167,13 +169,14 @@ class Entry:
 
 @dataclass
 class Zswap:
-    """zswap of one swap device.
+    """zswap of some swap devices: an entry is type << 58 | slot.
 
     `batch_size` is how many pages of a folio are allocated before the tree sees them: 1 before the batching series, 2
     with it for a compressor that does not batch (8 in its later versions), and what a compressor in `batching` takes in
     one request. An older entry is freed after its whole batch was allocated.
 
-    `faults` by kind ("compress", "handle", "zspage", "tree"): the try from now that fails, 1 for the next one.
+    `faults` by kind ("compress", "decompress", "entry", "handle", "zspage", "tree"): the try from now that fails, 1
+    for the next one.
     """
 
     compressors: Mapping[str, Compressor]
@@ -191,6 +194,7 @@ class Zswap:
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     entries: dict[int, Entry] = field(default_factory=dict)
     pools: dict[str, Zsmalloc] = field(default_factory=dict)
+    trees: set[int] = field(default_factory=set)
     faults: dict[str, int] = field(default_factory=dict)
     fault_error: int = errno.EINVAL
     pool_reached_full: bool = False
@@ -229,7 +233,9 @@ class Zswap:
 
     def _compress(self, page: bytes) -> int | str:
         """The length it is stored with, or the counter that refuses it."""
-        ret = -self.fault_error if self._fails("compress") else self.compressors[self.compressor](page)
+        ret = self.compressors[self.compressor](page)
+        if self._fails("compress"):
+            ret = -self.fault_error
         error, length = min(ret, 0), max(ret, 0)
         if self.incompressible == "store":
             return length if not error and 0 < length < self.page_size else self.page_size
@@ -245,6 +251,17 @@ class Zswap:
             return "reject_compress_poor" if handle == -errno.ENOSPC else "reject_alloc_fail"
         return Entry(pool, handle, length, page)
 
+    def _grow_trees(self, slot: int, nr: int) -> bool:
+        """A tree is made for the first slot that needs it; each slot tries."""
+        complete = True
+        for tree in (s >> TREE_SHIFT for s in range(slot, slot + nr)):
+            if tree not in self.trees:
+                if self._fails("tree"):
+                    complete = False
+                else:
+                    self.trees.add(tree)
+        return complete
+
     def _count(self, refused: list[str]) -> str | None:
         for reason in refused:
             self.counters[reason] += 1
@@ -255,6 +272,8 @@ class Zswap:
         request = self.batching.get(self.compressor, 1)
         batch: list[Entry] = []
         reason = None
+        if any(self._fails("entry") for _ in pages):
+            return self._count(["reject_kmemcache_fail"])
         for start in range(0, len(pages), request):
             lengths = [self._compress(page) for page in pages[start : start + request]]
             reason = self._count([length for length in lengths if isinstance(length, str)])
@@ -290,6 +309,8 @@ class Zswap:
 
     def _store(self, slot: int, pages: list[bytes]) -> str | None:
         """None when stored, else why not."""
+        if not self._grow_trees(slot, len(pages)):
+            return self._count(["reject_alloc_fail"])
         if not self.enabled:
             return "disabled"
         if self.check_limits():
@@ -305,9 +326,12 @@ class Zswap:
     # load, invalidate
 
     def peek(self, entry: int, out: bytearray | memoryview) -> bool:
-        """The page's bytes; the entry stays."""
+        """The page's bytes; the entry stays. OSError EIO by a fault."""
         found = self.entries.get(entry)
         if found:
+            if self._fails("decompress"):
+                self.counters["decompress_fail"] += 1
+                raise OSError(errno.EIO, f"slot {entry} does not decompress")
             out[:] = found.page
         return found is not None
 
@@ -321,15 +345,27 @@ class Zswap:
         return found
 
     def load_batch(self, entries: list[int], out: bytearray) -> list[int]:
-        """Page i of `out` from `entries[i]`; a list of 0 or -ENOENT. A slot named twice is gone the second time."""
+        """Page i of `out` from `entries[i]`; 0, -ENOENT, -EIO for each. A slot named twice is gone the second time."""
         view = memoryview(out)
-        size = self.page_size
-        return [0 if self.load(e, view[i * size : (i + 1) * size]) else -errno.ENOENT for i, e in enumerate(entries)]
+        results = []
+        for i, entry in enumerate(entries):
+            try:
+                found = self.load(entry, view[i * self.page_size : (i + 1) * self.page_size])
+                results.append(0 if found else -errno.ENOENT)
+            except OSError as e:
+                results.append(-(e.errno or 0))
+        return results
 
     def invalidate(self, entry: int) -> None:
         old = self.entries.pop(entry, None)
         if old:
             old.pool.free(old.handle)
+
+    def swapoff(self, type: int) -> None:
+        """Drop a swap type's entries, and its trees."""
+        for entry in [e for e in self.entries if e >> SWP_TYPE_SHIFT == type]:
+            self.invalidate(entry)
+        self.trees = {tree for tree in self.trees if tree << TREE_SHIFT >> SWP_TYPE_SHIFT != type}
 
     def __contains__(self, entry: int) -> bool:
         return entry in self.entries
