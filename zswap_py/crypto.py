@@ -129,7 +129,7 @@ class Compressor:
 # ---- built in ----
 
 
-def _open(library: _Library) -> tuple[ctypes.CDLL, str]:
+def _open(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
     """The loaded library and its file, or OSError."""
     if library.wheel:
         package, pattern = library.wheel
@@ -138,11 +138,10 @@ def _open(library: _Library) -> tuple[ctypes.CDLL, str]:
             for path in sorted(glob.glob(os.path.join(folder, pattern))):
                 try:
                     dll = ctypes.CDLL(path)
-                    if library.version:
-                        getattr(dll, library.version)
+                except OSError:
+                    continue  # built for another interpreter
+                if all(hasattr(dll, s) for s in (*symbols, library.version) if s):  # else they are hidden
                     return dll, path
-                except (OSError, AttributeError):
-                    continue  # built for another interpreter, or its symbols are hidden
     return ctypes.CDLL(library.soname), library.soname
 
 
@@ -164,7 +163,7 @@ def _load(codec: int, name: str, backend: str) -> Compressor:
         dll, path, version = None, None, None
     else:
         try:
-            dll, path = _open(library)
+            dll, path = _open(library, symbols)
         except OSError as e:
             raise OSError(errno.ENOENT, f"{library.soname} cannot be loaded ({e}): {library.install}") from e
         version = _version(dll, library, path)

@@ -6,7 +6,9 @@ from __future__ import annotations
 import atexit
 import errno
 import itertools
+import operator
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterable
@@ -72,9 +74,9 @@ def total_ram_bytes() -> int:
 
 
 def _kstrtobool(value: bool | int | str, name: str) -> bool:
-    if isinstance(value, (bool, int)):
+    if isinstance(value, int):
         return bool(value)
-    s = str(value).strip()
+    s = str(value)
     if s[:1] in tuple("yYtT1") or s[:2].lower() == "on":
         return True
     if s[:1] in tuple("nNfF0") or s[:2].lower() == "of":
@@ -83,10 +85,14 @@ def _kstrtobool(value: bool | int | str, name: str) -> bool:
 
 
 def _kstrtouint(value: int | str, name: str) -> int:
-    try:
-        n = int(value, 0) if isinstance(value, str) else int(value)
-    except ValueError:
-        raise oserror(-errno.EINVAL, f"{name}={value!r}: a number") from None
+    """Decimal, 0x or octal by a leading 0, as a string with at most a newline after it; or an int."""
+    if isinstance(value, str):
+        digits = re.fullmatch(r"\+?(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))\n?", value, re.ASCII)
+        if digits is None:
+            raise oserror(-errno.EINVAL, f"{name}={value!r}: a number, 0 or more")
+        n = next(int(d, base) for d, base in zip(digits.groups(), (16, 8, 10), strict=True) if d)
+    else:
+        n = operator.index(value)
     if n < 0:
         raise oserror(-errno.EINVAL, f"{name}={value}: 0 or more")
     if n >= 1 << 32:
@@ -293,8 +299,8 @@ class Zswap:
 
     def swapoff(self, type: int) -> None:
         """Drop all that a swap type's slots hold, and the type."""
-        if lib.zswap_swapoff(self._z, type) == -errno.EBADSLT:
-            raise ValueError(f"swapoff({type}): there is no such swap type")
+        if not 0 <= type < 1 << 32 or lib.zswap_swapoff(self._z, type) == -errno.EBADSLT:
+            raise ValueError(f"swapoff({type}): there is no such swap type; swapon() gives them")
 
     # ---- pages ----
 
@@ -313,12 +319,20 @@ class Zswap:
         me.online = online
         return me.cpu
 
-    def _failed(self, rc: int, what: str) -> None:
+    def _bad_number(self, entry: object, cpu: int | None = None) -> ValueError:
+        """For what C could not take: which of the two it was."""
+        if cpu is not None and not 0 <= cpu < self.cpuhp.nr_cpus:
+            return ValueError(f"cpu={cpu}: the CPUs are 0 to {self.cpuhp.nr_cpus - 1} (nr_cpus={self.cpuhp.nr_cpus})")
+        return ValueError(f"entry {entry!r}: swap entries are 0 to 2^64 - 1; see swp_entry()")
+
+    def _failed(self, rc: int, what: str, cpu: int | None = None) -> None:
         """Raise what a compressor written in Python raised in the call that just returned, or what its result means."""
         drain_messages(self._z)
         e, crypto.raised.exception = crypto.raised.exception, None
         if e is not None:
             raise e
+        if rc == -errno.EINVAL and cpu is not None and cpu >= self.cpuhp.nr_cpus:
+            raise self._bad_number(None, cpu)
         check(rc, what)
 
     def store(self, entry: int, folio: Any, *, cpu: int | None = None) -> StoreResult:
@@ -334,11 +348,11 @@ class Zswap:
                 raise ValueError(f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}")
             rc: int = _store(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr)
         except OverflowError:
-            raise _bad_entry(entry) from None
+            raise self._bad_number(entry, cpu) from None
         finally:
             del buf  # a traceback that keeps a buffer of a memoryview crashes the collector
         if rc or crypto.raised.exception is not None:
-            self._failed(rc, f"store(entry={entry}, {nr} pages)")
+            self._failed(rc, f"store(entry={entry}, {nr} pages)", cpu)
         return _RESULTS[rc]
 
     def load(self, entry: int, out: Any, *, swapcache: bool = True, cpu: int | None = None) -> bool:
@@ -354,13 +368,14 @@ class Zswap:
                 raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
             rc = _load(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr, swapcache)
         except OverflowError:
-            raise _bad_entry(entry) from None
+            raise self._bad_number(entry, cpu) from None
         finally:
             del buf
         if not rc:
             return True
         if rc != _ENOENT:
-            self._failed(rc, f"load(entry={entry})")
+            what = f"load(entry={entry}, {nr} pages; zswap loads one)" if nr > 1 else f"load(entry={entry})"
+            self._failed(rc, what, cpu)
         return False
 
     def peek(self, entry: int, out: Any, *, cpu: int | None = None) -> bool:
@@ -371,13 +386,13 @@ class Zswap:
                 raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
             rc = lib.zswap_peek(self._z, self._cpu() if cpu is None else cpu, entry, buf)
         except OverflowError:
-            raise _bad_entry(entry) from None
+            raise self._bad_number(entry, cpu) from None
         finally:
             del buf
         if not rc:
             return True
         if rc != _ENOENT:
-            self._failed(rc, f"peek(entry={entry})")
+            self._failed(rc, f"peek(entry={entry})", cpu)
         return False
 
     def load_batch(self, entries: Iterable[int], out: Any, *, cpu: int | None = None) -> list[int]:
@@ -399,7 +414,7 @@ class Zswap:
             swp[0:n] = entries
             rc = _load_batch(self._z, self._cpu() if cpu is None else cpu, swp, n, buf, ret)
         except OverflowError:
-            raise _bad_entry(entries) from None
+            raise self._bad_number(entries, cpu) from None
         finally:
             del buf
         if not rc:
@@ -407,7 +422,7 @@ class Zswap:
         results: list[int] = ffi.unpack(ret, n) if rc > 0 else []
         if -errno.EBADSLT in results:
             self._failed(-errno.EBADSLT, f"load_batch: entry {entries[results.index(-errno.EBADSLT)]}")
-        self._failed(rc, f"load_batch({n} entries)")
+        self._failed(rc, f"load_batch({n} entries)", cpu)
         return results
 
     def invalidate(self, entry: int, nr: int = 1, *, cpu: int | None = None) -> None:
@@ -415,9 +430,11 @@ class Zswap:
         try:
             rc = lib.zswap_invalidate(self._z, self._cpu() if cpu is None else cpu, entry, nr)
         except OverflowError:
-            raise _bad_entry(entry) from None
+            if not 0 <= nr < 1 << 64:
+                raise ValueError(f"invalidate(nr={nr}): 0 or more slots") from None
+            raise self._bad_number(entry, cpu) from None
         if rc:
-            self._failed(rc, f"invalidate(entry={entry}, nr={nr})")
+            self._failed(rc, f"invalidate(entry={entry}, nr={nr})", cpu)
 
     def __contains__(self, entry: object) -> bool:
         if not isinstance(entry, int) or not 0 <= entry < 1 << 64:
@@ -434,7 +451,10 @@ class Zswap:
     def length(self, entry: int) -> int:
         """The compressed bytes of a slot's object, a page's for one that is stored raw. KeyError if there is none."""
         info = ffi.new("struct zswap_entry_info *")
-        rc = lib.zswap_entry_info(self._z, self._cpu(), entry, info)
+        try:
+            rc = lib.zswap_entry_info(self._z, self._cpu(), entry, info)
+        except OverflowError:
+            raise self._bad_number(entry) from None
         if rc == -errno.ENOENT:
             raise KeyError(entry)
         check(rc, f"length(entry={entry})")
@@ -494,10 +514,6 @@ class _Thread:
 class _Local(threading.local):
     def __init__(self) -> None:
         self.me = _Thread()  # one look-up, since those of a threading.local are slow
-
-
-def _bad_entry(entry: object) -> ValueError:
-    return ValueError(f"entry {entry!r}: swap entries are 0 to 2^64 - 1; see swp_entry()")
 
 
 _libc_getcpu: Any = None
