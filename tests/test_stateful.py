@@ -156,12 +156,14 @@ class Histories(RuleBasedStateMachine):
         ram=st.sampled_from([20, 45, 90, 1 << 20]),
         compressor=st.sampled_from(COMPRESSORS),
         seed=seeds,
+        kinds=st.sampled_from([2, 4, 42]),
     )
     def create(  # noqa: PLR0917
         self, page_size: int, chain_size: int, kernel: str, series: str | None, incompressible: str | None,
-        highmem: float, ram: int, compressor: str, seed: int,
+        highmem: float, ram: int, compressor: str, seed: int, kinds: int,
     ) -> None:  # fmt: skip
         self.page_size = page_size
+        self.pages = random.Random(seed).sample(page_pool(page_size), kinds)  # few fill zspages of one class
         self.z = zs.Zswap(
             compressor, page_size=page_size, chain_size=chain_size, kernel=kernel, series=series, nr_cpus=2, nr_nodes=2,
             incompressible=incompressible, highmem=highmem, total_ram=ram * page_size, max_pool_percent=60,
@@ -197,7 +199,7 @@ class Histories(RuleBasedStateMachine):
         self.m.faults = {}
 
     def store(self, type: int, slot: int, nr: int, seed: int, cpu: int | None = None) -> None:
-        folio = b"".join(random.Random(seed).choices(page_pool(self.page_size), k=nr))
+        folio = b"".join(random.Random(seed).choices(self.pages, k=nr))
         entry = self.entry(type, slot, nr)
         result, expected = self.z.store(entry, folio, cpu=cpu), self.m.store(entry, folio)
         assert (bool(result), result.reason) == (bool(expected), expected.reason)
