@@ -167,7 +167,7 @@ def test_no_lower_floor_knows_of_zswap():
 
 
 FLOORS = [
-    {"_native", "knownpages"},
+    {"_native", "knownpages", "corpus", "hostkernel"},
     {"crypto", "cpuhp", "kernels", "faults"},
     {"pool"},
     {"zswap"},
@@ -175,7 +175,8 @@ FLOORS = [
     {"procmem"},
     {"pages"},
     {"report"},
-    {"measure"},
+    {"verdict"},
+    {"measure", "verify"},
     {"cli"},
 ]
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command line: arguments, streams, exit codes. 0: done; 1: failed; 2: usage; 130: interrupted."""
+"""The command line: arguments, streams, exit codes.
+
+0: done; 1: failed; 2: usage; 3: verify found a difference; 130: interrupted.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import zswap_py
-from zswap_py import crypto, measure, report
+from zswap_py import crypto, measure, report, verdict, verify
+from zswap_py.corpus import corpus
+from zswap_py.hostkernel import Host
 from zswap_py.kernels import KERNELS
 from zswap_py.pages import DEFAULT_SAMPLE, Pages, SourceError, open_pages
 from zswap_py.procmem import denial
@@ -32,6 +37,23 @@ What zswap would do for the memory of files, core dumps or live processes: store
 compare it, and say what is saved. Nothing is swapped, and the processes are only read.
 
 With no source: all processes that you may read. Of processes a sample is read unless --full says otherwise.
+"""
+
+VERIFY = """\
+The same pages through this machine's own zswap and zram and through ours: growth, frees and rewrites, in zram page by
+page. Needs root, a kernel with zswap or zram, and no swap in use. It makes a swap file and a zram device of its own,
+and puts back every setting that it changes, also when it is interrupted.
+
+With no FILE: pages that it makes. Exit code 3 if a compressor that claims the kernel's sizes has them not.
+"""
+
+VERIFY_EXAMPLES = """\
+examples:
+  sudo zswap-py verify                  16 MiB of pages that it makes
+  sudo zswap-py verify dump.bin         the pages of a file
+  sudo zswap-py verify --json | jq .    every figure of every step
+
+What it changes, and what it printed on one machine: docs/fidelity.md.
 """
 
 EXAMPLES = """\
@@ -127,7 +149,23 @@ def parser() -> argparse.ArgumentParser:
     running.add_argument("--json", action="store_true", help="one JSON object, raw numbers, in place of the table")
     running.add_argument("--color", choices=("auto", "always", "never"), default="auto",
                          help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)")
+    _add_verify(commands)
     return top
+
+
+def _add_verify(commands: Any) -> None:
+    sub = commands.add_parser("verify", help="whether the figures are those of this machine's kernel (root)",
+                              description=VERIFY, epilog=VERIFY_EXAMPLES, allow_abbrev=False,
+                              formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub.set_defaults(run=_verify, usage_error=sub.error)
+    sub.add_argument("file", nargs="?", metavar="FILE", help="memory pages, or an ELF core; -: standard input")
+    sub.add_argument("--size", type=_size, metavar="SIZE", help="of the pages that it makes (default: 16M)")
+    sub.add_argument("--seed", type=int, metavar="N", help="of the pages that it makes (default: 1)")
+    sub.add_argument("--dir", default="/var/tmp", metavar="DIR",
+                     help="where the swap file is made: ext4 or xfs, no tmpfs (default: %(default)s)")
+    sub.add_argument("--json", action="store_true", help="one JSON object, raw numbers, in place of the table")
+    sub.add_argument("--color", choices=("auto", "always", "never"), default="auto",
+                     help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -190,9 +228,46 @@ def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
         raise
 
 
-def _text(data: report.Report, color: str) -> str:
-    colour = color == "always" or (color == "auto" and _fancy(sys.stdout))
+def _verify(args: argparse.Namespace) -> int:
+    if args.file and (args.size is not None or args.seed is not None):
+        args.usage_error("--size and --seed are of the pages that it makes: leave them out, or FILE")
+    if args.size is not None and args.size < mmap.PAGESIZE:
+        args.usage_error(f"argument --size: {args.size} is less than a page of {mmap.PAGESIZE} bytes")
+    Host().must_be_usable()  # before anything is read
+    pages, source = _verify_pages(args)
+    try:
+        result = verify.verify(pages, source=source, directory=args.dir, command=args.command_line,
+                               progress=_say if sys.stderr.isatty() else lambda _: None)
+    except KeyboardInterrupt:
+        _say("interrupted; every setting is as it was")
+        return 130
+    colour, width = _style(args.color)
+    sys.stdout.write(verdict.to_json(result) + "\n" if args.json else verdict.to_text(result, width, colour))
+    sys.stdout.flush()
+    return result.exit_code
+
+
+def _verify_pages(args: argparse.Namespace) -> tuple[list[bytes], str]:
+    """The pages, and what they are of."""
+    page_size = mmap.PAGESIZE
+    if args.file:
+        with open_pages([args.file], page_size=page_size) as opened:
+            return [bytes(piece[at:at + page_size]) for piece in opened.pieces()
+                    for at in range(0, len(piece), page_size)], args.file
+    seed = 1 if args.seed is None else args.seed
+    nbytes = (16 << 20 if args.size is None else args.size) // page_size * page_size
+    made = b"".join(corpus(seed, nbytes // 4096))
+    return [made[at:at + page_size] for at in range(0, len(made), page_size)], f"pages made from seed {seed}"
+
+
+def _style(color: str) -> tuple[bool, int]:
+    """Whether to colour, and the width."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    return color == "always" or (color == "auto" and _fancy(sys.stdout)), width
+
+
+def _text(data: report.Report, color: str) -> str:
+    colour, width = _style(color)
     try:
         "µ".encode(sys.stdout.encoding)
         micro = "µ"
