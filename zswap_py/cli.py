@@ -253,7 +253,7 @@ def _verify_pages(args: argparse.Namespace) -> tuple[list[bytes], str]:
     if args.file:
         with open_pages([args.file], page_size=page_size) as opened:
             return [bytes(piece[at:at + page_size]) for piece in opened.pieces()
-                    for at in range(0, len(piece), page_size)], args.file
+                    for at in range(0, len(piece), page_size)], opened.sources[0].label
     seed = 1 if args.seed is None else args.seed
     nbytes = (16 << 20 if args.size is None else args.size) // page_size * page_size
     made = b"".join(corpus(seed, nbytes // 4096))

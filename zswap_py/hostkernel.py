@@ -198,13 +198,15 @@ class Host:
         """A swap file of `size` bytes in a new directory of `directory`, and nothing else swapped."""
         if swaps := self.swaps():
             raise HostError(f"swap is in use ({', '.join(swaps)}): swapoff -a")
+        if not os.path.isdir(directory):
+            raise HostError(f"{directory} is no directory: name one by --dir")
         with tempfile.TemporaryDirectory(prefix="zswap-py-", dir=directory) as made:
             path = Path(made) / "swap"
             _write_swap_file(path, size)
             try:
                 _syscall("swapon", os.fsencode(path), 0)
             except OSError as e:
-                raise HostError(f"{directory}: its filesystem takes no swap file ({os.strerror(e.errno or 0)}): name a "
+                raise HostError(f"{directory}: no swap file can be used there ({os.strerror(e.errno or 0)}): name a "
                                 "directory on ext4 or xfs by --dir") from e
             try:
                 yield
@@ -316,8 +318,7 @@ class HostZswap:
         if not self._debugfs.is_dir():
             raise HostError(f"{self._debugfs} is missing: boot a kernel with CONFIG_DEBUG_FS=y")
         self._memory = mmap.mmap(-1, pages * PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_NOHUGEPAGE"):
-            self._memory.madvise(mmap.MADV_NOHUGEPAGE)
+        self._memory.madvise(mmap.MADV_NOHUGEPAGE)
         self._first = ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) // PAGE_SIZE
         self._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY)
         self._before = self._counters()

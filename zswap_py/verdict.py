@@ -120,6 +120,8 @@ def notes(verdict: Verdict) -> list[str]:
                         "meanwhile; run again on a quieter machine")
     if any(not c.kernel_sizes for c in verdict.comparisons):
         said.append("~ does not claim the kernel's sizes, and does not decide the exit code")
+    if stores := max((c.page_stores or 0 for c in verdict.comparisons), default=0):
+        said.append(f"in zram each of {stores:,} stores was compared by its page's size")
     if verdict.zero_pages:
         said.append(f"{verdict.zero_pages:,} zero-filled pages were left out: they never come to zswap")
     return said + [f"{what} was not compared: {why}" for what, why in verdict.not_compared.items()]
@@ -148,7 +150,10 @@ def to_text(verdict: Verdict, width: int = 80, colour: bool = False) -> str:
     say("")
     say(headline(verdict), "bold" if not verdict.exit_code else "bold red")
     say("")
-    console.print(_table(verdict))
+    table = _table(verdict)
+    if console.measure(table).maximum > width:
+        table.padding = (0, 1, 0, 0)
+    console.print(table)
     if below := notes(verdict):
         say("")
         for note in below:
@@ -162,12 +167,12 @@ def _table(verdict: Verdict) -> Any:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("\n", "\ncompressor"):
         table.add_column(name, no_wrap=True)
-    for name in ("the kernel's pool,\nall stored", "ours,\nless that", "largest in\n6 steps", "stores of\nother size"):
+    for name in ("kernel's pool,\nall stored", "ours,\nless it", "largest in\n6 steps", "stores of\nother size"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("\n", no_wrap=True)
     for c in verdict.comparisons:
         grown, worst = c.differences[0], max(c.differences, key=abs)
-        pages = "-" if c.page_stores is None else f"{c.page_stores_differ:,} of {c.page_stores:,}"
+        pages = "-" if c.page_stores is None else f"{c.page_stores_differ:,}"
         table.add_row(c.where, _label(c), f"{c.kernel[0][POOL[c.where]]:,}", f"{grown:+,}" if grown else "0",
                       f"{worst:+,}" if worst else "0", pages, "exact" if c.exact else "differs",
                       style="red" if c in verdict.failed else "green" if c.exact else None)

@@ -1,0 +1,580 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""verify.py, hostkernel.py, verdict.py and the subcommand; this machine's kernel only where it is asked for.
+
+The live tests change this machine's zswap and zram for a while: root, no swap in use, and ZSWAP_VERIFY=1.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpus import SEEDS, corpus
+
+import zswap_py as zs
+from zswap_py import cli, hostkernel, verdict, verify
+from zswap_py.hostkernel import Host, HostError
+from zswap_py.verdict import Comparison, Verdict
+
+P = os.sysconf("SC_PAGE_SIZE")
+COMMAND = [sys.executable, "-m", "zswap_py", "verify"]
+RECORDED = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())
+
+pytestmark = pytest.mark.skipif(P != 4096, reason="the recorded figures are of pages of 4,096 bytes")
+
+
+# ---- the verdict ----
+
+
+def steps(*pools: int, stored: int = 100) -> list[dict[str, int]]:
+    return [{"pool_total_size": n, "stored_pages": stored, "stored_incompressible_pages": 0} for n in pools]
+
+
+POOLS = (8 * P, 7 * P, 8 * P, 6 * P, 5 * P, 6 * P)
+
+
+def comparison(name: str = "lzo", **changes: Any) -> Comparison:
+    made = Comparison(
+        where="zswap", name=name, backend="kernel", library_version=None, kernel_sizes=True, kernel=steps(*POOLS),
+        ours=steps(*POOLS), steady=True, page_stores=None, page_stores_differ=None, page_largest_difference=None,
+    )  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+def make(*comparisons: Comparison, **changes: Any) -> Verdict:
+    made = Verdict(
+        schema=1, command="zswap-py verify x", host={"kernel": "6.18.1", "machine": "x86_64"}, source="x", page_size=P,
+        chain_size=8, rules="6.18", pages=100, zero_pages=0, comparisons=list(comparisons), not_compared={},
+    )  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+A_STEP_OFF = [*steps(*POOLS[:4]), *steps(5 * P - 4096, 6 * P)]
+
+
+@pytest.mark.parametrize(("changes", "code"), [
+    ({}, 0),
+    ({"ours": A_STEP_OFF}, 3),
+    ({"ours": steps(*POOLS, stored=99)}, 3),  # the pool is the kernel's, a counter is not
+    ({"ours": A_STEP_OFF, "kernel_sizes": False}, 0),
+    ({"page_stores": 9, "page_stores_differ": 1, "page_largest_difference": -2}, 3),
+    ({"page_stores": 9, "page_stores_differ": 0, "page_largest_difference": 0}, 0),
+])  # fmt: skip
+def test_one_figure_of_one_codec_that_claims_decides(changes: dict[str, Any], code: int) -> None:
+    found = make(comparison("lz4"), comparison(**changes))
+    assert found.exit_code == code
+    text = verdict.to_text(found)
+    assert ("Not the kernel's sizes, though claimed: zswap lzo." in text) == (code == 3)
+    assert ("Every codec that claims the kernel's sizes has them" in text) == (code == 0)
+
+
+def test_nothing_that_claims_is_no_success() -> None:
+    found = make(comparison("zstd", kernel_sizes=False))
+    assert found.exit_code == 1
+    assert "Nothing was compared that claims" in verdict.to_text(found)
+
+
+def test_the_table_has_the_largest_difference_of_any_step_with_its_sign() -> None:
+    rows = [comparison(ours=A_STEP_OFF), comparison("lz4", ours=steps(9 * P, *POOLS[1:]), kernel_sizes=False)]
+    lines = verdict.to_text(make(*rows, zero_pages=1234, not_compared={"zram": "there is no zram: modprobe zram"}))
+    cells = {line.split()[1]: line.split() for line in lines.splitlines() if line.startswith("zswap ")}
+    assert cells["lzo:kernel"][2:] == ["32,768", "0", "-4,096", "-", "differs"]
+    assert cells["lz4:kernel"][2:] == ["~", "32,768", "+4,096", "+4,096", "-", "differs"]
+    assert "1,234 zero-filled pages" in lines
+    assert "zram was not compared: there is no zram: modprobe zram" in lines
+    assert max(map(len, lines.splitlines())) <= 80
+    assert "\x1b" not in lines
+    assert "\x1b" in verdict.to_text(make(*rows), colour=True)
+
+
+def test_what_the_reader_should_doubt_is_said() -> None:
+    said = verdict.to_text(make(comparison(steady=False), comparison("lz4", ours=steps(*POOLS, stored=7))), width=200)
+    assert "zswap lzo: the kernel's figures were others each time" in said
+    assert "zswap lz4:kernel: not the kernel's either: stored_pages" in said
+
+
+def test_the_json_has_every_figure() -> None:
+    data = json.loads(verdict.to_json(make(comparison(ours=A_STEP_OFF))))
+    assert (data["exit_code"], data["comparisons"][0]["exact"]) == (3, False)
+    assert data["comparisons"][0]["kernel"] == steps(*POOLS)
+    assert data["comparisons"][0]["ours"][4]["pool_total_size"] == 5 * P - 4096
+
+
+# ---- what the kernel says when it is asked again ----
+
+
+@pytest.mark.parametrize(("says", "expected", "result", "asked"), [
+    ([5], [5], (5, True), 1),
+    ([6, 5], [5], (5, True), 2),
+    ([6, 6, 5], [5], (6, True), 2),  # what it says twice is what it is, whatever we expect
+    ([6, 7, 6], [5], (6, True), 3),
+    ([6, 7, 8], [5], (8, False), 3),
+])  # fmt: skip
+def test_settled(says: list[int], expected: list[int], result: tuple[int, bool], asked: int) -> None:
+    left = iter(says)
+    assert verify.settled(lambda: next(left), expected) == result
+    assert len(says) - len(list(left)) == asked
+
+
+# ---- refusals ----
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """What a kernel with zswap and zram, and nothing swapped, shows."""
+    for name, text in {
+        "sys/module/zswap/parameters/enabled": "N\n",
+        "sys/module/zswap/parameters/compressor": "lzo\n",
+        "sys/class/zram-control/hot_add": "0\n",
+        "proc/swaps": "Filename Type Size Used Priority\n",
+        "proc/meminfo": "MemTotal: 9 kB\nMemAvailable:     2048 kB\n",
+        "proc/sys/vm/page-cluster": "3\n",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def linux(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    return lambda release: monkeypatch.setattr(hostkernel.platform, "release", lambda: release)
+
+
+def test_a_machine_that_can_be_asked(tree: Path, linux: Callable[[str], None]) -> None:
+    linux("6.16.0-arch")
+    host = Host(tree)
+    host.must_be_usable(euid=0)
+    assert (host.no_zswap(), host.no_zram(), host.mem_available(), host.chain_size()) == (None, None, 2 << 20, 8)
+
+
+def test_refused_unless_root(tree: Path) -> None:
+    with pytest.raises(HostError, match="sudo zswap-py verify"):
+        Host(tree).must_be_usable(euid=1000)
+
+
+def test_refused_where_swap_is_in_use(tree: Path) -> None:
+    (tree / "proc/swaps").write_text("Filename Type Size Used Priority\n/dev/sda2 partition 9 9 -2\n")
+    with pytest.raises(HostError, match=r"swap is in use \(/dev/sda2\).*swapoff -a"):
+        Host(tree).must_be_usable(euid=0)
+    with pytest.raises(HostError, match=r"swap is in use"), Host(tree).swap_area(tree, P):
+        pass
+
+
+def test_refused_with_neither_and_usable_with_one(tree: Path, linux: Callable[[str], None]) -> None:
+    linux("6.18.0")
+    (tree / "sys/class/zram-control/hot_add").unlink()
+    Host(tree).must_be_usable(euid=0)
+    (tree / "sys/module/zswap").rename(tree / "sys/module/none")
+    with pytest.raises(HostError, match=r"no zswap: boot one with CONFIG_ZSWAP=y; there is no zram: modprobe zram"):
+        Host(tree).must_be_usable(euid=0)
+
+
+def test_zswap_of_other_rules_is_not_compared(tree: Path, linux: Callable[[str], None]) -> None:
+    linux("6.15.9-generic")
+    assert "boot 6.16 or later" in str(Host(tree).no_zswap())
+    linux("6.17.1")
+    assert Host(tree).no_zswap() is None
+    assert verify.rules_of(Host(tree)) == "6.16"
+    linux("7.0.0")
+    assert verify.rules_of(Host(tree)) == "6.18"
+    zpool = tree / "sys/module/zswap/parameters/zpool"
+    zpool.write_text("zbud\n")
+    assert Host(tree).no_zswap() == f"zswap has its pages in zbud: echo zsmalloc > {zpool}"
+
+
+def test_the_chain_size_is_the_configured_one(tree: Path, linux: Callable[[str], None]) -> None:
+    linux("6.18.7")
+    (tree / "boot").mkdir()
+    (tree / "boot/config-6.18.7").write_text("CONFIG_ZSMALLOC=y\nCONFIG_ZSMALLOC_CHAIN_SIZE=10\n")
+    assert Host(tree).chain_size() == 10
+
+
+def test_what_is_changed_is_put_back_and_what_is_not_is_named(tree: Path) -> None:
+    host = Host(tree)
+    before = host.settings()
+    with pytest.raises(ZeroDivisionError), host.setting(host.page_cluster, "0"):
+        assert host.settings()[str(host.page_cluster)] == "0"
+        with pytest.raises(HostError, match=r"page-cluster was '3' and is '0'"):
+            verify.must_be_as_before(before, host.settings())
+        raise ZeroDivisionError
+    verify.must_be_as_before(before, host.settings())
+    with pytest.raises(HostError, match="swap areas was '' and is 'x'"):
+        verify.must_be_as_before(before, {**before, "swap areas": "x"})
+
+
+def test_a_directory_that_takes_no_swap_file(tree: Path) -> None:
+    with pytest.raises(HostError, match="is no directory: name one by --dir"), Host(tree).swap_area(tree / "none", P):
+        pass
+
+
+def test_the_swap_files_header(tmp_path: Path) -> None:
+    path = tmp_path / "swap"
+    hostkernel._write_swap_file(path, 10 * P)
+    data = path.read_bytes()
+    assert (len(data), path.stat().st_mode & 0o777) == (10 * P, 0o600)
+    assert struct.unpack_from("=III", data, 1024) == (1, 9, 0)
+    assert data[P - 10 : P] == b"SWAPSPACE2"
+
+
+# ---- signals ----
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_raises_where_it_is_looked_for_and_nowhere_else(number: int) -> None:
+    old, undone = signal.getsignal(number), False
+    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions() as check:
+        check()
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)  # would be cut short
+            check()
+        finally:
+            os.kill(os.getpid(), number)  # again, while things are put back
+            time.sleep(0.01)
+            undone = True
+    assert undone
+    assert signal.getsignal(number) is old
+
+
+def test_a_signal_after_the_last_look_is_not_lost() -> None:
+    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+# ---- both sides, with a kernel that is ours too ----
+
+
+def of_kernel_sizes(name: str) -> None:
+    if not any(c.name == name and c.kernel_sizes for c in zs.compressors()):
+        pytest.skip(f"no backend of {name} here has the kernel's sizes")
+
+
+@pytest.mark.parametrize("algorithm", ["lz4", "lzo", "lzo-rle"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_our_zram_has_the_kernels_totals(seed: int, algorithm: str) -> None:
+    of_kernel_sizes(algorithm)
+    with zs.Zswap(algorithm, total_ram=1 << 32, max_pool_percent=100, nr_cpus=1) as z:
+        z.swapon(len(corpus(seed)))
+        zram = verify.OurZram(z)
+        for slot, page in enumerate(corpus(seed)):
+            zram.store(slot, page)
+        assert zram.stats() == RECORDED[f"corpus:{seed}"][f"zram:{algorithm}"]
+        assert zram.compr_data_size() == zram.stats()["compr_data_size"]
+        out = bytearray(P)
+        for slot, page in enumerate(corpus(seed)):
+            zram.load(slot, out)
+            assert out == page
+            zram.invalidate(slot)
+        assert set(zram.stats().values()) == {0}
+
+
+class FakeHost(Host):
+    """A machine whose kernel is the library: zswap takes lzo and deflate, zram lz4; `spoil` gets each driver."""
+
+    def __init__(self, tree: Path, spoil: Callable[[Any], Any] = lambda driver: driver) -> None:
+        super().__init__(tree)
+        self.spoil = spoil
+        (tree / "proc/meminfo").write_text("MemAvailable: 9999999 kB\n")
+
+    def must_be_usable(self, euid: int | None = None) -> None: ...
+
+    def no_zswap(self) -> str | None:
+        return None
+
+    def zswap_compressors(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name in ("lzo", "deflate")]
+
+    def zram_algorithms(self) -> list[str]:
+        return ["lz4", "none-of-ours"]
+
+    @contextmanager
+    def _machine(self, compressor: str, pages: int) -> Iterator[zs.Zswap]:
+        with zs.Zswap(compressor, nr_cpus=1, max_pool_percent=100) as z:
+            z.swapon(pages)
+            yield z
+
+    @contextmanager
+    def zswap(self, compressor: str, pages: int, directory: str | Path) -> Iterator[Any]:
+        with self._machine(compressor, pages) as z, self.setting(self.page_cluster, "0"):
+            yield self.spoil(z)
+
+    @contextmanager
+    def zram(self, algorithm: str, pages: int) -> Iterator[Any]:
+        with self._machine(algorithm, pages) as z:
+            yield self.spoil(verify.OurZram(z))
+
+
+class Spoilt:
+    """A driver that says something else in one step, or does something else at a page."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = copy.copy(driver) if isinstance(driver, verify.OurZram) else driver
+        self._asked = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def stats(self) -> dict[str, int]:
+        self._asked += 1
+        said = dict(self._driver.stats())
+        if self._asked == 4 and "pool_total_size" in said:
+            said["pool_total_size"] += P
+        return said
+
+
+class OtherSize(Spoilt):
+    """Page 5 comes to two bytes more, in zram."""
+
+    def store(self, entry: int, folio: bytes) -> None:
+        self._driver.store(entry, folio)
+        if entry == 5 and isinstance(self._driver, verify.OurZram):
+            self._driver._total += 2
+            self._driver._sizes[5] += 2
+
+
+@pytest.fixture
+def fake(tree: Path, linux: Callable[[str], None]) -> Callable[..., Verdict]:
+    linux("6.18.3")
+
+    def fake(*spoil: Callable[[Any], Any], pages: Sequence[bytes] = corpus(1, 400)) -> Verdict:
+        host = FakeHost(tree, *spoil)
+        before = host.settings()
+        try:
+            return verify.verify(pages, source="x", host=host)
+        finally:
+            assert host.settings() == before
+
+    return fake
+
+
+def test_equal_sides_are_exact(fake: Callable[..., Verdict]) -> None:
+    found = fake()
+    claimed = [c for c in found.comparisons if c.kernel_sizes]
+    assert {(c.where, c.name) for c in claimed} >= {("zswap", "lzo"), ("zram", "lz4")}
+    assert all(c.exact and c.steady for c in claimed)
+    assert (found.exit_code, found.pages, found.rules, found.not_compared) == (0, 400, "6.18", {})
+    assert found.zero_pages == sum(not any(page) for page in corpus(1, 400)) > 0
+    for c in claimed:
+        pools = [step[verdict.POOL[c.where]] for step in c.kernel]
+        assert len(set(pools)) > 3  # it is a walk
+    zram = next(c for c in claimed if c.where == "zram")
+    assert zram.page_stores is not None
+    assert zram.page_stores > 500
+
+
+def test_a_kernel_that_is_a_page_off_in_one_step(fake: Callable[..., Verdict]) -> None:
+    found = fake(Spoilt)
+    assert found.exit_code == 3
+    lzo = next(c for c in found.comparisons if c.name == "lzo")
+    assert (lzo.differences, lzo.steady) == ([0, 0, 0, -P, 0, 0], True)
+    assert {c.where for c in found.failed} == {"zswap"}
+
+
+def test_a_kernel_whose_page_is_two_bytes_off(fake: Callable[..., Verdict]) -> None:
+    found = fake(OtherSize)
+    zram = next(c for c in found.failed if c.where == "zram")
+    assert (zram.page_stores_differ, zram.page_largest_difference) == (1, -2)
+    assert found.exit_code == 3
+
+
+class Damaging(Spoilt):
+    """Loads give other bytes."""
+
+    def load(self, entry: int, out: bytearray) -> None:
+        self._driver.load(entry, out)
+        out[7] ^= 1
+
+
+def test_a_page_that_comes_back_damaged(fake: Callable[..., Verdict]) -> None:
+    with pytest.raises(HostError, match="came back with other bytes"):
+        fake(Damaging)
+
+
+class Signalling(Spoilt):
+    """A signal comes at page 100."""
+
+    def store(self, entry: int, folio: bytes) -> None:
+        if entry == 100:
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert entry < 102, "nothing was interrupted"
+        self._driver.store(entry, folio)
+
+
+def test_a_signal_ends_it_and_puts_back(fake: Callable[..., Verdict]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fake(Signalling)
+
+
+def test_no_page_and_too_many(fake: Callable[..., Verdict], tree: Path, linux: Callable[[str], None]) -> None:
+    with pytest.raises(HostError, match="x: not one whole page of 4096 bytes"):
+        fake(pages=[])
+    with pytest.raises(HostError, match="pages need 16 MiB and 2 are free: give fewer"):
+        host = FakeHost(tree)
+        (tree / "proc/meminfo").write_text("MemAvailable: 2048 kB\n")
+        verify.verify([bytes(P)] * 1024, source="x", host=host)
+
+
+# ---- the command line ----
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*argv: str) -> tuple[int, str, str]:
+        try:
+            code = cli.main(["verify", *argv])
+        except SystemExit as e:
+            code = int(e.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.mark.parametrize(("argv", "said"), [
+    (["x", "--size", "4M"], "leave them out, or FILE"),
+    (["x", "--seed", "4"], "leave them out, or FILE"),
+    (["--size", "100"], "100 is less than a page"),
+    (["--size", "many"], "'many' is not a size"),
+])  # fmt: skip
+def test_wrong_arguments_are_exit_code_2(run: Run, argv: list[str], said: str) -> None:
+    code, out, err = run(*argv)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_not_root_is_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hostkernel.os, "geteuid", lambda: 1000)
+    code, out, err = run()
+    assert (code, out) == (1, "")
+    assert err.startswith("zswap-py: root alone may change")
+
+
+@pytest.mark.parametrize(("spoil", "code"), [(lambda driver: driver, 0), (Spoilt, 3), (Signalling, 130)])
+def test_exit_codes_and_output(run: Run, tree: Path, linux: Callable[[str], None], monkeypatch: pytest.MonkeyPatch,
+                               spoil: Callable[[Any], Any], code: int) -> None:  # fmt: skip
+    linux("6.18.3")
+    host = FakeHost(tree, spoil)
+    for module in (cli, verify):
+        monkeypatch.setattr(module, "Host", lambda: host)
+    found, out, err = run("--size", "1M", "--seed", "2", "--json")
+    assert found == code
+    if code == 130:
+        assert (out, err) == ("", "zswap-py: interrupted; every setting is as it was\n")
+        return
+    data = json.loads(out)
+    assert (data["exit_code"], data["pages"], data["source"]) == (code, 256, "pages made from seed 2")
+    assert data["command"] == "zswap-py verify --size 1M --seed 2 --json"
+    assert run("--size", "1M", "--seed", "2")[0] == code
+
+
+# ---- this machine's kernel ----
+
+
+def why_not_live() -> str | None:
+    if os.environ.get("ZSWAP_VERIFY") != "1":
+        return "changes this machine's zswap and zram for a while: ZSWAP_VERIFY=1 asks for it"
+    try:
+        Host().must_be_usable()
+    except HostError as e:
+        return str(e)
+    return None
+
+
+live = pytest.mark.skipif(why_not_live() is not None, reason=str(why_not_live()))
+
+
+@live
+def test_this_kernel_has_our_sizes_and_its_settings_back(tmp_path: Path) -> None:
+    before = Host().settings()
+    path = tmp_path / "memory"
+    path.write_bytes(b"".join(corpus(3)))
+    done = subprocess.run([*COMMAND, "--json", path], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    data = json.loads(done.stdout)
+    assert data["comparisons"]
+    assert all(c["exact"] for c in data["comparisons"] if c["kernel_sizes"])
+    for c in data["comparisons"]:
+        recorded = RECORDED["corpus:3"].get(f"churn:{c['name']}")
+        if c["where"] == "zswap" and recorded and data["host"]["kernel"].startswith("6.18"):
+            assert c["kernel"] == recorded
+    assert Host().settings() == before
+
+
+def zswap_is_on(before: dict[str, str], now: dict[str, str]) -> bool:
+    return now["swap areas"] != ""
+
+
+def zram_is_there(before: dict[str, str], now: dict[str, str]) -> bool:
+    return any(name.endswith("disksize") and value != before.get(name, "0") for name, value in now.items())
+
+
+@live
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", [zswap_is_on, zram_is_there])
+def test_killed_in_the_middle(number: int, moment: Callable[[dict[str, str], dict[str, str]], bool],
+                              tmp_path: Path) -> None:  # fmt: skip
+    host = Host()
+    if host.no_zswap() if moment is zswap_is_on else host.no_zram():
+        pytest.skip("the kernel has not both")
+    path = tmp_path / "memory"
+    path.write_bytes(b"".join(corpus(1) * 2))
+    before, left = host.settings(), set(os.listdir("/var/tmp"))
+    with subprocess.Popen([*COMMAND, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            while not moment(before, now(host)):
+                assert process.poll() is None, "it ended before it was killed"
+                time.sleep(0.002)
+            time.sleep(0.05)
+            process.send_signal(number)
+            time.sleep(0.001)
+            process.send_signal(number)  # impatience changes nothing
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert (process.returncode, out, err) == (130, b"", b"zswap-py: interrupted; every setting is as it was\n")
+    assert host.settings() == before
+    assert set(os.listdir("/var/tmp")) == left
+
+
+def now(host: Host) -> dict[str, str]:
+    """The settings, which may change while they are read."""
+    while True:
+        try:
+            return host.settings()
+        except OSError:
+            continue
+
+
+@live
+def test_debugfs_is_mounted_for_the_time_where_it_is_not() -> None:
+    code = ("import subprocess, sys; from zswap_py.hostkernel import Host; h = Host()\n"
+            "subprocess.run(['umount', '-q', str(h.debugfs)], check=False)\n"
+            "before = h.settings(); assert before['debugfs'] == 'False', before\n"
+            "with h.zswap('lzo', 8, '/var/tmp') as z: z.store(0, b'word' * 1024); print(z.stats()['stored_pages'])\n"
+            "assert h.settings() == before")
+    done = subprocess.run(["unshare", "-m", sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+@live
+def test_a_tmpfs_takes_no_swap_file() -> None:
+    before = Host().settings()
+    done = subprocess.run([*COMMAND, "--size", "1M", "--dir", "/dev/shm"], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "/dev/shm: no swap file can be used there" in done.stderr
+    assert Host().settings() == before
