@@ -95,7 +95,7 @@ static inline void list_del_init(struct list_head *entry)
 	     &pos->member != (head);						\
 	     pos = list_entry(pos->member.next, __typeof__(*pos), member))
 
-/* ---- a spinlock for sections of some ten instructions ---- */
+/* ---- a spinlock: sections are of some ten instructions, but for the rare ones that ask the system for memory ---- */
 
 typedef struct {
 	atomic_bool held;

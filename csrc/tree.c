@@ -31,9 +31,11 @@ static u64 nr_trees(u64 nr_pages)
 
 int swap_index_add(struct swap_index *index, u64 nr_pages)
 {
-	struct swap_file *file = kzalloc_node(index->mm, FAULT_TREE,
-					      sizeof(*file) + nr_trees(nr_pages) * sizeof(file->trees[0]), 0);
+	struct swap_file *file;
 
+	if (!nr_pages || nr_pages >> SWP_TYPE_SHIFT)
+		return -EINVAL;
+	file = kzalloc_node(index->mm, FAULT_TREE, sizeof(*file) + nr_trees(nr_pages) * sizeof(file->trees[0]), 0);
 	if (!file)
 		return -ENOMEM;
 	file->nr_pages = nr_pages;

@@ -371,14 +371,6 @@ static bool crosses_pages(const struct zs_pool *pool, const struct size_class *c
 	return (((size_t)idx * class->size) & (pool->page_size - 1)) + class->size > pool->page_size;
 }
 
-/* No atomic addition: a CPU's readers hold its context's mutex. */
-static void count_crossing(struct crossing *crossing)
-{
-	u64 reads = atomic_load_explicit(&crossing->reads, memory_order_relaxed);
-
-	atomic_store_explicit(&crossing->reads, reads + 1, memory_order_relaxed);
-}
-
 static void zs_obj_prefetch(void *arg, unsigned long handle, size_t len)
 {
 	struct zs_pool *pool = arg;
@@ -411,7 +403,7 @@ static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 	off = (size_t)idx * class->size;
 	obj = zspage_byte(pool, zspage, off, &room);
 	if (crosses_pages(pool, class, idx)) {
-		count_crossing(&pool->crossing[raw_smp_processor_id()]);
+		atomic_fetch_add_explicit(&pool->crossing[raw_smp_processor_id()].reads, 1, memory_order_relaxed);
 		if (!pool->contiguous) {
 			memcpy(local, obj, room);
 			memcpy((u8 *)local + room, zspage_byte(pool, zspage, off + room, &(size_t){ 0 }),

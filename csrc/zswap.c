@@ -159,6 +159,15 @@ struct zswap_call {
 	unsigned int srcu_idx;
 };
 
+/* True where this thread is in a compressor's own function, which a call on the instance has called. */
+static bool inside(const struct zswap *z)
+{
+	for (struct task *task = current_task; unlikely(task != NULL); task = task->outer)
+		if (task->owner == z)
+			return true;
+	return false;
+}
+
 /* 0, or the error that the call gives at once. */
 static int zswap_enter(struct zswap *z, unsigned int cpu, struct zswap_call *call)
 {
@@ -166,9 +175,8 @@ static int zswap_enter(struct zswap *z, unsigned int cpu, struct zswap_call *cal
 
 	if (unlikely(cpu >= z->config.nr_cpus))
 		return -EINVAL;
-	for (struct task *task = current_task; unlikely(task != NULL); task = task->outer)
-		if (task->owner == z)
-			return -EDEADLK;
+	if (unlikely(inside(z)))
+		return -EDEADLK;
 	call->srcu_idx = srcu_read_lock(&z->srcu, cpu);
 	dead = atomic_load(&z->dead);
 	if (unlikely(dead)) {
@@ -356,6 +364,8 @@ void zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu)
 {
 	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu], old;
 
+	if (!atomic_load_explicit(&acomp_ctx->ready, memory_order_acquire))
+		return;
 	pthread_mutex_lock(&acomp_ctx->mutex);
 	old.acomp = acomp_ctx->acomp;
 	old.req = acomp_ctx->req;
@@ -768,7 +778,7 @@ static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_page
 			  struct zswap_pool *pool)
 {
 	struct crypto_acomp_ctx *acomp_ctx;
-	unsigned int nr_comps = min(nr_pages, pool->compr_batch_size), dlens[ZSWAP_MAX_BATCH_SIZE];
+	unsigned int nr_comps = min(nr_pages, max(pool->compr_batch_size, 1)), dlens[ZSWAP_MAX_BATCH_SIZE];
 	const u8 *srcs[ZSWAP_MAX_BATCH_SIZE], *bytes[ZSWAP_MAX_BATCH_SIZE];
 	int errors[ZSWAP_MAX_BATCH_SIZE], ret = ZSWAP_STORED;
 
@@ -1620,13 +1630,16 @@ struct zswap *zswap_create(const struct zswap_config *config, int *err)
 	return z;
 }
 
-void zswap_shutdown(struct zswap *z)
+int zswap_shutdown(struct zswap *z)
 {
+	if (inside(z))
+		return -EDEADLK;
 	pthread_mutex_lock(&z->release_mutex);
 	atomic_store(&z->dead, -ESHUTDOWN);
 	pthread_cond_broadcast(&z->release_cond);
 	pthread_mutex_unlock(&z->release_mutex);
 	synchronize_srcu(&z->srcu);
+	return 0;
 }
 
 void zswap_forked(struct zswap *z)
@@ -1705,7 +1718,6 @@ static int flip_byte(struct zswap *z, struct zswap_entry *entry, void *arg)
 	struct zpool *zpool = &entry->pool->zpool;
 	const struct flip *flip = arg;
 	u8 *local, *obj;
-	int ret = 0;
 
 	if (flip->byte >= entry->length)
 		return -EINVAL;
@@ -1718,7 +1730,7 @@ static int flip_byte(struct zswap *z, struct zswap_entry *entry, void *arg)
 	local[flip->byte] ^= flip->mask;
 	zpool_obj_write(zpool, entry->handle, local, entry->length);
 	free(local);
-	return ret;
+	return 0;
 }
 
 int zswap_flip(struct zswap *z, unsigned int cpu, u64 swp, u32 byte, u8 mask)
@@ -1760,7 +1772,7 @@ static const char *check_file(struct zswap *z, unsigned int type, struct tally *
 	return NULL;
 }
 
-const char *zswap_check(struct zswap *z)
+static const char *check_all(struct zswap *z)
 {
 	struct tally tally = { 0 };
 	struct zswap_pool *pool, *current = atomic_load(&z->current_pool);
@@ -1791,4 +1803,16 @@ const char *zswap_check(struct zswap *z)
 	if (pages != zswap_total_pages(z))
 		return "the pools' pages do not add up";
 	return NULL;
+}
+
+int zswap_check(struct zswap *z, const char **ret)
+{
+	struct zswap_call call;
+	int err = zswap_enter(z, 0, &call);
+
+	if (err)
+		return err;
+	*ret = check_all(z);
+	zswap_exit(z, &call);
+	return 0;
 }

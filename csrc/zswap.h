@@ -13,7 +13,7 @@
  *   - 'swp' is a swap entry, type << 58 | offset. A page is page_size bytes; a folio is 1 to ZSWAP_MAX_FOLIO pages for as
  *     many consecutive slots.
  *   - Every call on an instance may run at the same time as every other, unless it says otherwise. A call that starts
- *     after zswap_shutdown() gives -ESHUTDOWN; one made by a compressor's own function on the instance that is calling
+ *     after zswap_shutdown() gives -ESHUTDOWN (but for those of parameters and faults, and for arguments that are wrong anyway); one made by a compressor's own function on the instance that is calling
  *     it gives -EDEADLK.
  *   - -EBADSLT: the slots are not all inside one swap file. -EINVAL besides what a function says: no such CPU.
  *
@@ -54,8 +54,11 @@ struct zswap_config {
 /* A new instance: enabled, with no pool yet and the kernel's default parameters. NULL and *err on failure: -EINVAL, -ENOMEM. */
 struct zswap *zswap_create(const struct zswap_config *config, int *err);
 
-/* From now on every call gives -ESHUTDOWN; returns when those that are inside have left. Idempotent. */
-void zswap_shutdown(struct zswap *z);
+/*
+ * From now on every call gives -ESHUTDOWN; returns when those that are inside have left. Idempotent. 0, or -EDEADLK where the calling
+ * thread is inside itself, in a compressor of its own: nothing has changed then.
+ */
+int zswap_shutdown(struct zswap *z);
 
 /* In a forked child, whose copy of the instance is of no use: from now on every call gives -ECHILD. */
 void zswap_forked(struct zswap *z);
@@ -98,10 +101,13 @@ void zswap_pool_destroy(struct zswap_pool *pool);
  */
 int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu);
 
-/* Frees a CPU's context, under its mutex: the callback that the batching series did away with. */
+/*
+ * Takes a CPU's context away under its mutex, then frees it: the callback that the batching series did away with. Only where the
+ * configuration says dead_frees.
+ */
 void zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu);
 
-/* The last step of creation: sets batch_size, takes the reference that stands for "current", puts the pool on the list. */
+/* The last step of creation, after one prepare at least: sets batch_size, takes the reference that stands for "current", puts the pool on the list. */
 void zswap_pool_start(struct zswap_pool *pool);
 
 /*
@@ -113,7 +119,7 @@ void zswap_pool_make_current(struct zswap *z, struct zswap_pool *pool);
 /* Brings a decommissioned pool back to hold the "current" reference. False if its last reference is gone. */
 bool zswap_pool_resurrect(struct zswap_pool *pool);
 
-/* Drops the "current" reference: the pool lives on while it holds entries. */
+/* Drops the "current" reference, once another pool is current: the pool lives on while it holds entries. */
 void zswap_pool_kill(struct zswap_pool *pool);
 
 /*
@@ -152,7 +158,7 @@ int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class
 
 /* ---- swap files ---- */
 
-/* Room for the slots of a new swap file. Its type, from 0; -ENOMEM; -EPERM if all 32 types are in use. */
+/* Room for the slots of a new swap file, 1 to 2^58 - 1. Its type, from 0; -EINVAL; -ENOMEM; -EPERM if all 32 types are in use. */
 int zswap_swapon(struct zswap *z, uint64_t nr_pages);
 
 /* Drops all that the file's slots hold, and waits for calls that are inside. -EBADSLT if there is no such type. */
@@ -309,11 +315,11 @@ void zswap_fault_arm(struct zswap *z, unsigned int kind, uint64_t nth, uint64_t 
 void zswap_fault_disarm(struct zswap *z, unsigned int kind);
 uint64_t zswap_fault_hits(struct zswap *z, unsigned int kind);
 
-/* XORs a byte of the object stored at 'swp'. -ENOENT; -EINVAL past its length. */
+/* XORs a byte of the object stored at 'swp'. -ENOENT; -EINVAL past its length; -ENOMEM. */
 int zswap_flip(struct zswap *z, unsigned int cpu, uint64_t swp, uint32_t byte, uint8_t mask);
 
-/* Walks index, LRU and pools. NULL, or what does not hold. Only while no other call is inside. */
-const char *zswap_check(struct zswap *z);
+/* Walks index, LRU and pools: *ret is NULL, or what does not hold. Only while no other call is inside. 0, or an error of the call. */
+int zswap_check(struct zswap *z, const char **ret);
 
 /* cffi: end */
 

@@ -225,3 +225,91 @@ def test_no_thread_outlives_the_interpreter():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
+
+
+def test_many_instances_that_nobody_closed_leave_neither_threads_nor_memory():
+    """The worker must not keep alive what it waits for."""
+    before = threading.active_count()
+    for _ in range(5):
+        z = zs.Zswap("lzo", nr_cpus=1)
+        z.swapon(16)
+        z.store(0, page(0))
+        z.compressor = "lz4"  # the first pool dies with the instance, by nobody's hand
+        del z
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+def test_a_pool_that_outlives_its_instance_can_be_looked_at():
+    pool = zs.Zswap("lzo", nr_cpus=1).pool
+    gc.collect()
+    assert pool.batch_size == 2
+
+
+def test_a_closed_instance_refuses_all_that_needs_it():
+    z = zs.Zswap("lzo", nr_cpus=1)
+    kind = z.swapon(16)
+    z.close()
+    for call in (z.verify, z.trim, z.stats, z.events, z.memory, lambda: z.swapoff(kind), lambda: z.swapon(1),
+                 lambda: z.pool, lambda: setattr(z, "max_pool_percent", 5), lambda: setattr(z, "compressor", "lz4")):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+
+
+def test_close_and_swapoff_from_within_a_compressor_are_refused_and_change_nothing():
+    raised = []
+
+    def compress(data, room):
+        for call in (z.close, lambda: z.swapoff(0), z.verify, z.stats):
+            try:
+                call()
+            except OSError as e:
+                raised.append(e.errno)
+        return bytes(data[:1])
+
+    zs.register_compressor("closes", compress, lambda data, room: bytes(data) * room)
+    try:
+        with zs.Zswap("closes", nr_cpus=1) as z:
+            z.swapon(16)
+            assert z.store(0, bytes(PAGE))
+            assert raised == [errno.EDEADLK] * 4
+            assert not z.closed
+            assert z.load(0, bytearray(PAGE))
+    finally:
+        zs.unregister_compressor("closes")
+
+
+def test_swapoff_waits_for_a_call_that_is_inside():
+    """A store that saw the file alive is at work on its slots when swapoff comes."""
+    inside, go = threading.Event(), threading.Event()
+
+    def compress(data, room):
+        inside.set()
+        assert go.wait(10)
+        return bytes(data[:1])
+
+    zs.register_compressor("slow", compress, lambda data, room: bytes(data) * room)
+    try:
+        with zs.Zswap("slow", nr_cpus=2) as z:
+            z.swapon(16)
+            results = []
+            store = threading.Thread(target=lambda: results.append(bool(z.store(0, bytes(PAGE), cpu=0))))
+            store.start()
+            assert inside.wait(10)
+            off = threading.Thread(target=z.swapoff, args=(0,))
+            off.start()
+            off.join(0.2)
+            assert off.is_alive()
+            go.set()
+            store.join(10)
+            off.join(10)
+            assert not off.is_alive()
+            assert results == [True]
+            assert z.stats()["stored_pages"] == 0
+            assert z.memory()["tree"] == 0
+            z.verify()
+    finally:
+        zs.unregister_compressor("slow")

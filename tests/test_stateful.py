@@ -158,7 +158,7 @@ class Histories(RuleBasedStateMachine):
         seed=seeds,
         kinds=st.sampled_from([2, 4, 42]),
     )
-    def create(  # noqa: PLR0917
+    def create(
         self, page_size: int, chain_size: int, kernel: str, series: str | None, incompressible: str | None,
         highmem: float, ram: int, compressor: str, seed: int, kinds: int,
     ) -> None:  # fmt: skip

@@ -61,6 +61,7 @@ ONLY_HERE = {
     "count": "a counter is an atomic of the instance",
     "zswap_enter": "a call into the library, which the kernel has no need to mark: shutdown, recursion, this CPU",
     "zswap_exit": "the same",
+    "inside": "a part of zswap_enter()",
     "cpu_to_node": "the simulated machine's topology",
     "zswap_printk": "printk",
     "acomp_ctx_init_locks": "a mutex here must be destroyed too",
@@ -124,6 +125,7 @@ ONLY_HERE = {
     "flip_byte": "the same",
     "zswap_flip": "the same",
     "check_file": "a debug build's checks",
+    "check_all": "the same",
     "zswap_check": "the same",
 }
 

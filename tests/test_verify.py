@@ -235,7 +235,7 @@ def test_the_swap_files_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_raises_where_it_is_looked_for_and_nowhere_else(number: int) -> None:
     old, undone = signal.getsignal(number), False
-    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions() as check:
+    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions() as check:  # all of it is the case
         check()
         try:
             os.kill(os.getpid(), number)
@@ -418,12 +418,12 @@ def test_a_signal_ends_it_and_puts_back(fake: Callable[..., Verdict]) -> None:
         fake(Signalling)
 
 
-def test_no_page_and_too_many(fake: Callable[..., Verdict], tree: Path, linux: Callable[[str], None]) -> None:
+def test_no_page_and_too_many(fake: Callable[..., Verdict], tree: Path) -> None:
     with pytest.raises(HostError, match="x: not one whole page of 4096 bytes"):
         fake(pages=[])
+    host = FakeHost(tree)
+    (tree / "proc/meminfo").write_text("MemAvailable: 2048 kB\n")
     with pytest.raises(HostError, match="pages need 16 MiB and 2 are free: give fewer"):
-        host = FakeHost(tree)
-        (tree / "proc/meminfo").write_text("MemAvailable: 2048 kB\n")
         verify.verify([bytes(P)] * 1024, source="x", host=host)
 
 
@@ -465,8 +465,8 @@ def test_not_root_is_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("spoil", "code"), [(lambda driver: driver, 0), (Spoilt, 3), (Signalling, 130)])
-def test_exit_codes_and_output(run: Run, tree: Path, linux: Callable[[str], None], monkeypatch: pytest.MonkeyPatch,
-                               spoil: Callable[[Any], Any], code: int) -> None:  # fmt: skip
+def test_exit_codes_and_output(run: Run, tree: Path, linux: Callable[[str], None],
+                               monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any], Any], code: int) -> None:
     linux("6.18.3")
     host = FakeHost(tree, spoil)
     for module in (cli, verify):

@@ -16,9 +16,9 @@ try:
     from zswap_py._zswap import ffi, lib
 except ImportError as e:
     raise ImportError(
-        "zswap_py's C library is not built for this interpreter: run `pip install .` in the source tree, "
-        f"or `python setup.py build_ext -i` there to work in it ({e})"
-    ) from e
+        "zswap_py's C library is not built for this interpreter: run `pip install .` in the source tree and leave it, "
+        f"or `python setup.py build_ext -i` to work there ({e})"
+    ) from None
 
 __all__ = ["check", "drain_messages", "ffi", "lib", "oserror", "string", "strings", "struct_dict"]
 

@@ -75,7 +75,7 @@ class CompressorInfo:
 class Compressor:
     """A compressor that can be had. Equal ones are the same object."""
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self, name: str, backend: str, make: Callable[[], Any], library: str | None, version: str | None,
         batch_size: int = 1,
     ) -> None:
@@ -263,7 +263,7 @@ raised = _Raised()
 
 
 @ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator,unused-ignore]
-def zswap_py_acomp(  # noqa: PLR0917
+def zswap_py_acomp(
     handle: Any, compress: bool, src: Any, slen: int, dst: Any, dlen: Any
 ) -> int:
     """C's way to a compressor that is written in Python."""

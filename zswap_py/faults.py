@@ -16,7 +16,7 @@ ALLOC_KINDS = tuple(strings(lib.zswap_memory_kind))
 class Fault:
     """One armed kind of fault, from `__enter__` to `__exit__`. `hits` stays readable afterwards."""
 
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self, z: Any, kind: str, nth: int, times: int, error: int, cpu: int | None
     ) -> None:
         if nth < 1 or times < 0:

@@ -46,7 +46,8 @@ class SizeClass:
 class Pool:
     """One zswap pool. Its figures can be read until it is released; then ValueError."""
 
-    def __init__(self, ptr: Any, name: str, compressor: Compressor, nr_cpus: int) -> None:
+    def __init__(self, z: Any, ptr: Any, name: str, compressor: Compressor, nr_cpus: int) -> None:
+        self._z = z  # lives as long as the pool is looked at
         self._ptr = ptr
         self._nr_cpus = nr_cpus
         self._lock = threading.Lock()  # for _ptr: the pool is not destroyed while it is looked at
@@ -213,7 +214,7 @@ class Pools:
         ptr = lib.zswap_pool_create(self._z, alg, err)
         if ptr == ffi.NULL:
             raise oserror(err[0], f"pool for {compressor.spec}")
-        pool = Pool(ptr, f"zswap{self._created:x}", compressor, self._cpuhp.nr_cpus)
+        pool = Pool(self._z, ptr, f"zswap{self._created:x}", compressor, self._cpuhp.nr_cpus)
         try:
             self._cpuhp.add_instance(PREPARE, pool)
         except OSError:
@@ -273,6 +274,7 @@ def _release_work(z: Any, pools: weakref.ref[Pools]) -> None:
     while (ptr := lib.zswap_pool_wait_empty(z)) != ffi.NULL:
         owner = pools()
         if owner is None:
-            return
+            lib.zswap_pool_destroy(ptr)
+            continue
         owner._release(ptr)
         del owner

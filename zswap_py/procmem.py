@@ -526,7 +526,7 @@ def denial(pid: int | None) -> str:
         if not int(_status("self").get("CapEff", "0"), 16) >> _CAP_SYS_PTRACE & 1:
             return ("root lacks CAP_SYS_PTRACE here, as in a container. Start it with the capability: "
                     "docker run --cap-add=SYS_PTRACE ...")
-        return f"though root asks: a security module or a user namespace forbids it{_tracer(pid)}. " \
+        return f"not even by root: a security module or a user namespace forbids it{_tracer(pid)}. " \
                f"Give a core file: {_core_command(pid)}"
     if pid is not None:
         status = _status(pid)

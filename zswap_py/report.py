@@ -162,6 +162,8 @@ def advice(report: Report) -> str | None:
 
 def _why_not(report: Report, f: Figures) -> str:
     share = _percent(f.incompressible)
+    if f.incompressible < 0.05:
+        return "so few pages leave most zspages half empty" if f.stored_pages < 4096 else "the pages compress badly"
     if report.folio_pages > 1 and f.rejected_pages:
         return f"{share} of the pages lie in folios of which a page does not compress"
     return f"{share} of the pages do not compress"
@@ -189,6 +191,8 @@ def _more(report: Report, pick: Figures, rival: Figures) -> str:
     gain = pick.estimated_net_saved_bytes / rival.estimated_net_saved_bytes - 1
     if abs(gain) < ALIKE:
         return f"{one} and {other} save the same to within {_percent(ALIKE)}"
+    if gain > 0.9:
+        return f"{one} saves {gain + 1:.1f}x as much memory as {other}"
     return f"{one} saves {_percent(gain)} more memory than {other}"
 
 
@@ -252,6 +256,8 @@ def _notes(report: Report) -> list[str]:
     """What stands below the table: what is not in it, and what its marks mean."""
     notes = [f"{_label(report, c)} is not available: {c.unavailable}" for c in report.compressors
              if isinstance(c, Unavailable)]
+    if report.pick is not None and len(report.figures) > 1:
+        notes.append(f"* saves most, or all but {_percent(ALIKE)} of that with loads that are clearly faster")
     if near := [f for f in report.figures if not f.kernel_sizes]:
         codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
         notes.append(f"~ sizes not shown to be the kernel's to the byte: {codecs}")

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from zswap_py import crypto, kernels
-from zswap_py._native import check, drain_messages, ffi, lib, oserror, strings, struct_dict
+from zswap_py._native import check, drain_messages, ffi, lib, oserror, string, strings, struct_dict
 from zswap_py.cpuhp import CpuHotplug
 from zswap_py.faults import Faults
 from zswap_py.pool import Pool, Pools
@@ -148,12 +148,12 @@ class Zswap:
             raise ValueError(f"page_size={page_size}: 4096, 16384 or 65536 bytes")
         if not 4 <= chain_size <= 16:
             raise ValueError(f"chain_size={chain_size}: 4 to 16 pages")
-        if not 0 <= highmem <= 1:
-            raise ValueError(f"highmem={highmem}: a share, 0 to 1")
+        if not 0 <= highmem <= 1 or 0 < highmem < 0.001:
+            raise ValueError(f"highmem={highmem}: a share, 0 to 1, in thousandths")
         self.page_size = page_size
         self.total_ram = total_ram_bytes() if total_ram is None else total_ram
-        if self.total_ram < page_size:
-            raise ValueError(f"total_ram={total_ram}: bytes, a page ({page_size}) at least")
+        if not page_size <= self.total_ram < 1 << 56:
+            raise ValueError(f"total_ram={total_ram}: bytes, a page ({page_size}) at least, below 2^56")
         if cpuhp is None:
             nr = (os.cpu_count() or 1) if nr_cpus is None else nr_cpus
             if nr < 1:
@@ -185,6 +185,9 @@ class Zswap:
         if z == ffi.NULL:
             raise oserror(err[0], "a new Zswap")
         self._z = ffi.gc(z, lib.zswap_destroy)
+        # wakes the worker of an instance that nobody closed: it holds the C instance while it sleeps there
+        self._finalizer = weakref.finalize(self, lib.zswap_shutdown, self._z)
+        self._finalizer.atexit = False  # _close_all() is for that
         self.faults = Faults(self._z)
         self._pools = Pools(self._z, cpuhp, self._rules)
         _instances.add(self)
@@ -211,8 +214,9 @@ class Zswap:
         with self._closing:
             if self._closed:
                 return
+            check(lib.zswap_shutdown(self._z), "close()")
             self._closed = True
-            lib.zswap_shutdown(self._z)
+            self._finalizer.detach()
             self._pools.close()
             drain_messages(self._z)
             # The instance itself goes with the last reference to it: a thread that is late gets -ESHUTDOWN.
@@ -222,6 +226,7 @@ class Zswap:
     def _forked(self) -> None:
         self._closing = threading.Lock()
         self._closed = True
+        self._finalizer.detach()
         self._pools.forked()
         lib.zswap_forked(self._z)
 
@@ -232,6 +237,14 @@ class Zswap:
 
     # ---- parameters ----
 
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise ValueError("this Zswap is closed")
+
+    def _set(self, param: int, value: int) -> None:
+        self._must_be_open()
+        lib.zswap_set_param(self._z, param, value)
+
     @property
     def enabled(self) -> bool:
         """False refuses stores, which still erase what their slots held; entries stay, and are loaded as before."""
@@ -239,7 +252,7 @@ class Zswap:
 
     @enabled.setter
     def enabled(self, value: bool | int | str) -> None:
-        lib.zswap_set_param(self._z, lib.ZSWAP_ENABLED, _kstrtobool(value, "enabled"))
+        self._set(lib.ZSWAP_ENABLED, _kstrtobool(value, "enabled"))
 
     @property
     def max_pool_percent(self) -> int:
@@ -248,7 +261,7 @@ class Zswap:
 
     @max_pool_percent.setter
     def max_pool_percent(self, value: int | str) -> None:
-        lib.zswap_set_param(self._z, lib.ZSWAP_MAX_POOL_PERCENT, _kstrtouint(value, "max_pool_percent"))
+        self._set(lib.ZSWAP_MAX_POOL_PERCENT, _kstrtouint(value, "max_pool_percent"))
 
     @property
     def accept_threshold_percent(self) -> int:
@@ -257,9 +270,7 @@ class Zswap:
 
     @accept_threshold_percent.setter
     def accept_threshold_percent(self, value: int | str) -> None:
-        lib.zswap_set_param(
-            self._z, lib.ZSWAP_ACCEPT_THRESHOLD_PERCENT, _kstrtouint(value, "accept_threshold_percent")
-        )
+        self._set(lib.ZSWAP_ACCEPT_THRESHOLD_PERCENT, _kstrtouint(value, "accept_threshold_percent"))
 
     @property
     def compressor(self) -> str:
@@ -271,8 +282,7 @@ class Zswap:
 
     @compressor.setter
     def compressor(self, value: str) -> None:
-        if self._closed:
-            raise ValueError("this Zswap is closed")
+        self._must_be_open()
         self._pools.switch(crypto.find(value))
         self._compressor = value.strip()
 
@@ -299,8 +309,10 @@ class Zswap:
 
     def swapoff(self, type: int) -> None:
         """Drop all that a swap type's slots hold, and the type."""
-        if not 0 <= type < 1 << 32 or lib.zswap_swapoff(self._z, type) == -errno.EBADSLT:
+        rc = lib.zswap_swapoff(self._z, type) if 0 <= type < 1 << 32 else -errno.EBADSLT
+        if rc == -errno.EBADSLT:
             raise ValueError(f"swapoff({type}): there is no such swap type; swapon() gives them")
+        check(rc, f"swapoff({type})")
 
     # ---- pages ----
 
@@ -398,7 +410,8 @@ class Zswap:
     def load_batch(self, entries: Iterable[int], out: Any, *, cpu: int | None = None) -> list[int]:
         """Load several slots, in any order, the i-th into the i-th page of `out`. A list of 0 or a negative errno each.
 
-        Up to pool.compr_batch_size objects are one request to the compressor.
+        Up to pool.compr_batch_size objects are one request to the compressor. ValueError for one outside of all swap
+        files: the others are loaded then.
         """
         if not isinstance(entries, (list, tuple)):
             entries = list(entries)
@@ -492,9 +505,10 @@ class Zswap:
 
     def verify(self) -> None:
         """Walk index, LRU and pools; AssertionError says what does not hold. Only while no other thread is inside."""
-        wrong = lib.zswap_check(self._z)
-        if wrong != ffi.NULL:
-            raise AssertionError(ffi.string(wrong).decode())
+        wrong = ffi.new("const char **")
+        check(lib.zswap_check(self._z, wrong), "verify()")
+        if wrong[0] != ffi.NULL:
+            raise AssertionError(string(wrong[0]))
 
 
 class _Thread:

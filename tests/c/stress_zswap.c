@@ -517,7 +517,7 @@ static void stress(unsigned int ms, uint64_t random)
 	for (unsigned int i = 0; i < nr_threads; i++)
 		pthread_join(threads[i], NULL);
 
-	wrong = zswap_check(z);
+	wrong = what_is_wrong(z);
 	check(!wrong, "%s", wrong);
 	check_failures();
 	check(!zswap_swapoff(z, 0) && !zswap_swapoff(z, 1), "types 0 and 1");

@@ -14,7 +14,7 @@
 
 static void check_zswap(struct zswap *z)
 {
-	const char *wrong = zswap_check(z);
+	const char *wrong = what_is_wrong(z);
 
 	check(!wrong, "%s", wrong);
 }

@@ -161,10 +161,19 @@ static inline struct zswap_pool *new_pool(struct zswap *z, const struct acomp_al
 	return pool;
 }
 
+/* NULL, or what does not hold. */
+static inline const char *what_is_wrong(struct zswap *z)
+{
+	const char *wrong = "zswap_check() did not come to it";
+
+	zswap_check(z, &wrong);
+	return wrong;
+}
+
 /* Ends an instance, whose pools go with it, after a look at all that it holds. */
 static inline void end_zswap(struct zswap *z)
 {
-	const char *wrong = zswap_check(z);
+	const char *wrong = what_is_wrong(z);
 
 	check(!wrong, "%s", wrong);
 	zswap_shutdown(z);
