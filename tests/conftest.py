@@ -7,6 +7,7 @@ import importlib.util
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -38,6 +39,13 @@ def pytest_configure() -> None:
     wrong = what_is_wrong(package, "ZSWAP_INSTALLED" in os.environ)
     if wrong:
         raise pytest.UsageError(wrong)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tests_start_elsewhere() -> Iterator[None]:
+    """Else `python -m` and `python -c` in a test would find the tree before the installed package."""
+    before = os.getcwd()
     if "ZSWAP_INSTALLED" in os.environ:
-        # else `python -m` and `python -c` in a test would find the tree before the installed package
         os.chdir(ROOT / "tests")
+    yield
+    os.chdir(before)
