@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pathlib
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -39,6 +40,9 @@ def pytest_configure() -> None:
     wrong = what_is_wrong(package, "ZSWAP_INSTALLED" in os.environ)
     if wrong:
         raise pytest.UsageError(wrong)
+    # A shell's background job, and nohup, ignore these, and what a test starts would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
