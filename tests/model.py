@@ -362,8 +362,8 @@ class Zswap:
             old.pool.free(old.handle)
 
     def swapoff(self, type: int) -> None:
-        """Drop a swap type's entries, and its trees."""
-        for entry in [e for e in self.entries if e >> SWP_TYPE_SHIFT == type]:
+        """Drop a swap type's entries, by slot, and its trees."""
+        for entry in sorted(e for e in self.entries if e >> SWP_TYPE_SHIFT == type):
             self.invalidate(entry)
         self.trees = {tree for tree in self.trees if tree << TREE_SHIFT >> SWP_TYPE_SHIFT != type}
 
