@@ -385,6 +385,14 @@ static void zs_obj_prefetch(void *arg, unsigned long handle, size_t len)
 		prefetch(obj + off);
 }
 
+/* Not an atomic addition, which a load would feel: two threads that say they are on one CPU may lose a count. */
+static void count_crossing(struct crossing *crossing)
+{
+	u64 reads = atomic_load_explicit(&crossing->reads, memory_order_relaxed);
+
+	atomic_store_explicit(&crossing->reads, reads + 1, memory_order_relaxed);
+}
+
 /*
  * Linux 6.15 to 6.18: an object that crosses pages is copied whole, with its handle, and the answer is
  * 'local' + 8. Where a zspage's pages are contiguous it is used in place, and the copy only counted.
@@ -403,7 +411,7 @@ static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 	off = (size_t)idx * class->size;
 	obj = zspage_byte(pool, zspage, off, &room);
 	if (crosses_pages(pool, class, idx)) {
-		atomic_fetch_add_explicit(&pool->crossing[raw_smp_processor_id()].reads, 1, memory_order_relaxed);
+		count_crossing(&pool->crossing[raw_smp_processor_id()]);
 		if (!pool->contiguous) {
 			memcpy(local, obj, room);
 			memcpy((u8 *)local + room, zspage_byte(pool, zspage, off + room, &(size_t){ 0 }),

@@ -1212,19 +1212,27 @@ static unsigned int lock_turn(struct zswap *z, const u64 *swp, unsigned int from
 		else if (!slot_trylock(slot))
 			break;
 		entry = slot_get(slot);
-		if (!entry || (turn->nr && entry->pool != turn->entries[0]->pool)) {
+		if (!entry) {
 			slot_unlock(slot);
-			if (entry)
-				break;
 			ret[i] = -ENOENT;
 			continue;
 		}
+		/* both lines of it, but no look yet: the misses of a batch overlap */
 		prefetch(entry);
+		prefetch(&entry->lru.prev);
 		highest = max(highest, swp[i]);
 		turn->slots[turn->nr] = slot;
 		turn->entries[turn->nr] = entry;
 		turn->pages[turn->nr] = out + i * z->page_size;
 		turn->which[turn->nr++] = i;
+	}
+	for (u8 k = 1; k < turn->nr; k++) {
+		if (likely(turn->entries[k]->pool == turn->entries[0]->pool))
+			continue;
+		i = turn->which[k];
+		for (u8 j = k; j < turn->nr; j++)
+			slot_unlock(turn->slots[j]);
+		turn->nr = k;
 	}
 	return i;
 }
