@@ -12,6 +12,9 @@
 #define POPULATE	(256u << 10)	/* bytes mapped at once where the part grows: a fault a page costs more than the store */
 #define HOT_SLACK	(16u << 20)	/* freed bytes that stay mapped without a trim, and 1/8 of those in use */
 
+_Static_assert(POPULATE <= ARENA_SLACK && ARENA_MAX_RUN << 16 <= ARENA_SLACK,
+	       "what a part maps ahead, at any page size, is what a trim may leave");
+
 /*
  * Runs are never split or joined: virtual room is cheap, and one size class asks for one length only.
  * So a freed run of k pages waits on the list for k, hot (mapped) or cold (given back). When the room is
