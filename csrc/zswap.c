@@ -8,14 +8,13 @@
  * (which pool is made when, CPU hotplug, parameters' syntax) is not here.
  */
 #include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "acomp.h"
 #include "lru.h"
+#include "printk.h"
 #include "srcu.h"
 #include "tree.h"
 #include "zsmalloc.h"
@@ -92,20 +91,6 @@ struct zswap_entry {
 _Static_assert(sizeof(struct zswap_entry) <= 56, "an entry and its handle's cell are at most 64 bytes");
 _Static_assert(offsetof(struct zswap_entry, lru) % 8 == 0, "a slot keeps flags in an entry's low bits");
 
-#define LOG_ERR		3
-#define LOG_ALERT	1
-#define LOG_MESSAGES	16
-#define LOG_WIDTH	160
-
-struct zswap_log {
-	spinlock_t lock;		/* innermost */
-	u64 first, end;			/* messages first .. end - 1 wait */
-	struct {
-		int level;
-		char text[LOG_WIDTH];
-	} message[LOG_MESSAGES];
-};
-
 struct zswap {
 	struct zswap_config config;
 	size_t page_size;
@@ -117,7 +102,7 @@ struct zswap {
 	struct swap_index index;
 	struct list_lru list_lru;	/* shared by all pools */
 	struct srcu srcu;		/* all calls are readers */
-	struct zswap_log log;
+	struct printk_log log;
 
 	_Atomic u32 param[ZSWAP_ACCEPT_THRESHOLD_PERCENT + 1];
 	_Atomic int dead;		/* 0, or what every call gives: -ESHUTDOWN, -ECHILD */
@@ -203,24 +188,8 @@ static unsigned int cpu_to_node(const struct zswap *z, unsigned int cpu)
 
 /* ---- messages ---- */
 
-__attribute__((format(printf, 3, 4)))
-static void zswap_printk(struct zswap *z, int level, const char *fmt, ...)
-{
-	struct zswap_log *log = &z->log;
-	va_list args;
-
-	spin_lock(&log->lock);
-	if (log->end - log->first == LOG_MESSAGES)
-		log->first++;
-	va_start(args, fmt);
-	vsnprintf(log->message[log->end % LOG_MESSAGES].text, LOG_WIDTH, fmt, args);
-	va_end(args);
-	log->message[log->end++ % LOG_MESSAGES].level = level;
-	spin_unlock(&log->lock);
-}
-
-#define pr_err(z, ...)		zswap_printk(z, LOG_ERR, __VA_ARGS__)
-#define pr_alert(z, ...)	zswap_printk(z, LOG_ALERT, __VA_ARGS__)
+#define pr_err(z, ...)		printk(&(z)->log, LOG_ERR, __VA_ARGS__)
+#define pr_alert(z, ...)	printk(&(z)->log, LOG_ALERT, __VA_ARGS__)
 
 /*********************************
 * pool functions
@@ -1456,16 +1425,7 @@ int zswap_trim(struct zswap *z)
 
 int zswap_next_message(struct zswap *z, char *buf, size_t len)
 {
-	struct zswap_log *log = &z->log;
-	int level = 0;
-
-	spin_lock(&log->lock);
-	if (log->first != log->end) {
-		snprintf(buf, len, "%s", log->message[log->first % LOG_MESSAGES].text);
-		level = log->message[log->first++ % LOG_MESSAGES].level;
-	}
-	spin_unlock(&log->lock);
-	return level;
+	return printk_next(&z->log, buf, len);
 }
 
 void zswap_pool_info(struct zswap_pool *pool, struct zswap_pool_info *ret)

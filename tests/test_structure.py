@@ -63,7 +63,6 @@ ONLY_HERE = {
     "zswap_exit": "the same",
     "inside": "a part of zswap_enter()",
     "cpu_to_node": "the simulated machine's topology",
-    "zswap_printk": "printk",
     "acomp_ctx_init_locks": "a mutex here must be destroyed too",
     "acomp_ctx_destroy_locks": "the same",
     "zswap_cpu_comp_alloc": "prepare's allocations, which both kinds of prepare make",
