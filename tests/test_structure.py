@@ -169,8 +169,8 @@ def test_no_lower_floor_knows_of_zswap():
 
 FLOORS = [
     {"_native", "knownpages", "corpus", "hostkernel"},
-    {"crypto", "cpuhp", "kernels", "faults"},
-    {"pool"},
+    {"crypto", "cpuhp", "kernels", "faults", "clock", "iaa_plan"},
+    {"pool", "iaa"},
     {"zswap"},
     {"swap", "pytest_plugin"},
     {"procmem"},

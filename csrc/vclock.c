@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "vclock.h"
+
+#define NSEC_PER_SEC	1000000000ull
+#define STALL_NS	(10 * NSEC_PER_SEC)
+#define MIN_ROOM	16
+
+struct vclock_actor {
+	struct vclock_event event;	/* its next turn; without a fire() */
+	struct vclock *clock;
+	struct vclock_actor *outer;	/* this thread's actor of another clock */
+	unsigned int depth;		/* of vclock_enter() */
+	pthread_cond_t turn;
+	bool waiting;			/* for its turn: queued, or parked with no deadline */
+	bool parked, woken;
+};
+
+struct vclock {
+	pthread_mutex_t lock;		/* the innermost; not held while an event fires or an actor runs */
+	struct vclock_event **heap;	/* from 1 on, by time and seq */
+	size_t nr, room, reserved;	/* nr <= reserved <= room */
+	u64 now, seq, stall_ns, stalls;
+	struct vclock_actor *running;	/* who has the turn, or is passing it on */
+	u64 turns;			/* that were given */
+	bool firing;			/* an event, by 'running' */
+	size_t nr_waiting;		/* actors */
+	atomic_uint refs;
+};
+
+/* This thread's actors, each of another clock. */
+static __thread struct vclock_actor *current_actor;
+
+/* ---- the heap ---- */
+
+static bool before(const struct vclock_event *a, const struct vclock_event *b)
+{
+	return a->time != b->time ? a->time < b->time : a->seq < b->seq;
+}
+
+static void place(struct vclock *clock, struct vclock_event *event, size_t i)
+{
+	clock->heap[i] = event;
+	event->index = i;
+}
+
+static void sift_up(struct vclock *clock, struct vclock_event *event, size_t i)
+{
+	for (; i > 1 && before(event, clock->heap[i / 2]); i /= 2)
+		place(clock, clock->heap[i / 2], i);
+	place(clock, event, i);
+}
+
+static void sift_down(struct vclock *clock, struct vclock_event *event, size_t i)
+{
+	for (size_t child; (child = 2 * i) <= clock->nr; i = child) {
+		if (child < clock->nr && before(clock->heap[child + 1], clock->heap[child]))
+			child++;
+		if (before(event, clock->heap[child]))
+			break;
+		place(clock, clock->heap[child], i);
+	}
+	place(clock, event, i);
+}
+
+static void heap_remove(struct vclock *clock, struct vclock_event *event)
+{
+	size_t i = event->index;
+	struct vclock_event *last;
+
+	if (!i)
+		return;
+	event->index = 0;
+	last = clock->heap[clock->nr--];
+	if (last == event)
+		return;
+	if (i > 1 && before(last, clock->heap[i / 2]))
+		sift_up(clock, last, i);
+	else
+		sift_down(clock, last, i);
+}
+
+static void heap_add(struct vclock *clock, struct vclock_event *event, u64 time)
+{
+	heap_remove(clock, event);
+	if (time == VCLOCK_NEVER)
+		return;
+	assert(clock->nr < clock->reserved);
+	event->time = max(time, clock->now);
+	event->seq = clock->seq++;
+	sift_up(clock, event, ++clock->nr);
+}
+
+int vclock_reserve(struct vclock *clock, size_t nr)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&clock->lock);
+	if (clock->room - clock->reserved < nr) {
+		size_t room = max(clock->reserved + nr, 2 * clock->room);
+		void *heap = realloc(clock->heap, (room + 1) * sizeof(*clock->heap));
+
+		if (heap) {
+			clock->heap = heap;
+			clock->room = room;
+		} else {
+			ret = -ENOMEM;
+		}
+	}
+	if (!ret)
+		clock->reserved += nr;
+	pthread_mutex_unlock(&clock->lock);
+	return ret;
+}
+
+void vclock_unreserve(struct vclock *clock, size_t nr)
+{
+	pthread_mutex_lock(&clock->lock);
+	assert(clock->reserved - clock->nr >= nr);
+	clock->reserved -= nr;
+	pthread_mutex_unlock(&clock->lock);
+}
+
+/* ---- turns; all with the lock held ---- */
+
+static void queue(struct vclock *clock, struct vclock_actor *actor, u64 time)
+{
+	heap_add(clock, &actor->event, time);
+	clock->nr_waiting += !actor->waiting;
+	actor->waiting = true;
+}
+
+static void dequeue(struct vclock *clock, struct vclock_actor *actor)
+{
+	heap_remove(clock, &actor->event);
+	clock->nr_waiting -= actor->waiting;
+	actor->waiting = false;
+}
+
+static void give_turn(struct vclock *clock, struct vclock_actor *actor)
+{
+	dequeue(clock, actor);
+	clock->running = actor;
+	clock->turns++;
+	pthread_cond_signal(&actor->turn);
+}
+
+static void fire(struct vclock *clock, struct vclock_event *event)
+{
+	heap_remove(clock, event);
+	clock->firing = true;
+	pthread_mutex_unlock(&clock->lock);
+	event->fire(event);
+	pthread_mutex_lock(&clock->lock);
+	clock->firing = false;
+	clock->turns++;
+}
+
+/*
+ * Time goes on to an actor's turn, if any waits; this thread's, where that is the next. 'me' has the turn meanwhile, so
+ * that nobody else does the same.
+ */
+static void pass_turn(struct vclock *clock, struct vclock_actor *me)
+{
+	clock->running = me;
+	while (clock->nr && clock->nr_waiting) {
+		struct vclock_event *event = clock->heap[1];
+
+		clock->now = event->time;
+		if (!event->fire) {
+			give_turn(clock, container_of(event, struct vclock_actor, event));
+			return;
+		}
+		fire(clock, event);
+	}
+	clock->running = NULL;
+}
+
+/* Not of a turn that it was robbed of and another has now. */
+static void give_up_turn(struct vclock *clock, struct vclock_actor *me)
+{
+	if (!clock->running || clock->running == me)
+		pass_turn(clock, me);
+}
+
+static bool timed_out(struct vclock *clock, struct vclock_actor *me)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += clock->stall_ns / NSEC_PER_SEC;
+	ts.tv_nsec += clock->stall_ns % NSEC_PER_SEC;
+	if (ts.tv_nsec >= (long)NSEC_PER_SEC) {
+		ts.tv_nsec -= NSEC_PER_SEC;
+		ts.tv_sec++;
+	}
+	return pthread_cond_timedwait(&me->turn, &clock->lock, &ts) == ETIMEDOUT;
+}
+
+/*
+ * A turn that lasts too long may be waiting for one of us. With one that fires an event there is no such danger, and the
+ * event's owner must be able to rely on it that none fires during a turn of his own.
+ */
+static void wait_for_turn(struct vclock *clock, struct vclock_actor *me)
+{
+	give_up_turn(clock, me);
+	while (clock->running != me) {
+		u64 turns = clock->turns;
+
+		if (!timed_out(clock, me) || clock->turns != turns || clock->firing || !clock->nr)
+			continue;
+		clock->stalls++;
+		pass_turn(clock, me);
+	}
+}
+
+/* What an actor that was robbed of its turn does first. */
+static void regain_turn(struct vclock *clock, struct vclock_actor *me)
+{
+	if (clock->running == me)
+		return;
+	if (!me->waiting)
+		queue(clock, me, clock->now);
+	wait_for_turn(clock, me);
+}
+
+/* ---- actors ---- */
+
+struct vclock_actor *vclock_current(struct vclock *clock)
+{
+	struct vclock_actor *actor = current_actor;
+
+	while (actor && actor->clock != clock)
+		actor = actor->outer;
+	return actor;
+}
+
+static bool init_turn(pthread_cond_t *turn)
+{
+	pthread_condattr_t attr;
+	bool ok;
+
+	if (pthread_condattr_init(&attr))
+		return false;
+	ok = !pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) && !pthread_cond_init(turn, &attr);
+	pthread_condattr_destroy(&attr);
+	return ok;
+}
+
+struct vclock_actor *vclock_actor_create(struct vclock *clock)
+{
+	struct vclock_actor *actor = calloc(1, sizeof(*actor));
+
+	if (!actor)
+		return NULL;
+	if (!init_turn(&actor->turn))
+		goto err_free;
+	if (vclock_reserve(clock, 1))
+		goto err_turn;
+	actor->clock = clock;
+	pthread_mutex_lock(&clock->lock);
+	queue(clock, actor, clock->now);
+	pthread_mutex_unlock(&clock->lock);
+	return actor;
+
+err_turn:
+	pthread_cond_destroy(&actor->turn);
+err_free:
+	free(actor);
+	return NULL;
+}
+
+void vclock_attach(struct vclock *clock, struct vclock_actor *me)
+{
+	assert(!vclock_current(clock));
+	me->depth = 1;
+	me->outer = current_actor;
+	current_actor = me;
+	pthread_mutex_lock(&clock->lock);
+	regain_turn(clock, me);
+	pthread_mutex_unlock(&clock->lock);
+}
+
+static void forget_current(struct vclock_actor *me)
+{
+	for (struct vclock_actor **p = &current_actor; *p; p = &(*p)->outer) {
+		if (*p == me) {
+			*p = me->outer;
+			return;
+		}
+	}
+}
+
+/* It is this thread's actor as long as it fires events. */
+void vclock_detach(struct vclock *clock, struct vclock_actor *me)
+{
+	pthread_mutex_lock(&clock->lock);
+	dequeue(clock, me);
+	give_up_turn(clock, me);
+	pthread_mutex_unlock(&clock->lock);
+	forget_current(me);
+	vclock_unreserve(clock, 1);
+	pthread_cond_destroy(&me->turn);
+	free(me);
+}
+
+int vclock_enter(struct vclock *clock)
+{
+	struct vclock_actor *me = vclock_current(clock);
+
+	if (!me) {
+		me = vclock_actor_create(clock);
+		if (!me)
+			return -ENOMEM;
+		vclock_attach(clock, me);
+		return 0;
+	}
+	me->depth++;
+	pthread_mutex_lock(&clock->lock);
+	regain_turn(clock, me);
+	pthread_mutex_unlock(&clock->lock);
+	return 0;
+}
+
+void vclock_leave(struct vclock *clock)
+{
+	struct vclock_actor *me = vclock_current(clock);
+
+	if (me->depth > 1)
+		me->depth--;
+	else
+		vclock_detach(clock, me);
+}
+
+/* ---- what actors do ---- */
+
+int vclock_sleep(struct vclock *clock, u64 ns)
+{
+	int ret = vclock_enter(clock);
+	struct vclock_actor *me;
+
+	if (ret)
+		return ret;
+	me = vclock_current(clock);
+	pthread_mutex_lock(&clock->lock);
+	queue(clock, me, clock->now + min(ns, VCLOCK_NEVER - 1 - clock->now));
+	wait_for_turn(clock, me);
+	pthread_mutex_unlock(&clock->lock);
+	vclock_leave(clock);
+	return 0;
+}
+
+void vclock_park(struct vclock *clock, u64 deadline)
+{
+	struct vclock_actor *me = vclock_current(clock);
+
+	pthread_mutex_lock(&clock->lock);
+	regain_turn(clock, me);
+	if (!me->woken) {
+		me->parked = true;
+		queue(clock, me, deadline);
+		wait_for_turn(clock, me);
+		me->parked = false;
+	}
+	me->woken = false;
+	pthread_mutex_unlock(&clock->lock);
+}
+
+void vclock_wake(struct vclock *clock, struct vclock_actor *actor)
+{
+	pthread_mutex_lock(&clock->lock);
+	if (actor->parked && actor->waiting && !actor->woken)
+		queue(clock, actor, clock->now);
+	actor->woken = true;
+	pthread_mutex_unlock(&clock->lock);
+}
+
+void vclock_schedule(struct vclock *clock, struct vclock_event *event, u64 time)
+{
+	pthread_mutex_lock(&clock->lock);
+	heap_add(clock, event, time);
+	pthread_mutex_unlock(&clock->lock);
+}
+
+void vclock_cancel(struct vclock *clock, struct vclock_event *event)
+{
+	vclock_schedule(clock, event, VCLOCK_NEVER);
+}
+
+/* ---- the clock ---- */
+
+struct vclock *vclock_create(void)
+{
+	struct vclock *clock = calloc(1, sizeof(*clock));
+
+	if (!clock)
+		return NULL;
+	clock->room = MIN_ROOM;
+	clock->heap = malloc((clock->room + 1) * sizeof(*clock->heap));
+	if (!clock->heap) {
+		free(clock);
+		return NULL;
+	}
+	pthread_mutex_init(&clock->lock, NULL);
+	clock->stall_ns = STALL_NS;
+	atomic_init(&clock->refs, 1);
+	return clock;
+}
+
+struct vclock *vclock_get(struct vclock *clock)
+{
+	atomic_fetch_add(&clock->refs, 1);
+	return clock;
+}
+
+void vclock_put(struct vclock *clock)
+{
+	if (atomic_fetch_sub(&clock->refs, 1) > 1)
+		return;
+	pthread_mutex_destroy(&clock->lock);
+	free(clock->heap);
+	free(clock);
+}
+
+static u64 read_locked(struct vclock *clock, const u64 *value)
+{
+	u64 ret;
+
+	pthread_mutex_lock(&clock->lock);
+	ret = *value;
+	pthread_mutex_unlock(&clock->lock);
+	return ret;
+}
+
+u64 vclock_now(struct vclock *clock)
+{
+	return read_locked(clock, &clock->now);
+}
+
+u64 vclock_stalls(struct vclock *clock)
+{
+	return read_locked(clock, &clock->stalls);
+}
+
+void vclock_set_stall(struct vclock *clock, u64 ns)
+{
+	pthread_mutex_lock(&clock->lock);
+	clock->stall_ns = ns;
+	pthread_mutex_unlock(&clock->lock);
+}

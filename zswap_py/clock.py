@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Virtual time: a clock that only passes while all who work with it wait, so that a run's nanoseconds can be repeated.
+
+A thread that works with a clock is an actor of it, and actors take turns: one runs, the one whose turn comes first, by
+time and then by order of asking. What it computes takes no virtual time; what it sleeps takes some, and what a device
+does for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import operator
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from zswap_py._native import ffi, lib, oserror
+
+T = TypeVar("T")
+
+MAX_SLEEP = 1 << 63  # ns: 292 years
+
+
+class VirtualClock:
+    """A clock of virtual nanoseconds, from 0, for devices and for the threads that use them.
+
+    `seed`: what is random in a simulation is drawn from it, so that the clock says all of a run. `stall_seconds`: for
+    so long, in real time, an actor may stay away from the clock while others wait; then its turn is taken from it, and
+    `stalls` counts that.
+
+    `run()` gives threads whose order is known, and so the same times in each run. Any other thread may use the clock as
+    well: it is an actor while it is in a call that takes time; its place then depends on when it comes.
+    """
+
+    def __init__(self, seed: int = 0, *, stall_seconds: float = 10.0) -> None:
+        if not 0 < stall_seconds < 1e9:
+            raise ValueError(f"stall_seconds={stall_seconds}: seconds of real time, above 0 and below 1e9")
+        self.seed = operator.index(seed)
+        clock = lib.vclock_create()
+        if clock == ffi.NULL:
+            raise oserror(-errno.ENOMEM, "a new VirtualClock")
+        self._pointer = ffi.gc(clock, lib.vclock_put)
+        self._process = _forks
+        lib.vclock_set_stall(clock, max(1, round(stall_seconds * 1e9)))
+
+    @property
+    def _clock(self) -> Any:
+        """The C clock, for those who hand it to C. In a forked child nobody is left to give a turn back."""
+        if self._process != _forks:
+            raise oserror(-errno.ECHILD, "this VirtualClock was made before fork(), in the parent; make one in each")
+        return self._pointer
+
+    @property
+    def now(self) -> int:
+        """Virtual nanoseconds since the clock was made."""
+        return int(lib.vclock_now(self._clock))
+
+    @property
+    def stalls(self) -> int:
+        """How often an actor that did not come back lost its turn. Times are reproducible only where this is 0."""
+        return int(lib.vclock_stalls(self._clock))
+
+    def sleep(self, ns: int) -> None:
+        """Let so many virtual nanoseconds pass, in which others have turns. 0 lets go first who has a turn now."""
+        ns = operator.index(ns)
+        if not 0 <= ns < MAX_SLEEP:
+            raise ValueError(f"sleep({ns}): nanoseconds, 0 or more, below 2^63")
+        if rc := lib.vclock_sleep(self._clock, ns):
+            raise oserror(rc, f"sleep({ns})")
+
+    def run(self, functions: Sequence[Callable[[], T]], names: Sequence[str] | None = None) -> list[T]:
+        """Call each function in a thread of its own, as actors that all start now, in this order: their results.
+
+        `names` are the threads' names, one a function. If functions raise, the exception of the first of them in this
+        order is raised once all have ended; a KeyboardInterrupt at once, and the actors run on. ValueError inside an
+        actor of this clock, which cannot wait for others while it has the turn.
+        """
+        functions = list(functions)
+        names = [f"actor-{i}" for i in range(len(functions))] if names is None else list(names)
+        if len(names) != len(functions):
+            raise ValueError(f"run(): {len(names)} names for {len(functions)} functions; give one each, or none")
+        if lib.vclock_current(self._clock) != ffi.NULL:
+            raise ValueError("run() inside an actor of the same clock: give all functions to the outer run()")
+        actors = [_Actor(self, function, name) for function, name in zip(functions, names, strict=True)]
+        try:
+            try:
+                self._start(actors)
+            finally:
+                for actor in actors:
+                    actor.join()
+            for actor in actors:
+                if actor.exception is not None:
+                    raise actor.exception
+            return [actor.result for actor in actors]
+        finally:
+            del actors  # an exception holds this frame, and must not be held by it
+
+    def _start(self, actors: list[_Actor]) -> None:
+        """All or none: if one cannot be made or started, no function is called."""
+        if rc := lib.vclock_enter(self._clock):
+            raise oserror(rc, "run()")
+        try:
+            for actor in actors:
+                actor.create()
+            for actor in actors:
+                actor.start()
+        except BaseException:
+            for actor in actors:
+                actor.abandon()
+            raise
+        finally:
+            lib.vclock_leave(self._clock)
+
+
+class _Actor:
+    """A function, its thread, and its place in the order of a clock's turns."""
+
+    def __init__(self, clock: VirtualClock, function: Callable[[], Any], name: str) -> None:
+        self._clock = clock._clock
+        self._actor: Any = ffi.NULL
+        self._function: Callable[[], Any] | None = function
+        self.thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self._started = False
+        self.result: Any = None
+        self.exception: BaseException | None = None
+
+    def create(self) -> None:
+        self._actor = lib.vclock_actor_create(self._clock)
+        if self._actor == ffi.NULL:
+            raise oserror(-errno.ENOMEM, f"run(): actor {self.thread.name!r}")
+
+    def start(self) -> None:
+        self._started = True  # also if a signal comes before start() returns
+        try:
+            self.thread.start()
+        except RuntimeError:  # the system has no more threads
+            self._started = False
+            raise
+
+    def join(self) -> None:
+        if self._started:
+            self.thread.join()
+
+    def abandon(self) -> None:
+        """A thread that is there detaches by itself, when its turn comes."""
+        self._function = None
+        if not self._started and self._actor != ffi.NULL:
+            lib.vclock_detach(self._clock, self._actor)
+
+    def _main(self) -> None:
+        lib.vclock_attach(self._clock, self._actor)
+        try:
+            function = self._function
+            if function is not None:
+                self.result = function()
+        except BaseException as e:
+            self.exception = e
+        finally:
+            lib.vclock_detach(self._clock, self._actor)
+
+
+# ---- processes ----
+
+_forks = 0  # between the first process and this one
+
+
+def _after_fork_in_child() -> None:
+    global _forks  # noqa: PLW0603  # what tells a child from its parent
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
