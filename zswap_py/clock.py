@@ -48,7 +48,8 @@ class VirtualClock:
     def _clock(self) -> Any:
         """The C clock, for those who hand it to C. In a forked child nobody is left to give a turn back."""
         if self._process != _forks:
-            raise oserror(-errno.ECHILD, "this VirtualClock was made before fork(), in the parent; make one in each")
+            what = "this VirtualClock was made before fork(), in the parent; make one in each process"
+            raise oserror(-errno.ECHILD, what)
         return self._pointer
 
     @property
@@ -94,7 +95,8 @@ class VirtualClock:
                     raise actor.exception
             return [actor.result for actor in actors]
         finally:
-            del actors  # an exception holds this frame, and must not be held by it
+            for actor in actors:
+                actor.exception = None  # which holds this frame and the actor's, and must not be held by them
 
     def _start(self, actors: list[_Actor]) -> None:
         """All or none: if one cannot be made or started, no function is called."""
