@@ -952,12 +952,32 @@ unsigned int idxd_wq_id(const struct idxd_wq *wq)
 	return wq->id;
 }
 
+/* Those that were given up while they waited: a device that stands still does not come across them. */
+static void purge_aborted(struct idxd_wq *wq)
+{
+	struct list_head *p, *next;
+
+	pthread_mutex_lock(&wq->group->lock);
+	for (p = wq->queue.next; p != &wq->queue; p = next) {
+		struct idxd_desc *desc = list_entry(p, struct idxd_desc, list);
+
+		next = p->next;
+		if (desc_state(desc) != IDXD_DESC_ABORTED)
+			continue;
+		list_del_init(&desc->list);
+		wq->queued--;
+		desc_put(desc);
+	}
+	pthread_mutex_unlock(&wq->group->lock);
+}
+
 void idxd_wq_drain(struct idxd_wq *wq)
 {
 	struct vclock *clock = wq->device->clock;
 	bool drained = false;
 
 	while (!drained) {
+		purge_aborted(wq);
 		spin_lock(&wq->free_lock);
 		drained = wq->nr_free == wq->config.size;
 		spin_unlock(&wq->free_lock);

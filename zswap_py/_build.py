@@ -10,7 +10,7 @@ import os
 from cffi import FFI
 
 BEGIN, END = "/* cffi: begin */\n", "/* cffi: end */\n"
-INTERFACE = ["csrc/vclock.h", "csrc/codecs.h", "csrc/zswap.h"]  # in this order: what Python may call
+INTERFACE = ["csrc/vclock.h", "csrc/codecs.h", "csrc/idxd.h", "csrc/iaa.h", "csrc/zswap.h"]  # in this order: what Python may call
 
 
 def interface(header: str) -> str:

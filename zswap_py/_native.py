@@ -20,7 +20,7 @@ except ImportError as e:
         f"or `python setup.py build_ext -i` to work there ({e})"
     ) from None
 
-__all__ = ["check", "drain_messages", "ffi", "lib", "oserror", "string", "strings", "struct_dict"]
+__all__ = ["check", "drain_iaa_messages", "drain_messages", "ffi", "lib", "oserror", "string", "strings", "struct_dict"]
 
 log = logging.getLogger("zswap_py")
 
@@ -69,6 +69,15 @@ def struct_dict(p: Any) -> dict[str, int]:
 
 def drain_messages(z: Any) -> None:
     """Hand what the C library would have logged in the kernel to Python's logging."""
+    _drain(lib.zswap_next_message, z, "zswap: ")
+
+
+def drain_iaa_messages(iaa: Any) -> None:
+    """The same for the accelerator's driver."""
+    _drain(lib.iaa_next_message, iaa, "iaa_crypto: ")
+
+
+def _drain(next_message: Any, owner: Any, prefix: str) -> None:
     buf = ffi.new("char[160]")
-    while level := lib.zswap_next_message(z, buf, len(buf)):
-        log.log(_SYSLOG.get(level, logging.WARNING), "zswap: %s", string(buf))
+    while level := next_message(owner, buf, len(buf)):
+        log.log(_SYSLOG.get(level, logging.WARNING), "%s%s", prefix, string(buf))

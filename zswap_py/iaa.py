@@ -1,0 +1,516 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The accelerator: the iaa_crypto driver over devices of one's own making, and `deflate-iaa` while a queue is bound.
+
+    with Accelerator(devices=4) as acc, Zswap(compressor="deflate-iaa") as z:
+        ...
+        acc.stats()["total_comp_calls"]
+
+In real time the engines are threads; with `clock=VirtualClock()` each job takes what the profile says, and nothing else
+takes time. docs/accelerator.md says what is real, what is modelled, and what was fitted to what.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from zswap_py import crypto, kernels
+from zswap_py._native import drain_iaa_messages, ffi, lib, oserror, struct_dict
+from zswap_py.clock import VirtualClock
+from zswap_py.iaa_plan import OPS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop
+from zswap_py.idxd import IAA, IDEAL, Device, DeviceConfig, Profile, WorkQueue, WorkQueueConfig, stop
+
+__all__ = [
+    "IAA", "IDEAL", "Accelerator", "Crc", "Delay", "Device", "DeviceConfig", "Fault", "NoAnswer", "Profile", "QueueFull",
+    "Remove", "Status", "Stop", "WorkQueue", "WorkQueueConfig", "WqTable",
+]  # fmt: skip
+
+MAX_BATCH_SIZE = int(lib.IAA_CRYPTO_MAX_BATCH_SIZE)
+SYNC_MODES = ("sync", "async", "async_irq")
+_NONE = 0xFFFFFFFF  # no table
+
+_KINDS = {
+    Status: "STATUS", Crc: "CRC", Delay: "DELAY", NoAnswer: "NO_ANSWER", QueueFull: "QUEUE_FULL", Stop: "STOP",
+    Remove: "REMOVE",
+}  # fmt: skip
+
+
+# ---- which queues serve which CPU ----
+
+
+@dataclass(frozen=True)
+class WqTable:
+    """The queues that one CPU's jobs go to, in turn; the second first, since the cursor moves before it is used."""
+
+    comp: tuple[WorkQueue, ...]
+    decomp: tuple[WorkQueue, ...]
+
+
+def _by_device(bound: Iterable[WorkQueue]) -> list[list[WorkQueue]]:
+    """The bound queues of each device that has any, devices and queues in order."""
+    ordered = sorted(bound, key=lambda wq: (wq.device.index, wq.number))
+    return [list(wqs) for _, wqs in itertools.groupby(ordered, key=lambda wq: wq.device)]
+
+
+def mainline_tables(bound: Iterable[WorkQueue], nr_cpus: int, nr_nodes: int) -> list[WqTable]:
+    """Mainline's rule, a table of its own for each CPU: a node's CPUs in runs of so many a device, whatever node that is on."""
+    devices = _by_device(bound)
+    tables, iaa = [], -1
+    cpus_per_iaa = max(nr_cpus // len(devices), 1) if devices else 1
+    for cpu in range(nr_cpus):
+        node = cpu * nr_nodes // nr_cpus
+        first = -(-node * nr_cpus // nr_nodes)  # the node's
+        iaa += (cpu - first) % cpus_per_iaa == 0
+        wqs = tuple(devices[iaa if iaa < len(devices) and len(devices) > 1 else 0]) if devices else ()
+        tables.append(WqTable(wqs, wqs))
+    return tables
+
+
+def package_tables(
+    bound: Iterable[WorkQueue], nr_cpus: int, nr_packages: int, package_of: Any,
+    g_comp_wqs_per_iaa: int, distribute_comps: bool, distribute_decomps: bool,
+) -> list[WqTable]:  # fmt: skip
+    """The series' rule: a CPU is mapped to a device of its package; what is distributed goes to all of them in turn.
+
+    A package without a device uses all there are. Equal tables of CPUs of a package are one table, with one cursor.
+    """
+    everywhere = _by_device(bound)
+    tables = []
+    for cpu in range(nr_cpus):
+        package = cpu * nr_packages // nr_cpus
+        devices = [wqs for wqs in everywhere if package_of(wqs[0].device) == package] or everywhere
+        if not devices:
+            tables.append(WqTable((), ()))
+            continue
+        first = -(-package * nr_cpus // nr_packages)
+        last = -(-(package + 1) * nr_cpus // nr_packages)
+        mapped = devices[(cpu - first) * len(devices) // (last - first)]
+        kinds = [_split(wqs, g_comp_wqs_per_iaa) for wqs in devices]
+        mine = _split(mapped, g_comp_wqs_per_iaa)
+        comp = tuple(itertools.chain(*(c for c, _ in kinds))) if distribute_comps else mine[0]
+        decomp = tuple(itertools.chain(*(d for _, d in kinds))) if distribute_decomps else mine[1]
+        tables.append(WqTable(comp, decomp))
+    return tables
+
+
+def _split(wqs: Sequence[WorkQueue], g_comp_wqs_per_iaa: int) -> tuple[tuple[WorkQueue, ...], tuple[WorkQueue, ...]]:
+    """A device's queues for compression and for decompression; all for both, where it has no more than the former needs."""
+    if g_comp_wqs_per_iaa == 0 or len(wqs) <= g_comp_wqs_per_iaa:
+        return tuple(wqs), tuple(wqs)
+    return tuple(wqs[-g_comp_wqs_per_iaa:]), tuple(wqs[:-g_comp_wqs_per_iaa])
+
+
+# ---- the driver ----
+
+
+class Accelerator:
+    """Devices, and the driver that makes them the compressor `deflate-iaa` (`deflate-iaa:NAME` if there are several).
+
+    `devices`: how many of the default kind, or their DeviceConfigs. The machine: `nr_cpus` (default: this machine's; a
+    Zswap's CPUs beyond are counted from 0 again), `nr_packages`, `nr_nodes`.
+
+    `series`: "v10" (default; "v13" the same) maps CPUs by package, batches 8 pages, gives up where no descriptor is to be had,
+    and decompresses in software after any failure. None, mainline before it: maps by node, one page at a time, waits for a
+    descriptor, and software only where a stream was found bad.
+
+    `clock`: None, real time, in which the engines are threads; or a VirtualClock, for which `profile` says what things
+    take. `software` "isal" or "zlib" does the devices' work (None: isal where its wheel is).
+
+    Attributes with the driver's names and its rules: `sync_mode`, `verify_compress` (EBUSY while a queue is bound; for
+    pools made later), `g_comp_wqs_per_iaa`, `distribute_comps`, `distribute_decomps`. `bind=False` leaves devices disabled.
+    """
+
+    def __init__(
+        self,
+        devices: int | Sequence[DeviceConfig] = 1,
+        *,
+        name: str = "iaa",
+        nr_cpus: int | None = None,
+        nr_packages: int = 1,
+        nr_nodes: int = 1,
+        series: str | None = "v10",
+        sync_mode: str | None = None,
+        verify_compress: bool | None = None,
+        g_comp_wqs_per_iaa: int = 0,
+        distribute_comps: bool = True,
+        distribute_decomps: bool = False,
+        clock: VirtualClock | None = None,
+        profile: Profile = IAA,
+        software: str | None = None,
+        plan: Sequence[Fault] = (),
+        bind: bool = True,
+    ) -> None:
+        self._closed = False
+        self._lock = threading.RLock()  # queues, tables, attributes; taken before the registry's
+        if series not in kernels.SERIES:
+            raise ValueError(f"series={series!r}: one of {', '.join(map(repr, kernels.SERIES))}")
+        configs = [DeviceConfig()] * devices if isinstance(devices, int) else list(devices)
+        if not 1 <= len(configs) <= lib.IAA_MAX_DEVICES:
+            raise ValueError(f"{len(configs)} devices: 1 to {lib.IAA_MAX_DEVICES}")
+        self.nr_cpus = (os.cpu_count() or 1) if nr_cpus is None else nr_cpus
+        if self.nr_cpus < 1:
+            raise ValueError(f"nr_cpus={nr_cpus}: 1 at least")
+        for what, nr in (("nr_packages", nr_packages), ("nr_nodes", nr_nodes)):
+            if not 1 <= nr <= self.nr_cpus:
+                raise ValueError(f"{what}={nr}: 1 to the number of CPUs ({self.nr_cpus})")
+        self.nr_packages, self.nr_nodes = nr_packages, nr_nodes
+        self.name, self.series, self.clock, self.profile = name, series, clock, profile
+        self._batching = series is not None
+        self.software = _software(software)
+        self._bound: list[WorkQueue] = []
+        self._plan: tuple[Fault, ...] = ()
+
+        err = ffi.new("int *")
+        c_clock = ffi.NULL if clock is None else clock._clock
+        iaa = lib.iaa_create(self.software.alg(), _c_profile(profile, clock), c_clock, self.nr_cpus, nr_nodes, err)
+        if iaa == ffi.NULL:
+            raise oserror(err[0], "a new Accelerator")
+        self._iaa = handle = ffi.gc(iaa, lib.iaa_put)  # a pool may have the compressor for longer than us
+        threads: list[tuple[int, list[threading.Thread]]] = []
+        self._finalizer = weakref.finalize(self, _stop_all, self._iaa, threads)
+        self._finalizer.atexit = False  # _close_all() is for that
+        _accelerators.add(self)
+        try:
+            self._sync_mode, self._verify = "sync", False
+            self.sync_mode = sync_mode if sync_mode is not None else ("async" if self._batching else "sync")
+            self.verify_compress = not self._batching if verify_compress is None else verify_compress
+            self._g_comp, self._distribute = 0, (True, False)
+            self._set_distribution(g_comp_wqs_per_iaa, distribute_comps, distribute_decomps)
+            self.devices = tuple(self._add_device(i, len(configs), config) for i, config in enumerate(configs))
+            threads.extend((device.index, device._threads) for device in self.devices)
+            self.compressor = crypto.Compressor(
+                "deflate-iaa", name, lambda: lib.iaa_alg(handle), self.software.library, self.software.library_version,
+                MAX_BATCH_SIZE if self._batching else 1,
+            )  # fmt: skip
+            self.plan = plan
+            if bind:
+                for device in self.devices:
+                    device.enable()
+                    for wq in device.wqs:
+                        self.bind(wq)
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        time = "real" if self.clock is None else "virtual"
+        devices = "closed" if self._closed else f"{len(self.devices)} devices, {len(self._bound)} queues bound"
+        return f"<Accelerator {self.name}: {devices}, {time} time>"
+
+    def _add_device(self, i: int, nr: int, config: DeviceConfig) -> Device:
+        node = i * self.nr_nodes // nr if config.node is None else config.node
+        if not 0 <= node < self.nr_nodes:
+            raise ValueError(f"DeviceConfig(node={node}): there are {self.nr_nodes} nodes; see nr_nodes=")
+        return Device(self._iaa, node, config, self.clock is None)
+
+    # ---- life ----
+
+    def __enter__(self) -> Accelerator:
+        return self
+
+    def __exit__(self, t: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unbind all queues, abort what is in flight, join the engines' threads. Closing twice is fine.
+
+        A pool that uses it stays: its calls fail with ENODEV, so that stores are refused and loads raise EIO.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._bound:
+                crypto.unbind_accelerator(self.compressor)
+                self._bound.clear()
+            self._finalizer()
+            self._drain_messages()
+            _accelerators.discard(self)
+
+    @property
+    def closed(self) -> bool:
+        """True once close() was called."""
+        return self._closed
+
+    def _forked(self) -> None:
+        self._lock = threading.RLock()
+        self._closed = True
+        self._finalizer.detach()
+        lib.iaa_forked(self._iaa)
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"accelerator {self.name} is closed, or was made before fork(), in the parent")
+
+    # ---- queues ----
+
+    @property
+    def bound(self) -> tuple[WorkQueue, ...]:
+        """The queues that the driver has."""
+        return tuple(self._bound)
+
+    @property
+    def enabled(self) -> bool:
+        """False: no queue is bound, or a descriptor timed out, until the last queue is unbound and one bound again."""
+        return bool(lib.iaa_enabled(self._iaa))
+
+    def bind(self, wq: WorkQueue) -> None:
+        """Give a queue to the driver; with the first `deflate-iaa` is there.
+
+        OSError: EBUSY if it is bound, ENXIO if its device is not enabled, ENODEV if it is meant for another driver.
+        """
+        with self._lock:
+            self._must_be_open()
+            if wq.device not in self.devices:
+                raise ValueError(f"{wq.name} is another accelerator's")
+            if wq in self._bound:
+                raise oserror(-errno.EBUSY, f"bind {wq.name}: it is bound")
+            if wq.device.state != "enabled":
+                raise oserror(-errno.ENXIO, f"bind {wq.name}: {wq.device.name} is {wq.device.state}; enable() it")
+            if wq.config.driver_name != "crypto":
+                raise oserror(-errno.ENODEV, f"bind {wq.name}: it is for driver {wq.config.driver_name!r}, not 'crypto'")
+            if not self._bound:
+                crypto.bind_accelerator(self.compressor)
+                lib.iaa_set_enabled(self._iaa, True)
+            self._bound.append(wq)
+            self._rebalance()
+
+    def unbind(self, wq: WorkQueue) -> None:
+        """Take a queue back, and wait until nothing is in flight there; with the last `deflate-iaa` is gone.
+
+        Pools that have it stay: their calls fail with ENODEV until a queue is bound again. OSError ENODEV: it is not bound.
+        """
+        with self._lock:
+            self._must_be_open()
+            if wq not in self._bound:
+                raise oserror(-errno.ENODEV, f"unbind {wq.name}: it is not bound")
+            self._bound.remove(wq)
+            self._rebalance()
+            if not self._bound:
+                crypto.unbind_accelerator(self.compressor)
+                lib.iaa_set_enabled(self._iaa, False)
+        lib.iaa_wq_drain(self._iaa, wq.device.index, wq.number)
+        self._drain_messages()
+
+    def table(self, cpu: int) -> WqTable:
+        """The queues of a CPU."""
+        if not 0 <= cpu < self.nr_cpus:
+            raise ValueError(f"table({cpu}): CPUs are 0 to {self.nr_cpus - 1}")
+        return self._tables()[cpu]
+
+    def _tables(self) -> list[WqTable]:
+        if not self._batching:
+            return mainline_tables(self._bound, self.nr_cpus, self.nr_nodes)
+        return package_tables(
+            self._bound, self.nr_cpus, self.nr_packages, lambda d: d.node * self.nr_packages // self.nr_nodes,
+            self._g_comp, *self._distribute,
+        )  # fmt: skip
+
+    def _rebalance(self) -> None:
+        """New tables, all cursors at their start. With the series' rule equal tables are one, and so have one cursor."""
+        lists: list[tuple[WorkQueue, ...]] = []
+        known: dict[Any, int] = {}
+
+        def number(wqs: tuple[WorkQueue, ...], key: Any) -> int:
+            if not wqs:
+                return _NONE
+            if key not in known:
+                known[key] = len(lists)
+                lists.append(wqs)
+            return known[key]
+
+        comp, decomp = ffi.new("unsigned int[]", self.nr_cpus), ffi.new("unsigned int[]", self.nr_cpus)
+        for cpu, table in enumerate(self._tables()):
+            comp[cpu] = number(table.comp, ("c", table.comp) if self._batching else cpu)
+            decomp[cpu] = number(table.decomp, ("d", table.decomp) if self._batching else cpu)
+        start = [0, *itertools.accumulate(map(len, lists))]
+        wqs = [wq.device.index << 8 | wq.number for wq in itertools.chain(*lists)]
+        rc = lib.iaa_set_tables(self._iaa, len(lists), start, wqs or ffi.NULL, comp, decomp)
+        if rc:
+            raise oserror(rc, "new wq tables")
+
+    # ---- attributes ----
+
+    def _must_be_disabled(self, what: str) -> None:
+        self._must_be_open()
+        if self._bound:
+            raise oserror(-errno.EBUSY, f"{what}: unbind all queues first, {len(self._bound)} are bound")
+
+    def _set_mode(self, sync_mode: str, verify: bool) -> None:
+        mode = ffi.new("struct iaa_mode *")
+        mode.sync_mode = SYNC_MODES.index(sync_mode)
+        mode.verify_compress = verify
+        mode.any_failure = self._batching
+        # v10 4/25; mainline sleeps until it gets one
+        mode.comp_tries, mode.decomp_tries = (1000, 500) if self._batching else (0, 0)
+        lib.iaa_set_mode(self._iaa, mode)
+        self._sync_mode, self._verify = sync_mode, verify
+
+    @property
+    def sync_mode(self) -> str:
+        """sync, async (the same, but for batches; for mainline altogether the same) or async_irq."""
+        return self._sync_mode
+
+    @sync_mode.setter
+    def sync_mode(self, value: str) -> None:
+        with self._lock:
+            self._must_be_disabled(f"sync_mode={value!r}")
+            if value not in SYNC_MODES:
+                raise oserror(-errno.EINVAL, f"sync_mode={value!r}: one of {', '.join(SYNC_MODES)}")
+            self._set_mode(value, self._verify)
+
+    @property
+    def verify_compress(self) -> bool:
+        """True: each result is decompressed by the device again, and the crc compared."""
+        return self._verify
+
+    @verify_compress.setter
+    def verify_compress(self, value: bool) -> None:
+        with self._lock:
+            self._must_be_disabled(f"verify_compress={value!r}")
+            self._set_mode(self._sync_mode, bool(value))
+
+    def _set_distribution(self, g_comp: int, comps: bool, decomps: bool) -> None:
+        with self._lock:
+            self._must_be_open()
+            if not isinstance(g_comp, int) or not 0 <= g_comp <= lib.IDXD_MAX_WQS:
+                raise ValueError(f"g_comp_wqs_per_iaa={g_comp!r}: 0 to {lib.IDXD_MAX_WQS}")
+            if not self._batching and (g_comp, comps, decomps) != (0, True, False):
+                raise ValueError("g_comp_wqs_per_iaa, distribute_comps, distribute_decomps: not without the series")
+            self._g_comp, self._distribute = g_comp, (bool(comps), bool(decomps))
+            if self._bound:
+                self._rebalance()
+
+    @property
+    def g_comp_wqs_per_iaa(self) -> int:
+        """So many queues of a device that has more compress only, the others decompress only. 0: all do both."""
+        return self._g_comp
+
+    @g_comp_wqs_per_iaa.setter
+    def g_comp_wqs_per_iaa(self, value: int) -> None:
+        self._set_distribution(value, *self._distribute)
+
+    @property
+    def distribute_comps(self) -> bool:
+        """True: compressions go to all devices of a package in turn; else to the CPU's own."""
+        return self._distribute[0]
+
+    @distribute_comps.setter
+    def distribute_comps(self, value: bool) -> None:
+        self._set_distribution(self._g_comp, value, self._distribute[1])
+
+    @property
+    def distribute_decomps(self) -> bool:
+        """The same for decompressions."""
+        return self._distribute[1]
+
+    @distribute_decomps.setter
+    def distribute_decomps(self, value: bool) -> None:
+        self._set_distribution(self._g_comp, self._distribute[0], value)
+
+    # ---- faults ----
+
+    @property
+    def plan(self) -> tuple[Fault, ...]:
+        """What shall go wrong; setting it begins the count of descriptors anew. () ends it."""
+        return self._plan
+
+    @plan.setter
+    def plan(self, faults: Sequence[Fault]) -> None:
+        with self._lock:
+            self._must_be_open()
+            faults = tuple(faults)
+            rows = ffi.new("struct idxd_fault[]", max(len(faults), 1))
+            for row, fault in zip(rows, faults, strict=False):
+                self._fill_fault(row, fault)
+            rc = lib.iaa_set_plan(self._iaa, rows, len(faults))
+            if rc:
+                raise oserror(rc, f"a plan of {len(faults)} faults: at most 256")
+            self._plan = faults
+
+    def _fill_fault(self, row: Any, fault: Fault) -> None:
+        if type(fault) not in _KINDS:
+            raise TypeError(f"{fault!r} is none of {', '.join(kind.__name__ for kind in _KINDS)}")
+        if fault.device is not None and fault.device >= len(self.devices):
+            raise ValueError(f"{fault!r}: there are {len(self.devices)} devices")
+        row.kind = getattr(lib, f"IDXD_FAULT_{_KINDS[type(fault)]}")
+        row.device = -1 if fault.device is None else fault.device
+        row.wq = -1 if fault.wq is None else fault.wq
+        row.opcode = OPS[fault.op]
+        row.nth, row.times = fault.nth, fault.times
+        for name in ("status", "error_code", "ns", "back"):
+            setattr(row, name, getattr(fault, name, 0))
+
+    @property
+    def plan_hits(self) -> tuple[int, ...]:
+        """How often each fault of the plan has struck."""
+        return tuple(int(lib.iaa_plan_hits(self._iaa, i)) for i in range(len(self._plan)))
+
+    # ---- debugfs ----
+
+    def stats(self) -> dict[str, int]:
+        """global_stats, with the kernel's names. Devices and queues have their own: `devices[0].stats()`."""
+        self._drain_messages()
+        c = ffi.new("struct iaa_stats *")
+        lib.iaa_get_stats(self._iaa, c)
+        return struct_dict(c)
+
+    def stats_reset(self) -> None:
+        """All statistics to 0, those of devices and queues too."""
+        lib.iaa_stats_reset(self._iaa)
+
+    def _drain_messages(self) -> None:
+        drain_iaa_messages(self._iaa)
+
+
+def _software(backend: str | None) -> crypto.Compressor:
+    if backend is not None:
+        return crypto.find(f"deflate-iaa:{backend}")
+    try:
+        return crypto.find("deflate-iaa:isal")
+    except OSError:
+        return crypto.find("deflate-iaa:zlib")
+
+
+def _c_profile(profile: Profile, clock: VirtualClock | None) -> Any:
+    c = ffi.new("struct idxd_profile *")
+    for name, _ in ffi.typeof("struct idxd_profile").fields:
+        if name not in ("jitter", "seed"):
+            setattr(c, name, getattr(profile, name))
+    c.jitter = round(profile.jitter * 1000)
+    c.seed = 0 if clock is None else clock.seed & (1 << 64) - 1
+    return c
+
+
+# ---- all of them ----
+
+_accelerators: weakref.WeakSet[Accelerator] = weakref.WeakSet()
+
+
+def _stop_all(iaa: Any, devices: list[tuple[int, list[threading.Thread]]]) -> None:
+    lib.iaa_set_enabled(iaa, False)
+    for index, threads in devices:
+        stop(iaa, index, threads)
+
+
+def _close_all() -> None:
+    for accelerator in list(_accelerators):
+        accelerator.close()
+
+
+def _after_fork_in_child() -> None:
+    for accelerator in list(_accelerators):
+        accelerator._forked()
+    _accelerators.clear()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork_in_child)

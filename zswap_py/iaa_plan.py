@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What shall go wrong on an accelerator: a plan is a list of faults, data, and so reproducible.
+
+    acc.plan = [
+        Status(0x0A, 0x19, op="compress", nth=3),      # the third compression does not fit
+        Delay(2_000_000, device=1, nth=10, times=5),   # ns that an engine holds each of five
+        Remove(device=0, nth=20, back=8),              # gone in the middle, back eight submissions later
+    ]
+
+A fault is for descriptors `nth` .. `nth + times - 1`, from 1, of those that match `device`, `wq` and `op` (None: any),
+in the order of submission since the plan was set; `times=0`: for all from nth on. As JSON it is an object with the
+fields and `kind`, the class's name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+OPS = {None: -1, "decompress": 0x42, "compress": 0x43}
+"""A fault's `op`, and the descriptor's opcode. What verify_compress submits is a decompression."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What all faults have: which descriptors they are for."""
+
+    nth: int = 1
+    times: int = 1
+    device: int | None = None  # its index in Accelerator.devices
+    wq: int | None = None  # the queue's number on its device
+    op: str | None = None  # "compress" or "decompress"
+
+    def __post_init__(self) -> None:
+        for name in ("nth", "times", "device", "wq", "status", "error_code", "ns", "back"):
+            value = getattr(self, name, 0)
+            if value is None and name in ("device", "wq"):
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{type(self).__name__}({name}={value!r}): an int")
+            most = {"device": 63, "wq": 7, "status": 255, "error_code": 255}.get(name, (1 << 63) - 1)
+            if not (1 if name == "nth" else 0) <= value <= most:
+                raise ValueError(
+                    f"{type(self).__name__}({name}={value}): {1 if name == 'nth' else 0} to "
+                    f"{most if most < 256 else '2^63 - 1'}"
+                )
+        if self.op not in OPS:
+            raise ValueError(f"{type(self).__name__}(op={self.op!r}): 'compress', 'decompress' or None")
+
+
+@dataclass(frozen=True)
+class Status(Fault):
+    """The completion record has this status and error code, and nothing is written."""
+
+    status: int
+    error_code: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.status == 0:
+            raise ValueError("Status(0): a record's status is 0 while there is no answer; say NoAnswer()")
+
+
+@dataclass(frozen=True)
+class Crc(Fault):
+    """The record's crc is not that of the page: verify_compress finds it."""
+
+
+@dataclass(frozen=True)
+class Delay(Fault):
+    """The engine holds the descriptor for so many ns of device time, then goes on; beyond the timeout it is too late."""
+
+    ns: int
+
+
+@dataclass(frozen=True)
+class NoAnswer(Fault):
+    """The engine holds the descriptor until it is given up."""
+
+
+@dataclass(frozen=True)
+class QueueFull(Fault):
+    """The queue has no room: a dedicated one no descriptor, a shared one answers "retry", as often as it is tried.
+
+    It counts requests, which have no `op` yet when they ask for a descriptor.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.op is not None:
+            raise ValueError(f"QueueFull(op={self.op!r}): a queue is full for both; leave op out")
+
+
+@dataclass(frozen=True)
+class Stop(Fault):
+    """From this descriptor on the device takes nothing up, for so many ns of device time; 0: for good."""
+
+    ns: int = 0
+
+
+@dataclass(frozen=True)
+class Remove(Fault):
+    """The device is gone once it has this descriptor. It is back after `back` more submissions to any; 0: never."""
+
+    back: int = 0
+
+
+KINDS = {cls.__name__: cls for cls in (Status, Crc, Delay, NoAnswer, QueueFull, Stop, Remove)}
+
+
+def to_json(plan: Iterable[Fault]) -> str:
+    """The plan as JSON: what has its default is left out."""
+    rows: list[dict[str, Any]] = []
+    for fault in plan:
+        defaults = {f.name: f.default for f in fields(fault)}
+        row = {k: v for k, v in asdict(fault).items() if v != defaults[k]}
+        rows.append({"kind": type(fault).__name__, **row})
+    return json.dumps(rows)
+
+
+def from_json(text: str) -> list[Fault]:
+    """The plan that to_json() wrote, or somebody by hand. ValueError says which row is wrong, and how."""
+    rows = json.loads(text)
+    if not isinstance(rows, list):
+        raise ValueError(f"a plan is a list of faults, not {type(rows).__name__}")
+    plan: list[Fault] = []
+    for i, row in enumerate(rows):
+        kind = row.get("kind") if isinstance(row, dict) else None
+        if kind not in KINDS:
+            raise ValueError(f"fault {i}: kind {kind!r}: one of {', '.join(KINDS)}")
+        try:
+            plan.append(KINDS[kind](**{k: v for k, v in row.items() if k != "kind"}))
+        except (TypeError, ValueError) as e:
+            raise ValueError(f"fault {i}: {e}") from e
+    return plan
