@@ -29,8 +29,8 @@ from zswap_py.iaa_plan import OPS, Crc, Delay, Fault, NoAnswer, QueueFull, Remov
 from zswap_py.idxd import IAA, IDEAL, Device, DeviceConfig, Profile, WorkQueue, WorkQueueConfig, stop
 
 __all__ = [
-    "IAA", "IDEAL", "Accelerator", "Crc", "Delay", "Device", "DeviceConfig", "Fault", "NoAnswer", "Profile", "QueueFull",
-    "Remove", "Status", "Stop", "WorkQueue", "WorkQueueConfig", "WqTable",
+    "IAA", "IDEAL", "Accelerator", "Crc", "Delay", "Device", "DeviceConfig", "Fault", "NoAnswer", "Profile",
+    "QueueFull", "Remove", "Status", "Stop", "WorkQueue", "WorkQueueConfig", "WqTable",
 ]  # fmt: skip
 
 MAX_BATCH_SIZE = int(lib.IAA_CRYPTO_MAX_BATCH_SIZE)
@@ -61,7 +61,7 @@ def _by_device(bound: Iterable[WorkQueue]) -> list[list[WorkQueue]]:
 
 
 def mainline_tables(bound: Iterable[WorkQueue], nr_cpus: int, nr_nodes: int) -> list[WqTable]:
-    """Mainline's rule, a table of its own for each CPU: a node's CPUs in runs of so many a device, whatever node that is on."""
+    """Mainline's rule, a table for each CPU: a node's CPUs in runs of so many a device, whatever node that is on."""
     devices = _by_device(bound)
     tables, iaa = [], -1
     cpus_per_iaa = max(nr_cpus // len(devices), 1) if devices else 1
@@ -102,7 +102,7 @@ def package_tables(
 
 
 def _split(wqs: Sequence[WorkQueue], g_comp_wqs_per_iaa: int) -> tuple[tuple[WorkQueue, ...], tuple[WorkQueue, ...]]:
-    """A device's queues for compression and for decompression; all for both, where it has no more than the former needs."""
+    """A device's queues for compression and for decompression; all for both where there are no more than the former."""
     if g_comp_wqs_per_iaa == 0 or len(wqs) <= g_comp_wqs_per_iaa:
         return tuple(wqs), tuple(wqs)
     return tuple(wqs[-g_comp_wqs_per_iaa:]), tuple(wqs[:-g_comp_wqs_per_iaa])
@@ -117,15 +117,16 @@ class Accelerator:
     `devices`: how many of the default kind, or their DeviceConfigs. The machine: `nr_cpus` (default: this machine's; a
     Zswap's CPUs beyond are counted from 0 again), `nr_packages`, `nr_nodes`.
 
-    `series`: "v10" (default; "v13" the same) maps CPUs by package, batches 8 pages, gives up where no descriptor is to be had,
-    and decompresses in software after any failure. None, mainline before it: maps by node, one page at a time, waits for a
-    descriptor, and software only where a stream was found bad.
+    `series`: "v10" (default; "v13" the same) maps CPUs by package, batches `batch_size` pages (8), gives up where no
+    descriptor is to be had, and decompresses in software after any failure. None, mainline before it: maps by node, one
+    page at a time, waits for a descriptor, and software only where a stream was found bad.
 
     `clock`: None, real time, in which the engines are threads; or a VirtualClock, for which `profile` says what things
     take. `software` "isal" or "zlib" does the devices' work (None: isal where its wheel is).
 
     Attributes with the driver's names and its rules: `sync_mode`, `verify_compress` (EBUSY while a queue is bound; for
-    pools made later), `g_comp_wqs_per_iaa`, `distribute_comps`, `distribute_decomps`. `bind=False` leaves devices disabled.
+    pools made later), `g_comp_wqs_per_iaa`, `distribute_comps`, `distribute_decomps`. `bind=False` leaves the devices
+    disabled and their queues to be bound.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Accelerator:
         g_comp_wqs_per_iaa: int = 0,
         distribute_comps: bool = True,
         distribute_decomps: bool = False,
+        batch_size: int | None = None,
         clock: VirtualClock | None = None,
         profile: Profile = IAA,
         software: str | None = None,
@@ -164,6 +166,10 @@ class Accelerator:
         self.nr_packages, self.nr_nodes = nr_packages, nr_nodes
         self.name, self.series, self.clock, self.profile = name, series, clock, profile
         self._batching = series is not None
+        most = MAX_BATCH_SIZE if self._batching else 1
+        self.batch_size = most if batch_size is None else batch_size
+        if not 1 <= self.batch_size <= most:
+            raise ValueError(f"batch_size={batch_size}: 1 to {most} with series={series!r}")
         self.software = _software(software)
         self._bound: list[WorkQueue] = []
         self._plan: tuple[Fault, ...] = ()
@@ -188,7 +194,7 @@ class Accelerator:
             threads.extend((device.index, device._threads) for device in self.devices)
             self.compressor = crypto.Compressor(
                 "deflate-iaa", name, lambda: lib.iaa_alg(handle), self.software.library, self.software.library_version,
-                MAX_BATCH_SIZE if self._batching else 1,
+                self.batch_size,
             )  # fmt: skip
             self.plan = plan
             if bind:
@@ -276,7 +282,7 @@ class Accelerator:
             if wq.device.state != "enabled":
                 raise oserror(-errno.ENXIO, f"bind {wq.name}: {wq.device.name} is {wq.device.state}; enable() it")
             if wq.config.driver_name != "crypto":
-                raise oserror(-errno.ENODEV, f"bind {wq.name}: it is for driver {wq.config.driver_name!r}, not 'crypto'")
+                raise oserror(-errno.ENODEV, f"bind {wq.name}: it is for driver {wq.config.driver_name!r}, not crypto")
             if not self._bound:
                 crypto.bind_accelerator(self.compressor)
                 lib.iaa_set_enabled(self._iaa, True)
@@ -286,7 +292,7 @@ class Accelerator:
     def unbind(self, wq: WorkQueue) -> None:
         """Take a queue back, and wait until nothing is in flight there; with the last `deflate-iaa` is gone.
 
-        Pools that have it stay: their calls fail with ENODEV until a queue is bound again. OSError ENODEV: it is not bound.
+        Pools that have it stay: their calls fail with ENODEV until a queue is bound again. OSError ENODEV: not bound.
         """
         with self._lock:
             self._must_be_open()
@@ -315,7 +321,7 @@ class Accelerator:
         )  # fmt: skip
 
     def _rebalance(self) -> None:
-        """New tables, all cursors at their start. With the series' rule equal tables are one, and so have one cursor."""
+        """New tables, all cursors at their start. By the series' rule equal tables are one, and so have one cursor."""
         lists: list[tuple[WorkQueue, ...]] = []
         known: dict[Any, int] = {}
 

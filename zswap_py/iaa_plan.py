@@ -70,7 +70,7 @@ class Crc(Fault):
 
 @dataclass(frozen=True)
 class Delay(Fault):
-    """The engine holds the descriptor for so many ns of device time, then goes on; beyond the timeout it is too late."""
+    """The engine holds the descriptor for so many ns of device time, then goes on; after the timeout it is too late."""
 
     ns: int
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The accelerator's devices: what they are made of, what they cost in virtual time, and the threads that are their engines.
+"""The accelerator's devices: what they are made of, what they cost in virtual time, the threads that are their engines.
 
 As accel-config sees them: a device has work queues and engines, which groups tie together; a queue is dedicated (its
 driver never has more in flight than it has entries) or shared (the device answers "retry" when it is full).
@@ -100,7 +100,7 @@ class WorkQueueConfig:
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """A device. The default is the driver's own: one dedicated queue with all entries, served by all engines, in group 0.
+    """A device. The default is the driver's own: one dedicated queue with all entries, served by 8 engines, in group 0.
 
     `engines`: each engine's group. `scalable`: the IOMMU's scalable mode, without which there are no shared queues.
     `node` None: devices are spread over the nodes.
@@ -155,7 +155,7 @@ class WorkQueue:
         return f"<WorkQueue {self.name} {'shared' if self.config.shared else 'dedicated'} {self.config.size}>"
 
     def stats(self) -> dict[str, int]:
-        """What the driver did by it: comp_calls, comp_bytes (out), decomp_calls, decomp_bytes (in), comp_buf_overflows."""
+        """comp_calls, comp_bytes (out), decomp_calls, decomp_bytes (in), comp_buf_overflows, all by the driver."""
         c = ffi.new("struct iaa_wq_stats *")
         lib.iaa_get_wq_stats(self.device._iaa, self.device.index, self.number, c)
         return struct_dict(c)
