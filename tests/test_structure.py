@@ -169,7 +169,7 @@ def test_no_lower_floor_knows_of_zswap():
 
 FLOORS = [
     {"_native", "knownpages", "corpus", "hostkernel"},
-    {"crypto", "cpuhp", "kernels", "faults", "clock", "iaa_plan"},
+    {"crypto", "cpuhp", "kernels", "faults", "clock", "iaa_plan", "idxd"},
     {"pool", "iaa"},
     {"zswap"},
     {"swap", "pytest_plugin"},

@@ -10,7 +10,8 @@ import os
 from cffi import FFI
 
 BEGIN, END = "/* cffi: begin */\n", "/* cffi: end */\n"
-INTERFACE = ["csrc/vclock.h", "csrc/codecs.h", "csrc/idxd.h", "csrc/iaa.h", "csrc/zswap.h"]  # in this order: what Python may call
+# What Python may call, in the order of use.
+INTERFACE = ["csrc/vclock.h", "csrc/codecs.h", "csrc/idxd.h", "csrc/iaa.h", "csrc/zswap.h"]
 
 
 def interface(header: str) -> str:
