@@ -10,8 +10,10 @@
         z.stats()["pool_total_size"]
 """
 
+from zswap_py.clock import VirtualClock
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
 from zswap_py.crypto import Compressor, CompressorInfo, compressors, register_compressor, unregister_compressor
+from zswap_py.iaa import Accelerator
 from zswap_py.pool import Context, Pool, SizeClass
 from zswap_py.swap import CompressedStore, SwapDevice
 from zswap_py.zswap import MAX_FOLIO, StoreResult, Zswap, swp_entry
@@ -20,6 +22,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MAX_FOLIO",
+    "Accelerator",
     "CompressedStore",
     "Compressor",
     "CompressorInfo",
@@ -30,6 +33,7 @@ __all__ = [
     "SizeClass",
     "StoreResult",
     "SwapDevice",
+    "VirtualClock",
     "Zswap",
     "compressors",
     "register_compressor",
