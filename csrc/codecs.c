@@ -235,11 +235,18 @@ struct zlib_ctx {
 
 #define Z_OK			0
 #define Z_STREAM_END		1
+#define Z_SYNC_FLUSH		2
 #define Z_FINISH		4
 #define Z_DEFLATED		8
-#define DEFLATE_DEF_LEVEL	(-1)	/* the kernel's crypto/deflate.c: raw, 2 KiB window */
-#define DEFLATE_DEF_WINBITS	11
-#define DEFLATE_DEF_MEMLEVEL	8
+#define Z_FIXED			4	/* a strategy */
+
+/* What deflateInit2() takes; a raw stream's window is negative there. */
+struct zlib_params {
+	int level, window_bits, mem_level, strategy;
+};
+
+/* the kernel's crypto/deflate.c: raw, 2 KiB window */
+static const struct zlib_params deflate_params = { -1, 11, 8, 0 };
 
 typedef int (*z_deflate_init_fn)(struct z_stream *s, int level, int method, int window_bits, int mem_level,
 				 int strategy, const char *version, int stream_size);
@@ -258,26 +265,37 @@ static void zlib_exit(struct crypto_acomp *tfm)
 	free_ctx(tfm);
 }
 
-static int zlib_init(struct crypto_acomp *tfm)
+static int zlib_init_deflate(struct crypto_acomp *tfm, struct z_stream *s, const struct zlib_params *p)
 {
-	const char *version = BORROWED(tfm, Z_VERSION, z_version_fn)();
+	return BORROWED(tfm, Z_DEFLATE_INIT, z_deflate_init_fn)(s, p->level, Z_DEFLATED, -p->window_bits, p->mem_level,
+								p->strategy, BORROWED(tfm, Z_VERSION, z_version_fn)(),
+								sizeof(*s));
+}
+
+static int zlib_init_inflate(struct crypto_acomp *tfm, struct z_stream *s, int window_bits)
+{
+	return BORROWED(tfm, Z_INFLATE_INIT, z_inflate_init_fn)(s, -window_bits,
+								BORROWED(tfm, Z_VERSION, z_version_fn)(), sizeof(*s));
+}
+
+static int zlib_init_as(struct crypto_acomp *tfm, const struct zlib_params *p)
+{
 	struct zlib_ctx *ctx = kzalloc_node(tfm->mm, FAULT_ACOMP, sizeof(*ctx), tfm->node);
-	int ret;
 
 	if (!ctx)
 		return -ENOMEM;
 	tfm->ctx = ctx;
-	ret = BORROWED(tfm, Z_DEFLATE_INIT, z_deflate_init_fn)(&ctx->deflate, DEFLATE_DEF_LEVEL, Z_DEFLATED,
-							       -DEFLATE_DEF_WINBITS, DEFLATE_DEF_MEMLEVEL, 0,
-							       version, sizeof(ctx->deflate));
-	if (ret == Z_OK)
-		ret = BORROWED(tfm, Z_INFLATE_INIT, z_inflate_init_fn)(&ctx->inflate, -DEFLATE_DEF_WINBITS, version,
-								       sizeof(ctx->inflate));
-	if (ret != Z_OK) {
+	if (zlib_init_deflate(tfm, &ctx->deflate, p) != Z_OK ||
+	    zlib_init_inflate(tfm, &ctx->inflate, p->window_bits) != Z_OK) {
 		zlib_exit(tfm);
 		return -ENOMEM;
 	}
 	return 0;
+}
+
+static int zlib_init(struct crypto_acomp *tfm)
+{
+	return zlib_init_as(tfm, &deflate_params);
 }
 
 static int zlib_run(struct acomp_req *req, struct z_stream *s, int reset, int run, int error)
@@ -305,6 +323,170 @@ static int zlib_decompress(struct acomp_req *req)
 	struct zlib_ctx *ctx = req->tfm->ctx;
 
 	return zlib_run(req, &ctx->inflate, Z_INFLATE_RESET, Z_INFLATE, -EINVAL);
+}
+
+/*
+ * ---- deflate-iaa: what Intel's IAA makes in its fixed mode ----
+ *
+ * Raw deflate of a page as one final block of the fixed Huffman codes, in a 4 KiB window. The device's search for
+ * matches is nobody's to borrow; by the ratios that are published it finds about what zlib's level 1 does.
+ */
+
+#define IAA_WINBITS		12
+#define IAA_WINDOW		(1u << IAA_WINBITS)
+#define IAA_STEP		256
+#define DEFLATE_HEADER		7	/* BFINAL and, above it, BTYPE: the first bits of a stream */
+#define DEFLATE_FINAL_STORED	1
+
+/*
+ * zlib follows a match back through all that its call has put out, and from there a window further. The first window's
+ * worth cannot reach too far, so a page of that size is one call; beyond it short calls hold a stream to the window,
+ * to within one step.
+ */
+static int iaa_inflate(struct acomp_req *req, struct z_stream *s)
+{
+	unsigned int left = req->dlen, piece = IAA_WINDOW;
+	int ret;
+
+	BORROWED(req->tfm, Z_INFLATE_RESET, z_stream_fn)(s);
+	s->next_in = req->src;
+	s->avail_in = req->slen;
+	s->next_out = req->dst;
+	do {
+		piece = min(left, piece);
+		s->avail_out = piece;
+		ret = BORROWED(req->tfm, Z_INFLATE, z_run_fn)(s, piece == left ? Z_FINISH : Z_SYNC_FLUSH);
+		left -= piece - s->avail_out;
+		piece = IAA_STEP;
+	} while (ret == Z_OK);
+	if (ret != Z_STREAM_END)
+		return -EINVAL;
+	req->dlen -= left;
+	return 0;
+}
+
+/* ---- deflate-iaa: zlib ---- */
+
+/* The largest buffer of symbols: a block ends where it is full, after 32,767 of them, so up to 32 KiB are one block. */
+static const struct zlib_params iaa_params = { 1, IAA_WINBITS, 9, Z_FIXED };
+
+static int iaa_zlib_init(struct crypto_acomp *tfm)
+{
+	return zlib_init_as(tfm, &iaa_params);
+}
+
+static int iaa_zlib_compress(struct acomp_req *req)
+{
+	const u8 *dst = req->dst;
+	int ret = zlib_compress(req);
+
+	/* zlib stores what the codes make longer; the device has only the codes. In a page's room it never fits. */
+	if (!ret && (dst[0] & DEFLATE_HEADER) == DEFLATE_FINAL_STORED)
+		return nospace(req);
+	return ret;
+}
+
+static int iaa_zlib_decompress(struct acomp_req *req)
+{
+	struct zlib_ctx *ctx = req->tfm->ctx;
+
+	return iaa_inflate(req, &ctx->inflate);
+}
+
+/* ---- deflate-iaa: igzip, and zlib to read ---- */
+
+/* then zlib's, in their places */
+enum { ISAL_DEFLATE_INIT, ISAL_SET_HUFFTABLES, ISAL_DEFLATE_RESET, ISAL_DEFLATE };
+_Static_assert(ISAL_DEFLATE + 1 == Z_INFLATE_INIT, "zlib's reading half comes next");
+
+/* igzip_lib.h's isal_zstream. The state behind its public head is 82,320 bytes in ISA-L 2.30; here is room for more. */
+struct isal_zstream {
+	const u8 *next_in;
+	u32 avail_in, total_in;
+	u8 *next_out;
+	u32 avail_out, total_out;
+	void *hufftables;
+	u32 level, level_buf_size;
+	u8 *level_buf;
+	u16 end_of_stream, flush, gzip_flag, hist_bits;
+	u8 internal_state[256 * 1024 - 64];
+};
+
+_Static_assert(offsetof(struct isal_zstream, avail_in) == 8, "as igzip_lib.h");
+_Static_assert(offsetof(struct isal_zstream, next_out) == 16, "as igzip_lib.h");
+_Static_assert(offsetof(struct isal_zstream, total_out) == 28, "as igzip_lib.h");
+_Static_assert(offsetof(struct isal_zstream, hufftables) == 32, "as igzip_lib.h");
+_Static_assert(offsetof(struct isal_zstream, level_buf) == 48, "as igzip_lib.h");
+_Static_assert(offsetof(struct isal_zstream, end_of_stream) == 56, "as igzip_lib.h");
+_Static_assert(offsetof(struct isal_zstream, hist_bits) == 62, "as igzip_lib.h");
+_Static_assert(offsetof(struct isal_zstream, internal_state) == 64, "as igzip_lib.h");
+
+struct isal_ctx {
+	struct isal_zstream deflate;
+	struct z_stream inflate;
+};
+
+#define COMP_OK			0
+#define IGZIP_HUFFTABLE_STATIC	2
+
+typedef void (*isal_stream_fn)(struct isal_zstream *s);
+typedef int (*isal_set_hufftables_fn)(struct isal_zstream *s, void *hufftables, int type);
+typedef int (*isal_deflate_fn)(struct isal_zstream *s);
+
+static void isal_exit(struct crypto_acomp *tfm)
+{
+	struct isal_ctx *ctx = tfm->ctx;
+
+	BORROWED(tfm, Z_INFLATE_END, z_stream_fn)(&ctx->inflate);
+	free_ctx(tfm);
+}
+
+static int isal_init(struct crypto_acomp *tfm)
+{
+	struct isal_ctx *ctx = kzalloc_node(tfm->mm, FAULT_ACOMP, sizeof(*ctx), tfm->node);
+
+	if (!ctx)
+		return -ENOMEM;
+	tfm->ctx = ctx;
+	/* sets level 0, which needs no memory of the caller's */
+	BORROWED(tfm, ISAL_DEFLATE_INIT, isal_stream_fn)(&ctx->deflate);
+	ctx->deflate.hist_bits = IAA_WINBITS;
+	ctx->deflate.end_of_stream = 1;	/* each page is a stream, given whole */
+	if (BORROWED(tfm, ISAL_SET_HUFFTABLES, isal_set_hufftables_fn)(&ctx->deflate, NULL, IGZIP_HUFFTABLE_STATIC) ||
+	    zlib_init_inflate(tfm, &ctx->inflate, IAA_WINBITS) != Z_OK) {
+		isal_exit(tfm);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/*
+ * Not by isal_deflate_stateless(): that one stores what does not compress, and a run of 4 KiB has codes of its own.
+ * Where fewer than 8 bytes of room are left igzip cuts matches short, so a page that just fits may be refused.
+ */
+static int isal_compress(struct acomp_req *req)
+{
+	struct isal_ctx *ctx = req->tfm->ctx;
+	struct isal_zstream *s = &ctx->deflate;
+
+	BORROWED(req->tfm, ISAL_DEFLATE_RESET, isal_stream_fn)(s);
+	s->next_in = req->src;
+	s->avail_in = req->slen;
+	s->next_out = req->dst;
+	s->avail_out = req->dlen;
+	if (BORROWED(req->tfm, ISAL_DEFLATE, isal_deflate_fn)(s) != COMP_OK)
+		return -EINVAL;
+	if (!s->avail_out)	/* there may be more; zlib too wants the one byte over */
+		return nospace(req);
+	req->dlen = s->total_out;
+	return 0;
+}
+
+static int isal_decompress(struct acomp_req *req)
+{
+	struct isal_ctx *ctx = req->tfm->ctx;
+
+	return iaa_inflate(req, &ctx->inflate);
 }
 
 /* ---- deflate: libdeflate ---- */
@@ -387,7 +569,10 @@ struct codec {
 	int nospace;			/* the kernel's errno where the output does not fit */
 };
 
-/* A name's first backend that can be had is what the bare name means: the kernel's own before a library's. */
+/*
+ * A name's first backend that can be had is what the bare name means: the kernel's own before a library's. Not so
+ * deflate-iaa's, which is the accelerator's.
+ */
 static const struct codec codecs[] = {
 	{
 		.name = "lzo", .backend = "kernel", .nospace = -EINVAL,
@@ -443,6 +628,24 @@ static const struct codec codecs[] = {
 		},
 		.init = libdeflate_init, .exit = libdeflate_exit,
 		.compress = libdeflate_compress, .decompress = libdeflate_decompress,
+	},
+	{
+		.name = "deflate-iaa", .backend = "isal", .nospace = -E2BIG,
+		.symbols = {
+			"isal_deflate_init", "isal_deflate_set_hufftables", "isal_deflate_reset", "isal_deflate",
+			"inflateInit2_", "inflateReset", "inflate", "inflateEnd", "zlibVersion",
+		},
+		.init = isal_init, .exit = isal_exit,
+		.compress = isal_compress, .decompress = isal_decompress,
+	},
+	{
+		.name = "deflate-iaa", .backend = "zlib", .nospace = -E2BIG,
+		.symbols = {
+			"deflateInit2_", "deflateReset", "deflate", "deflateEnd",
+			"inflateInit2_", "inflateReset", "inflate", "inflateEnd", "zlibVersion",
+		},
+		.init = iaa_zlib_init, .exit = zlib_exit,
+		.compress = iaa_zlib_compress, .decompress = iaa_zlib_decompress,
 	},
 };
 

@@ -5,7 +5,7 @@ A compressor is `name` or `name:backend`; the bare name is its first backend tha
 borrowed: the wheels of lz4, zstandard, deflate and isal carry them, and export them. Such a file is found without
 importing its package, loaded, and its functions' addresses put into the C library's table once; no call goes through
 Python after that. Where a wheel is not there, or hides them, the system's library serves; never another codec in
-silence.
+silence. `deflate-iaa` is a device's: the bare name needs an accelerator's queue; its software is asked for by backend.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class _Library:
     soname: str
     version: str | None  # a function that gives it
     install: str
+    prefix: str = ""  # of its functions' names, where a backend has others' beside them
 
 
 _LIBRARIES = {
@@ -48,14 +49,21 @@ _LIBRARIES = {
     "libzstd": _Library(("zstandard", "_cffi*.so"), "libzstd.so.1", "ZSTD_versionString", "pip install zstandard"),
     "zlib": _Library(None, "libz.so.1", "zlibVersion", "apt install zlib1g"),
     "libdeflate": _Library(("deflate", "_deflate*.so"), "libdeflate.so.0", None, "pip install 'zswap-py[deflate]'"),
+    "isal": _Library(("isal", "igzip_lib*.so"), "libisal.so.2", None, "pip install 'zswap-py[isal]'", "isal_"),
 }
-# The kernel's encoders are ours; lz4's streams are read by the library.
-_BORROWS = {("lz4", "kernel"): "liblz4"}
+# The libraries of a backend that is not the library of its name, the encoder's first: a function is of the first whose
+# prefix it has. The kernel's encoders are ours; lz4's streams are read by the library, as igzip's are by zlib.
+_BORROWS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("lzo", "kernel"): (),
+    ("lzo-rle", "kernel"): (),
+    ("lz4", "kernel"): ("liblz4",),
+    ("deflate-iaa", "isal"): ("isal", "zlib"),
+}
 
-_NOT_AVAILABLE = {
-    "842": "no library has sw842, the kernel's software encoder of it",
-    "deflate-iaa": "no accelerator queue is bound",
-}
+ACCELERATED = ("deflate-iaa",)
+"""Names that mean a device: their rows of the C table are its software, which only `name:backend` gives."""
+
+_NOT_AVAILABLE = {"842": "no library has sw842, the kernel's software encoder of it"}
 
 
 @dataclass(frozen=True)
@@ -155,22 +163,32 @@ def _version(dll: ctypes.CDLL, library: _Library, path: str) -> str | None:
     return None
 
 
+def _borrow(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
+    """The library with all of `symbols`, and its file; OSError says what is missing."""
+    try:
+        dll, path = _open(library, symbols)
+    except OSError as e:
+        raise OSError(errno.ENOENT, f"{library.soname} cannot be loaded ({e}): {library.install}") from e
+    missing = [s for s in symbols if not hasattr(dll, s)]
+    if missing:
+        raise OSError(errno.ENOENT, f"{path} does not export {', '.join(missing)}: {library.install}")
+    return dll, path
+
+
 def _load(codec: int, name: str, backend: str) -> Compressor:
     """A row of the C table with its functions found; OSError says what is missing."""
-    library = _LIBRARIES.get(_BORROWS.get((name, backend), backend))
+    libraries = [_LIBRARIES[of] for of in _BORROWS.get((name, backend), (backend,))]
     symbols = strings(lib.codec_symbol, codec)
-    if library is None:
-        dll, path, version = None, None, None
-    else:
-        try:
-            dll, path = _open(library, symbols)
-        except OSError as e:
-            raise OSError(errno.ENOENT, f"{library.soname} cannot be loaded ({e}): {library.install}") from e
+    wanted: dict[_Library, list[str]] = {library: [] for library in libraries}
+    for s in symbols:
+        wanted[next(library for library in libraries if s.startswith(library.prefix))].append(s)
+    opened = {library: _borrow(library, names) for library, names in wanted.items()}
+    functions = {s: getattr(opened[library][0], s) for library, names in wanted.items() for s in names}
+    addresses = [ctypes.cast(functions[s], ctypes.c_void_p).value for s in symbols]
+    path, version = None, None
+    for library in libraries[:1]:  # the encoder's
+        dll, path = opened[library]
         version = _version(dll, library, path)
-        missing = [s for s in symbols if not hasattr(dll, s)]
-        if missing:
-            raise OSError(errno.ENOENT, f"{path} does not export {', '.join(missing)}: {library.install}")
-    addresses = [ctypes.cast(getattr(dll, s), ctypes.c_void_p).value for s in symbols]
 
     def make() -> Any:
         alg = lib.acomp_alg_create(codec)
@@ -181,7 +199,7 @@ def _load(codec: int, name: str, backend: str) -> Compressor:
         return alg
 
     compressor = Compressor(name, backend, make, path, version)
-    compressor._dll = dll  # type: ignore[attr-defined]  # the functions live as long as this does
+    compressor._opened = opened  # type: ignore[attr-defined]  # the functions live as long as their libraries do
     compressor._try()
     return compressor
 
@@ -190,6 +208,7 @@ _lock = threading.RLock()
 _rows = [(string(lib.codec_name(i)), string(lib.codec_backend(i))) for i in range(len(strings(lib.codec_name)))]
 _loaded: dict[tuple[str, str], Compressor | str] = {}  # or the reason why not
 _registered: dict[str, Compressor] = {}
+_bound: list[Compressor] = []  # accelerators, in the order of their binding
 
 
 def _get(name: str, backend: str) -> Compressor | str:
@@ -203,23 +222,44 @@ def _get(name: str, backend: str) -> Compressor | str:
         return _loaded[key]
 
 
+def _backends(name: str) -> list[str]:
+    """All that there are now, the software's first."""
+    with _lock:
+        return [b for n, b in _rows if n == name] + [c.backend for c in _bound if c.name == name]
+
+
+def _unbound(name: str) -> str:
+    software = " and ".join(f"{n}:{b}" for n, b in _rows if n == name)
+    return f"no accelerator queue is bound; {software} are the software"
+
+
 def find(spec: str) -> Compressor:
-    """The compressor for `name` or `name:backend`. OSError ENOENT, with the reason, if there is none."""
+    """The compressor for `name` or `name:backend`. OSError ENOENT, with the reason, if there is none.
+
+    The bare name of an accelerator's algorithm is the accelerator that was bound first, of those that are.
+    """
     name, _, backend = spec.strip().partition(":")
     with _lock:
         if name in _registered and backend in ("", _registered[name].backend):
             return _registered[name]
+        for accelerator in _bound:
+            if accelerator.name == name and backend in ("", accelerator.backend):
+                return accelerator
     reasons = []
     for row in _rows:
-        if row[0] == name and backend in ("", row[1]):
+        if row == (name, backend) or (row[0] == name and not backend and name not in ACCELERATED):
             found = _get(*row)
             if isinstance(found, Compressor):
                 return found
             reasons.append(found)
     if not reasons:
-        backends = [b for n, b in _rows if n == name]
+        backends = _backends(name)
         if backend and backends:
             reasons.append(f"its backends are {', '.join(backends)}")
+            if name in ACCELERATED and not any(c.name == name for c in _bound):
+                reasons.append("no accelerator queue is bound")
+        elif name in ACCELERATED:
+            reasons.append(_unbound(name))
         elif name in _NOT_AVAILABLE:
             reasons.append(_NOT_AVAILABLE[name])
         else:
@@ -240,7 +280,12 @@ def compressors() -> list[CompressorInfo]:
                 infos.append(_info(found))
             else:
                 infos.append(CompressorInfo(name, backend, False, found, False, None, None))
-        if not backends and name not in _registered:
+        with _lock:
+            bound = [_info(c) for c in _bound if c.name == name]
+        infos += bound
+        if name in ACCELERATED and not bound:
+            infos.append(CompressorInfo(name, None, False, _unbound(name), False, None, None))
+        elif not backends and name not in _registered:
             infos.append(CompressorInfo(name, None, False, _NOT_AVAILABLE[name], False, None, None))
     with _lock:
         infos += [_info(c) for c in _registered.values()]
@@ -249,6 +294,34 @@ def compressors() -> list[CompressorInfo]:
 
 def _info(c: Compressor) -> CompressorInfo:
     return CompressorInfo(c.name, c.backend, True, None, c.kernel_sizes, c.library, c.library_version, c.batch_size)
+
+
+# ---- accelerators ----
+
+
+def bind_accelerator(compressor: Compressor) -> None:
+    """A device's first queue is bound: from now on its algorithm can be had, by `name:backend` and by the bare name.
+
+    Several may be bound, each with a backend of its own ("iaa", "iaa1"); the bare name is the first of them.
+    ValueError if the name is no accelerator's, or the backend is taken.
+    """
+    name, backend = compressor.name, compressor.backend
+    if name not in ACCELERATED:
+        raise ValueError(f"{compressor.spec}: an accelerator's algorithm is {' or '.join(ACCELERATED)}")
+    if not backend or ":" in backend:
+        raise ValueError(f"backend {backend!r}: a name of its own, without a colon")
+    with _lock:
+        if backend in _backends(name):
+            raise ValueError(f"{compressor.spec} is taken: {name} has the backends {', '.join(_backends(name))}")
+        _bound.append(compressor)
+
+
+def unbind_accelerator(compressor: Compressor) -> None:
+    """Its last queue is gone: it is off the list; pools that use it go on. ValueError if it was not bound."""
+    with _lock:
+        if compressor not in _bound:
+            raise ValueError(f"{compressor.spec} is not bound")
+        _bound.remove(compressor)
 
 
 # ---- the caller's own ----
