@@ -274,9 +274,9 @@ static void raise_irq(struct idxd_device *device, struct idxd_desc *desc)
 
 /*
  * Aborts it, where it is neither done nor aborted already: its state before, with flags, else 0. Nobody touches its owner's memory
- * after that; the device lets go of it when it comes across it.
+ * after that; the device lets go of it when it comes across it. 'why': IDXD_DESC_TIMED_OUT, or 0: its device does not stay enabled.
  */
-static u32 desc_abort(struct idxd_desc *desc)
+static u32 desc_abort(struct idxd_desc *desc, u32 why)
 {
 	struct vclock *clock = desc->wq->device->clock;
 
@@ -286,7 +286,7 @@ static u32 desc_abort(struct idxd_desc *desc)
 		switch (state) {
 		case IDXD_DESC_SUBMITTED:
 		case IDXD_DESC_RUNNING:
-			old = desc_move(desc, state, IDXD_DESC_ABORTED);
+			old = desc_move(desc, state, IDXD_DESC_ABORTED | why);
 			if (!old)
 				continue;
 			if (clock && state == IDXD_DESC_RUNNING && desc->no_answer)
@@ -303,10 +303,10 @@ static u32 desc_abort(struct idxd_desc *desc)
 }
 
 /* Aborts it for everybody, its owner included, who did not ask for it. What it was tells whom to wake: it may be another's by now. */
-static void desc_cancel(struct idxd_desc *desc)
+static void desc_cancel(struct idxd_desc *desc, u32 why)
 {
 	struct idxd_device *device = desc->wq->device;
-	u32 old = desc_abort(desc);
+	u32 old = desc_abort(desc, why);
 
 	if (!old)
 		return;
@@ -538,7 +538,12 @@ static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 		held = min(now_ns() - start, 2 * step);
 		atomic_fetch_add_explicit(&desc->device_ns, held, memory_order_relaxed);
 		left -= min(left, held);
-		if (desc->no_answer && desc_state(desc) == IDXD_DESC_ABORTED)
+		if (!desc->no_answer)
+			continue;
+		/* its owner may be waiting for another one, which waits behind it */
+		if (desc_device_ns(desc) >= device->profile.timeout_ns)
+			desc_cancel(desc, IDXD_DESC_TIMED_OUT);
+		if (desc_state(desc) == IDXD_DESC_ABORTED)
 			break;
 	}
 }
@@ -568,9 +573,8 @@ static void irq_watchdog(struct idxd_device *device)
 		struct idxd_desc *desc = list_entry(p, struct idxd_desc, pending);
 
 		next = p->next;
-		if (desc_device_ns(desc) < device->profile.timeout_ns || !desc_abort(desc))
+		if (desc_device_ns(desc) < device->profile.timeout_ns || !desc_abort(desc, IDXD_DESC_TIMED_OUT))
 			continue;
-		desc->timed_out = true;
 		list_del_init(&desc->pending);
 		list_add_tail(&desc->pending, &device->irq_done);
 	}
@@ -884,14 +888,14 @@ static void abort_all(struct idxd_device *device)
 
 		pthread_mutex_lock(&group->lock);
 		while ((desc = group_pop(device, group))) {
-			desc_cancel(desc);
+			desc_cancel(desc, 0);
 			desc_put(desc);
 		}
 		pthread_mutex_unlock(&group->lock);
 	}
 	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++)
 		for (unsigned int j = 0; j < device->wqs[i].config.size; j++)
-			desc_cancel(&device->wqs[i].descs[j]);
+			desc_cancel(&device->wqs[i].descs[j], 0);
 }
 
 void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state)
@@ -1016,7 +1020,7 @@ static void desc_prepare(struct idxd_desc *desc)
 {
 	memset(&desc->iax_hw, 0, sizeof(desc->iax_hw));
 	memset(&desc->iax_completion, 0, sizeof(desc->iax_completion));
-	desc->faulty = desc->flip_crc = desc->no_answer = desc->timed_out = false;
+	desc->faulty = desc->flip_crc = desc->no_answer = false;
 	desc->delay_ns = 0;
 	desc->submitted_ns = 0;
 	desc->complete = NULL;
@@ -1127,17 +1131,16 @@ bool idxd_desc_done(struct idxd_desc *desc)
 /* The end of a wait, also of one that has just ended by itself. */
 static int wait_result(struct idxd_desc *desc)
 {
-	if (desc_state(desc) == IDXD_DESC_DONE)
+	u32 state = atomic_load_explicit(&desc->state, memory_order_acquire);
+
+	if ((state & IDXD_DESC_STATE) == IDXD_DESC_DONE)
 		return 0;
-	return desc->timed_out ? -ETIMEDOUT : -EIO;
+	return state & IDXD_DESC_TIMED_OUT ? -ETIMEDOUT : -EIO;
 }
 
 static bool timed_out(struct idxd_desc *desc)
 {
-	if (likely(desc_device_ns(desc) < desc->wq->device->profile.timeout_ns) || !desc_abort(desc))
-		return false;
-	desc->timed_out = true;
-	return true;
+	return unlikely(desc_device_ns(desc) >= desc->wq->device->profile.timeout_ns) && desc_abort(desc, IDXD_DESC_TIMED_OUT);
 }
 
 static void virtual_wait(struct idxd_desc *desc)

@@ -160,7 +160,8 @@ enum idxd_desc_state {
 	IDXD_DESC_COMMITTING, IDXD_DESC_DONE, IDXD_DESC_ABORTED,
 	IDXD_DESC_STATE = 0xff,
 	IDXD_DESC_WAITED = 0x100,	/* flags: its owner sleeps on the state; */
-	IDXD_DESC_IRQ = 0x200,		/* or does not poll */
+	IDXD_DESC_IRQ = 0x200,		/* or does not poll; */
+	IDXD_DESC_TIMED_OUT = 0x400,	/* why it was aborted */
 };
 
 struct idxd_desc {
@@ -177,7 +178,6 @@ struct idxd_desc {
 	/* Its time. */
 	u64 submitted_ns;
 	_Atomic u64 device_ns;		/* real: so long a fault has held it in an engine */
-	bool timed_out;			/* written by who aborts it */
 	/* An owner that does not poll: called by the device's interrupt thread, DONE or ABORTED. */
 	void (*complete)(struct idxd_desc *desc, void *data);
 	void *data;
