@@ -614,8 +614,9 @@ static void wake_engines(struct idxd_device *device)
 
 void idxd_device_stop(struct idxd_device *device)
 {
-	idxd_device_set_state(device, IDXD_DEV_DISABLED);
+	/* first: who enables it once more meanwhile has a device that takes no descriptor */
 	atomic_store(&device->stopping, true);
+	idxd_device_set_state(device, IDXD_DEV_DISABLED);
 	wake_engines(device);
 	pthread_mutex_lock(&device->irq_lock);
 	pthread_cond_broadcast(&device->irq);
@@ -1064,7 +1065,7 @@ static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
 	int ret = 0;
 
 	pthread_mutex_lock(&group->lock);
-	if (atomic_load(&wq->device->state) != IDXD_DEV_ENABLED) {
+	if (atomic_load(&wq->device->state) != IDXD_DEV_ENABLED || atomic_load(&wq->device->stopping)) {
 		ret = -EIO;
 	} else if (wq->config.shared && wq->queued >= wq->config.threshold) {
 		ret = -EAGAIN;
