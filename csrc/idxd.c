@@ -999,7 +999,7 @@ void idxd_wq_drain(struct idxd_wq *wq)
 static void pause_between(struct idxd_device *device, u64 start)
 {
 	if (device->clock)
-		vclock_sleep(device->clock, device->profile.pause_ns);
+		vclock_sleep(device->clock, max(device->profile.pause_ns, 1u));	/* or what is waited for never comes */
 	else if (now_ns() - start < SPIN_NS)
 		cpu_relax();
 	else
