@@ -71,6 +71,7 @@ struct idxd_device {
 	u64 transfer_free;		/* when the device's bandwidth is free again */
 	u64 random;
 	struct vclock_event resume;
+	size_t events;			/* that the clock keeps room for */
 };
 
 static u64 now_ns(void)
@@ -786,7 +787,12 @@ static int device_init(struct idxd_device *device, const struct acomp_alg *softw
 		if (ret)
 			return ret;
 	}
-	return device->clock ? vclock_reserve(device->clock, entries + 1) : 0;
+	if (!device->clock)
+		return 0;
+	ret = vclock_reserve(device->clock, entries + 1);
+	if (!ret)
+		device->events = entries + 1;
+	return ret;
 }
 
 struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigned int nid, const struct idxd_config *config,
@@ -849,6 +855,7 @@ void idxd_device_free(struct idxd_device *device)
 		vclock_enter(device->clock);
 		cancel_events(device);
 		vclock_leave(device->clock);
+		vclock_unreserve(device->clock, device->events);
 	}
 	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++)
 		free(device->wqs[i].descs);
