@@ -432,8 +432,10 @@ static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc
 	record->bytes_completed = hw->src1_size;
 	/* Of what is not compressed, on either way. It costs more than the compression, so only those who look at it get it. */
 	if (hw->filter_flags & IAX_FILTER_CRC)
-		record->crc = (compress ? crc32(engine->src, hw->src1_size) : crc32(engine->dst, record->output_size)) ^
-			      desc->flip_crc;
+		record->crc = compress ? crc32(engine->src, hw->src1_size) : crc32(engine->dst, record->output_size);
+	/* not alike on both ways, or two wrong ones would agree */
+	if (desc->flip_crc)
+		record->crc ^= hw->opcode;
 }
 
 /* The only place where a descriptor's memory is written. */
