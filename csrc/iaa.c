@@ -172,7 +172,7 @@ static void spend(struct iaa *iaa, u64 ns)
 		vclock_sleep(iaa->clock, ns);
 }
 
-/* A descriptor of the request's queue, submitted. -ENODEV: none was to be had (v10). */
+/* A descriptor of the request's queue, submitted. -ENODEV: there was no room for it, as often as it was tried (v10). */
 static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_desc *hw, unsigned int tries,
 		  void (*complete)(struct idxd_desc *desc, void *data))
 {
@@ -183,8 +183,10 @@ static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_
 	idxd_device_tick(idxd_wq_device(req->wq));
 	spend(iaa, iaa->profile.host_ns);
 	desc = idxd_alloc_desc(req->wq, tries);
-	if (IS_ERR(desc))
-		return PTR_ERR(desc) == -EAGAIN ? -ENODEV : PTR_ERR(desc);
+	if (IS_ERR(desc)) {
+		ret = PTR_ERR(desc);
+		goto out;
+	}
 	desc->iax_hw = *hw;
 	desc->iax_hw.flags |= IDXD_OP_FLAG_CRAV | IDXD_OP_FLAG_RCR | IDXD_OP_FLAG_CC | (complete ? IDXD_OP_FLAG_RCI : 0);
 	desc->iax_hw.completion_addr = (uintptr_t)&desc->iax_completion;
@@ -196,7 +198,8 @@ static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_
 		req->desc = NULL;
 		idxd_free_desc(desc);
 	}
-	return ret;
+out:
+	return ret == -EAGAIN ? -ENODEV : ret;
 }
 
 /* What a completion record says. Not for decompressing in software, which the caller decides. */
