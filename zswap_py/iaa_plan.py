@@ -46,7 +46,7 @@ class Fault:
                     f"{type(self).__name__}({name}={value}): {1 if name == 'nth' else 0} to "
                     f"{most if most < 256 else '2^63 - 1'}"
                 )
-        if self.op not in OPS:
+        if self.op not in tuple(OPS):  # from JSON it may be anything
             raise ValueError(f"{type(self).__name__}(op={self.op!r}): 'compress', 'decompress' or None")
 
 
@@ -128,7 +128,7 @@ def from_json(text: str) -> list[Fault]:
     plan: list[Fault] = []
     for i, row in enumerate(rows):
         kind = row.get("kind") if isinstance(row, dict) else None
-        if kind not in KINDS:
+        if kind not in tuple(KINDS):
             raise ValueError(f"fault {i}: kind {kind!r}: one of {', '.join(KINDS)}")
         try:
             plan.append(KINDS[kind](**{k: v for k, v in row.items() if k != "kind"}))
