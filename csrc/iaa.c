@@ -383,16 +383,16 @@ static int iaa_run(struct acomp_req *areq, bool compress)
 	if (iaa->clock && vclock_enter(iaa->clock))
 		return -ENOMEM;
 	ret = iaa_submit(ctx, req, NULL);
-	if (ret == -EINPROGRESS) {
+	irq = irq && ret == -EINPROGRESS;
+	if (ret == -EINPROGRESS)
 		ret = iaa_finish(ctx, req, false);
-		if (irq) {
-			/* in virtual time the answer is here by now: it only looks late */
-			spend(iaa, iaa->profile.irq_ns);
-			areq->complete(areq->data, irq_error(ret));
-			ret = -EINPROGRESS;
-		}
-	}
 	areq->dlen = req->dlen;
+	if (irq) {
+		/* in virtual time the answer is here by now: it only looks late */
+		spend(iaa, iaa->profile.irq_ns);
+		areq->complete(areq->data, irq_error(ret));
+		ret = -EINPROGRESS;
+	}
 	if (iaa->clock)
 		vclock_leave(iaa->clock);
 	return ret;
