@@ -553,10 +553,10 @@ static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 
 void idxd_engine_run(struct idxd_device *device, unsigned int nr)
 {
-	struct idxd_engine *engine = &device->engines[nr];
+	struct idxd_engine *engine = nr < IDXD_MAX_ENGINES ? &device->engines[nr] : NULL;
 	struct idxd_desc *desc;
 
-	if (nr >= IDXD_MAX_ENGINES || !engine->group || device->clock)
+	if (!engine || !engine->group || device->clock)
 		return;
 	while ((desc = engine_take(device, engine->group))) {
 		if (!engine_fetch(engine, desc))
