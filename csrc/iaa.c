@@ -172,6 +172,14 @@ static void spend(struct iaa *iaa, u64 ns)
 		vclock_sleep(iaa->clock, ns);
 }
 
+static void tick(struct iaa *iaa)
+{
+	u64 ticks = idxd_plan_tick(iaa->plan);
+
+	for (unsigned int i = 0; ticks && i < iaa->nr_devices; i++)
+		idxd_device_tick(iaa->devices[i], ticks);
+}
+
 /* A descriptor of the request's queue, submitted. -ENODEV: there was no room for it, as often as it was tried (v10). */
 static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_desc *hw, unsigned int tries,
 		  void (*complete)(struct idxd_desc *desc, void *data))
@@ -180,7 +188,7 @@ static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_
 	struct idxd_desc *desc;
 	int ret;
 
-	idxd_device_tick(idxd_wq_device(req->wq));
+	tick(iaa);
 	spend(iaa, iaa->profile.host_ns);
 	desc = idxd_alloc_desc(req->wq, tries);
 	if (IS_ERR(desc)) {

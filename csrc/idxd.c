@@ -157,6 +157,11 @@ u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i)
 	return hits;
 }
 
+u64 idxd_plan_tick(struct idxd_plan *plan)
+{
+	return likely(!plan->nr) ? 0 : atomic_fetch_add(&plan->ticks, 1) + 1;
+}
+
 /* True if this is one of those that the fault is for. */
 static bool planned_hit(struct planned *planned, const struct idxd_wq *wq, int opcode)
 {
@@ -925,14 +930,10 @@ void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state st
 		wake_engines(device);
 }
 
-void idxd_device_tick(struct idxd_device *device)
+void idxd_device_tick(struct idxd_device *device, u64 ticks)
 {
-	u64 ticks, back_at;
+	u64 back_at = atomic_load(&device->back_at);
 
-	if (likely(!device->plan->nr))
-		return;
-	ticks = atomic_fetch_add(&device->plan->ticks, 1) + 1;
-	back_at = atomic_load(&device->back_at);
 	if (unlikely(back_at && ticks >= back_at && atomic_load(&device->state) == IDXD_DEV_REMOVED)) {
 		atomic_store(&device->back_at, 0);
 		idxd_device_set_state(device, IDXD_DEV_ENABLED);

@@ -197,6 +197,8 @@ void idxd_plan_free(struct idxd_plan *plan);
 /* Takes the place of the one before. Counting begins anew. */
 int idxd_plan_set(struct idxd_plan *plan, const struct idxd_fault *faults, unsigned int nr);
 u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i);
+/* One more submission to any device: how many that makes; 0 while nothing is planned. */
+u64 idxd_plan_tick(struct idxd_plan *plan);
 
 /* NULL and *err: -EINVAL for a configuration that no device takes, -EOPNOTSUPP for a shared queue without pasid, -ENOMEM. */
 struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigned int nid, const struct idxd_config *config,
@@ -209,8 +211,8 @@ unsigned int idxd_device_id(const struct idxd_device *device);
 enum idxd_device_state idxd_device_state(struct idxd_device *device);
 /* Removing aborts what is in flight; each owner is told. */
 void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state);
-/* One more submission has been made somewhere: a device that was removed may be back. */
-void idxd_device_tick(struct idxd_device *device);
+/* So many submissions have been made: a device that was removed may be back. */
+void idxd_device_tick(struct idxd_device *device, u64 ticks);
 
 /* Bodies of threads, in real time: until idxd_device_stop(). */
 void idxd_engine_run(struct idxd_device *device, unsigned int engine);
