@@ -87,6 +87,13 @@ static u64 device_now(const struct idxd_device *device)
 	return device->clock ? vclock_now(device->clock) : now_ns();
 }
 
+/* Waits for the turn, and for memory if it comes to that: an actor is small. */
+static void enter(struct idxd_device *device)
+{
+	while (vclock_enter(device->clock))
+		sched_yield();
+}
+
 static void cond_init_monotonic(pthread_cond_t *cond)
 {
 	pthread_condattr_t attr;
@@ -859,7 +866,7 @@ void idxd_device_free(struct idxd_device *device)
 	if (!device)
 		return;
 	if (device->clock) {
-		vclock_enter(device->clock);
+		enter(device);
 		cancel_events(device);
 		vclock_leave(device->clock);
 		vclock_unreserve(device->clock, device->events);
@@ -916,7 +923,7 @@ static void abort_all(struct idxd_device *device)
 void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state)
 {
 	if (device->clock)
-		vclock_enter(device->clock);
+		enter(device);
 	atomic_store(&device->state, state);
 	if (state == IDXD_DEV_ENABLED) {
 		atomic_store(&device->stopped_since, 0);
