@@ -180,17 +180,23 @@ static void tick(struct iaa *iaa)
 		idxd_device_tick(iaa->devices[i], ticks);
 }
 
-/* A descriptor of the request's queue, submitted. -ENODEV: there was no room for it, as often as it was tried (v10). */
+/*
+ * A descriptor of the request's queue, the one that it has if it has one, submitted. -ENODEV: there was no room for it, as often as
+ * it was tried (v10).
+ */
 static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_desc *hw, unsigned int tries,
 		  void (*complete)(struct idxd_desc *desc, void *data))
 {
 	struct iaa *iaa = ctx->iaa;
-	struct idxd_desc *desc;
+	struct idxd_desc *desc = req->desc;
 	int ret;
 
 	tick(iaa);
 	spend(iaa, iaa->profile.host_ns);
-	desc = idxd_alloc_desc(req->wq, tries);
+	if (desc)
+		idxd_renew_desc(desc);
+	else
+		desc = idxd_alloc_desc(req->wq, tries);
 	if (IS_ERR(desc)) {
 		ret = PTR_ERR(desc);
 		goto out;
@@ -263,27 +269,29 @@ static int deflate_generic_decompress(struct iaa_ctx *ctx, struct iaa_req *req)
 	return ret;
 }
 
-/* The result, decompressed by the same queue without an output: its crc must be that of the input. */
-static int iaa_compress_verify(struct iaa_ctx *ctx, const struct iaa_req *req, unsigned int dlen, u32 crc)
+/*
+ * The result, decompressed by the same queue without an output: its crc must be that of the input. By the same descriptor too: if
+ * all who have one waited for another, none would come.
+ */
+static int iaa_compress_verify(struct iaa_ctx *ctx, struct iaa_req *req)
 {
-	struct iaa_req verify = { .wq = req->wq };
 	const struct iax_hw_desc hw = {
 		.opcode = IAX_OPCODE_DECOMPRESS,
 		.src1_addr = (uintptr_t)req->dst,
-		.src1_size = dlen,
+		.src1_size = req->dlen,
 		.max_dst_size = req->slen,
 		.compr_flags = IAX_DECOMP_SUPPRESS_OUTPUT,
 		.filter_flags = IAX_FILTER_CRC,
 	};
+	u32 crc = req->desc->iax_completion.crc;
 	u8 status;
-	int ret = submit(ctx, &verify, &hw, ctx->mode.decomp_tries, NULL);
+	int ret = submit(ctx, req, &hw, 1, NULL);
 
 	if (ret)
 		return ret;
-	ret = wait_completion(ctx->iaa, verify.desc, false, &status);
-	if (!ret && verify.desc->iax_completion.crc != crc)
+	ret = wait_completion(ctx->iaa, req->desc, false, &status);
+	if (!ret && req->desc->iax_completion.crc != crc)
 		ret = -EINVAL;
-	idxd_free_desc(verify.desc);
 	return ret;
 }
 
@@ -325,25 +333,23 @@ static int iaa_finish(struct iaa_ctx *ctx, struct iaa_req *req, bool batch)
 {
 	struct iaa *iaa = ctx->iaa;
 	struct wq_counters *wq = counters(iaa, req);
-	struct idxd_desc *desc = req->desc;
 	u8 status;
-	int ret = wait_completion(iaa, desc, req->compress, &status);
+	int ret = wait_completion(iaa, req->desc, req->compress, &status);
 
 	if (ret == -E2BIG)
 		add(&wq->comp_buf_overflows, 1);
 	if (!ret) {
-		u32 crc = desc->iax_completion.crc;
-
-		req->dlen = desc->iax_completion.output_size;
+		req->dlen = req->desc->iax_completion.output_size;
 		add(req->compress ? &iaa->total_comp_bytes_out : &iaa->total_decomp_bytes_in,
 		    req->compress ? req->dlen : req->slen);
 		add(req->compress ? &wq->comp_bytes : &wq->decomp_bytes, req->compress ? req->dlen : req->slen);
 		if (req->compress && ctx->mode.verify_compress)
-			ret = iaa_compress_verify(ctx, req, req->dlen, crc);
+			ret = iaa_compress_verify(ctx, req);
 	} else if (!req->compress && !batch && (ctx->mode.any_failure || status == IDXD_COMP_ANALYTICS_ERROR)) {
 		ret = deflate_generic_decompress(ctx, req);
 	}
-	idxd_free_desc(desc);
+	if (req->desc)
+		idxd_free_desc(req->desc);
 	req->desc = NULL;
 	return ret;
 }

@@ -1075,6 +1075,11 @@ void idxd_free_desc(struct idxd_desc *desc)
 	desc_put(desc);
 }
 
+void idxd_renew_desc(struct idxd_desc *desc)
+{
+	desc_prepare(desc);
+}
+
 /* Puts it into the queue, if that has room: all of a dedicated queue's descriptors have. */
 static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
 {

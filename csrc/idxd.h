@@ -230,6 +230,8 @@ void idxd_wq_drain(struct idxd_wq *wq);
  */
 struct idxd_desc *idxd_alloc_desc(struct idxd_wq *wq, unsigned int tries);
 void idxd_free_desc(struct idxd_desc *desc);
+/* One that is DONE, zeroed for its owner to submit again. */
+void idxd_renew_desc(struct idxd_desc *desc);
 /* 0; -EIO: the device is not enabled; -EAGAIN: a shared queue was full, all retries long. After an error the descriptor is the caller's as before. */
 int idxd_submit_desc(struct idxd_desc *desc);
 /* True once there is an answer, or it is aborted. */
