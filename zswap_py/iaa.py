@@ -64,7 +64,7 @@ def mainline_tables(bound: Iterable[WorkQueue], nr_cpus: int, nr_nodes: int) -> 
     """Mainline's rule, a table for each CPU: a node's CPUs in runs of so many a device, whatever node that is on."""
     devices = _by_device(bound)
     tables, iaa = [], -1
-    cpus_per_iaa = max(nr_cpus // len(devices), 1) if devices else 1
+    cpus_per_iaa = max(nr_nodes * (nr_cpus // nr_nodes) // len(devices), 1) if devices else 1
     for cpu in range(nr_cpus):
         node = cpu * nr_nodes // nr_cpus
         first = -(-node * nr_cpus // nr_nodes)  # the node's
