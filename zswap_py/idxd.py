@@ -52,7 +52,7 @@ class Profile:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if field.name not in ("name", "jitter"):
-                _must_be_in(field.name, getattr(self, field.name), field.name == "timeout_ns", 1 << 62)
+                _must_be_in(field.name, getattr(self, field.name), int(field.name == "timeout_ns"), 1 << 62)
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"Profile(jitter={self.jitter}): a share, 0 to 1")
 
