@@ -754,6 +754,7 @@ int acomp_alg_run(const struct acomp_alg *alg, bool compress, const void *src, u
 	struct faults faults = { 0 };
 	struct kmem mm;
 	struct crypto_acomp *tfm;
+	struct crypto_wait wait;
 	struct acomp_req *req;
 	int ret = kmem_init(&mm, &faults, 1, 1);
 
@@ -767,10 +768,13 @@ int acomp_alg_run(const struct acomp_alg *alg, bool compress, const void *src, u
 	ret = -ENOMEM;
 	req = acomp_request_alloc(tfm);
 	if (req) {
+		crypto_init_wait(&wait);
+		acomp_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done, &wait);
 		acomp_request_set_params(req, src, dst, slen, *dlen);
-		ret = compress ? crypto_acomp_compress(req) : crypto_acomp_decompress(req);
+		ret = crypto_wait_req(compress ? crypto_acomp_compress(req) : crypto_acomp_decompress(req), &wait);
 		*dlen = req->dlen;
 		acomp_request_free(req);
+		crypto_destroy_wait(&wait);
 	}
 	crypto_free_acomp(tfm);
 no_tfm:
