@@ -157,7 +157,6 @@ static void fire(struct vclock *clock, struct vclock_event *event)
 	event->fire(event);
 	pthread_mutex_lock(&clock->lock);
 	clock->firing = false;
-	clock->turns++;
 }
 
 /*

@@ -193,6 +193,16 @@ static void test_order(void)
 	check(trace.nr == nr, "%u of %u", trace.nr, nr);
 	for (unsigned int i = 0; i < nr; i++)
 		check_note(i, expected[i].who, expected[i].time);
+
+	/* all that there is room for */
+	enter(clock);
+	for (unsigned int i = NR; i--;)
+		vclock_schedule(clock, &h[i].event, 2000 + i);
+	sleep_for(clock, 2000);
+	vclock_leave(clock);
+	check(trace.nr == nr + NR, "%u", trace.nr);
+	for (unsigned int i = 0; i < NR; i++)
+		check_note(nr + i, i, 2000 + i);
 	vclock_unreserve(clock, NR);
 	end_clock(clock);
 }
@@ -316,7 +326,7 @@ static void test_park(void)
 
 /* ---- several ---- */
 
-/* 0 waits without end, 1 until 50, 2 wakes both at 20, twice, and 1 again at 30. */
+/* 0 waits without end, 1 until 50, 2 wakes both at 20 and 1 again at 30. */
 static void play_wake(struct player *player)
 {
 	struct vclock *clock = player->clock;
@@ -332,10 +342,9 @@ static void play_wake(struct player *player)
 		return;
 	}
 	sleep_for(clock, 20);
-	for (int i = 0; i < 2; i++) {
-		vclock_wake(clock, players[1].actor);
-		vclock_wake(clock, players[0].actor);
-	}
+	vclock_wake(clock, players[1].actor);
+	vclock_wake(clock, players[0].actor);
+	vclock_wake(clock, players[1].actor);	/* which does not cost it its place */
 	note(clock, player->who);
 	sleep_for(clock, 10);
 	vclock_wake(clock, players[1].actor);
@@ -481,6 +490,51 @@ static void test_strangers(void)
 	end_clock(clock);
 }
 
+static void happen_alone(struct vclock_event *event)
+{
+	static atomic_uint inside;
+
+	check(!atomic_fetch_add(&inside, 1), "two at once");
+	usleep(1000);
+	happen(event);
+	atomic_fetch_sub(&inside, 1);
+}
+
+static void *visitor_main(void *arg)
+{
+	struct vclock *clock = arg;
+
+	enter(clock);
+	check(trace.nr == 20, "a turn after %u of 20 that are due", trace.nr);
+	vclock_leave(clock);
+	return NULL;
+}
+
+/* Of threads that find nobody there one lets happen what is due, and the others wait for that. */
+static void test_visitors(void)
+{
+	enum { NR = 20 };
+	struct vclock *clock = new_clock();
+	struct happening h[NR];
+	pthread_t threads[4];
+
+	reserve(clock, h, NR);
+	enter(clock);
+	for (unsigned int i = 0; i < NR; i++) {
+		h[i].event.fire = happen_alone;
+		vclock_schedule(clock, &h[i].event, 0);
+	}
+	vclock_leave(clock);
+	for (unsigned int i = 0; i < 4; i++)
+		check(!pthread_create(&threads[i], NULL, visitor_main, clock), "pthread_create");
+	for (unsigned int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned int i = 0; i < NR; i++)
+		check_note(i, i, 0);
+	vclock_unreserve(clock, NR);
+	end_clock(clock);
+}
+
 /* ---- who stays away ---- */
 
 /* 0 sleeps with a lock held that 1 waits for in its turn. */
@@ -553,6 +607,88 @@ static void test_robbed_ends(void)
 	vclock_put(clock);
 }
 
+struct comeback {
+	sem_t come;
+	void (*back)(struct vclock *clock);
+};
+
+static void come_by_enter(struct vclock *clock)
+{
+	enter(clock);
+	vclock_leave(clock);
+}
+
+/* Though it was woken, and need not wait for that. */
+static void come_by_park(struct vclock *clock)
+{
+	vclock_park(clock, VCLOCK_NEVER);
+}
+
+static void play_comeback(struct player *player)
+{
+	struct comeback *comeback = player->shared;
+	struct vclock *clock = player->clock;
+
+	if (player->who == 0) {
+		vclock_wake(clock, player->actor);
+		sem_wait(&comeback->come);
+		comeback->back(clock);
+		note(clock, player->who);
+		return;
+	}
+	sleep_for(clock, 10);
+	sem_post(&comeback->come);
+	usleep(100000);		/* for 0 to do what it must not */
+	note(clock, player->who);
+	sleep_for(clock, 0);
+	note(clock, player->who);
+}
+
+/* 0 is robbed by 1, comes back during 1's turn, and waits for one of its own. */
+static void test_robbed_comes_back(void (*back)(struct vclock *clock))
+{
+	struct vclock *clock = new_clock();
+	struct player players[2];
+	struct comeback comeback = { .back = back };
+
+	sem_init(&comeback.come, 0, 0);
+	vclock_set_stall(clock, STALL_NS);
+	for (unsigned int i = 0; i < 2; i++)
+		players[i] = (struct player){ .play = play_comeback, .shared = &comeback };
+	play(clock, players, 2);
+	check(vclock_stalls(clock) == 1, "%lu", (long)vclock_stalls(clock));
+	check_note(0, 1, 10);
+	check_note(1, 0, 10);
+	check_note(2, 1, 10);
+	sem_destroy(&comeback.come);
+	vclock_put(clock);
+}
+
+static void play_long_turn(struct player *player)
+{
+	struct player *players = player->shared;
+
+	if (player->who == 0) {
+		vclock_park(player->clock, VCLOCK_NEVER);
+		return;
+	}
+	usleep(3 * STALL_NS / 1000);
+	vclock_wake(player->clock, players[0].actor);
+}
+
+/* A turn that nobody else could have is not taken. */
+static void test_long_turn(void)
+{
+	struct vclock *clock = new_clock();
+	struct player players[2];
+
+	vclock_set_stall(clock, STALL_NS);
+	for (unsigned int i = 0; i < 2; i++)
+		players[i] = (struct player){ .play = play_long_turn, .shared = players };
+	play(clock, players, 2);
+	end_clock(clock);
+}
+
 /* One whose thread comes when its turn was given and taken again gets another. */
 static void test_robbed_before_it_came(void)
 {
@@ -605,6 +741,7 @@ static void test_slow_event(void)
 /* ---- memory ---- */
 
 static atomic_int allocations_left = -1;	/* -1: no end */
+static atomic_uint reallocations;
 
 static bool none_left(void)
 {
@@ -631,6 +768,7 @@ void *__wrap_malloc(size_t size)
 
 void *__wrap_realloc(void *p, size_t size)
 {
+	atomic_fetch_add(&reallocations, 1);
 	return none_left() ? NULL : __real_realloc(p, size);
 }
 
@@ -672,6 +810,22 @@ static void test_no_memory(void)
 	end_clock(clock);
 }
 
+/* What is gone has given back its place. */
+static void test_no_growth(void)
+{
+	struct vclock *clock = new_clock();
+	unsigned int before = atomic_load(&reallocations);
+	struct happening h[10];
+
+	for (int i = 0; i < 100; i++) {
+		reserve(clock, h, 10);
+		sleep_for(clock, 1);
+		vclock_unreserve(clock, 10);
+	}
+	check(atomic_load(&reallocations) == before, "%u times more room", atomic_load(&reallocations) - before);
+	end_clock(clock);
+}
+
 static void test_references(void)
 {
 	struct vclock *clock = new_clock();
@@ -698,11 +852,16 @@ int main(int argc, char **argv)
 	test_never_attached();
 	test_same_each_time();
 	test_strangers();
+	test_visitors();
 	test_stall();
 	test_robbed_ends();
+	test_robbed_comes_back(come_by_enter);
+	test_robbed_comes_back(come_by_park);
 	test_robbed_before_it_came();
+	test_long_turn();
 	test_slow_event();
 	test_no_memory();
+	test_no_growth();
 	test_references();
 	puts("ok");
 	return 0;
