@@ -12,6 +12,7 @@
 
 #define SPIN_NS		2000		/* a poller spins no longer, then sleeps */
 #define HOLD_STEP_NS	1000000		/* an engine that a fault holds looks up so often */
+#define RETRY_NS	50000		/* who waits for a descriptor without end, so often */
 #define LOOK_NS		5000000		/* a sleeper looks at the device's time so often */
 #define MAX_TRANSFER	65536		/* the largest page; a configured limit, as a queue's max_transfer_size is */
 #define MAX_OUTPUT	(2 * MAX_TRANSFER)
@@ -1012,13 +1013,18 @@ void idxd_wq_drain(struct idxd_wq *wq)
 	}
 }
 
-/* Between two tries: the CPU's pause instruction for as long as a poller may spin, then others are let run. */
-static void pause_between(struct idxd_device *device, u64 start)
+/*
+ * Between two tries: the CPU's pause instruction for as long as a poller may spin, then others are let run; who tries without
+ * end sleeps.
+ */
+static void pause_between(struct idxd_device *device, u64 start, bool endless)
 {
 	if (device->clock)
 		vclock_sleep(device->clock, max(device->profile.pause_ns, 1u));	/* or what is waited for never comes */
 	else if (now_ns() - start < SPIN_NS)
 		cpu_relax();
+	else if (endless)
+		nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
 	else
 		sched_yield();
 }
@@ -1066,7 +1072,7 @@ struct idxd_desc *idxd_alloc_desc(struct idxd_wq *wq, unsigned int tries)
 		}
 		if (tries ? i + 1 >= tries : full)
 			return ERR_PTR(-EAGAIN);
-		pause_between(device, start);
+		pause_between(device, start, !tries);
 	}
 }
 
@@ -1135,7 +1141,7 @@ int idxd_submit_desc(struct idxd_desc *desc)
 		ret = full ? -EAGAIN : wq_push(wq, desc);
 		if (ret != -EAGAIN || !--tries)
 			break;
-		pause_between(device, start);
+		pause_between(device, start, false);
 	}
 	if (ret)
 		irq_expect(device, desc, false);
