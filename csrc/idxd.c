@@ -925,6 +925,7 @@ void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state st
 {
 	if (device->clock)
 		enter(device);
+	atomic_store(&device->back_at, 0);	/* a plan's; what is asked for holds */
 	atomic_store(&device->state, state);
 	if (state == IDXD_DEV_ENABLED) {
 		atomic_store(&device->stopped_since, 0);
@@ -942,19 +943,17 @@ void idxd_device_tick(struct idxd_device *device, u64 ticks)
 {
 	u64 back_at = atomic_load(&device->back_at);
 
-	if (unlikely(back_at && ticks >= back_at && atomic_load(&device->state) == IDXD_DEV_REMOVED)) {
-		atomic_store(&device->back_at, 0);
+	if (unlikely(back_at && ticks >= back_at && atomic_load(&device->state) == IDXD_DEV_REMOVED))
 		idxd_device_set_state(device, IDXD_DEV_ENABLED);
-	}
 }
 
 static void device_fault(struct idxd_device *device, const struct idxd_fault *fault)
 {
-	u64 now = device_now(device);
+	u64 now = device_now(device), back_at = fault->back ? device->plan->ticks + fault->back : 0;
 
 	if (fault->kind == IDXD_FAULT_REMOVE) {
-		atomic_store(&device->back_at, fault->back ? device->plan->ticks + fault->back : 0);
 		idxd_device_set_state(device, IDXD_DEV_REMOVED);
+		atomic_store(&device->back_at, back_at);
 		return;
 	}
 	atomic_store(&device->stopped_since, max(now, 1u));
