@@ -12,6 +12,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import pytest
@@ -190,6 +191,25 @@ def test_an_actor_that_there_is_no_memory_for(monkeypatch):
     assert (clock.now, clock.stalls) == (1, 0)
 
 
+@pytest.mark.parametrize("call", ["vclock_create", "vclock_enter", "vclock_sleep"])
+def test_a_call_that_there_is_no_memory_for(monkeypatch, call):
+    class NoMemory:
+        def __getattr__(self, name):
+            failed = ffi.NULL if call == "vclock_create" else -errno.ENOMEM
+            return getattr(lib, name) if name != call else lambda *args: failed
+
+    clock = VirtualClock()
+    monkeypatch.setattr(clock_module, "lib", NoMemory())
+    use, what = {
+        "vclock_create": (VirtualClock, "a new VirtualClock"),
+        "vclock_enter": (lambda: clock.run([lambda: None]), r"run\(\)"),
+        "vclock_sleep": (lambda: clock.sleep(5), r"sleep\(5\)"),
+    }[call]
+    with pytest.raises(OSError, match=what) as e:
+        use()
+    assert e.value.errno == errno.ENOMEM
+
+
 # ---- other threads ----
 
 
@@ -229,7 +249,9 @@ def test_actors_that_wait_for_each_other_get_out():
             clock.sleep(10)
         return clock.now
 
+    began = time.monotonic()
     results = clock.run([actor, actor])
+    assert time.monotonic() - began < 9  # not the 10 s of a clock that was told nothing
     assert results[0] == 10
     assert clock.now == 20
     assert clock.stalls >= 1
