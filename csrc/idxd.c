@@ -947,15 +947,18 @@ void idxd_device_tick(struct idxd_device *device, u64 ticks)
 		idxd_device_set_state(device, IDXD_DEV_ENABLED);
 }
 
-static void device_fault(struct idxd_device *device, const struct idxd_fault *fault)
+static void fault_remove(struct idxd_device *device, const struct idxd_fault *fault)
 {
-	u64 now = device_now(device), back_at = fault->back ? device->plan->ticks + fault->back : 0;
+	u64 back_at = fault->back ? device->plan->ticks + fault->back : 0;
 
-	if (fault->kind == IDXD_FAULT_REMOVE) {
-		idxd_device_set_state(device, IDXD_DEV_REMOVED);
-		atomic_store(&device->back_at, back_at);
-		return;
-	}
+	idxd_device_set_state(device, IDXD_DEV_REMOVED);
+	atomic_store(&device->back_at, back_at);
+}
+
+static void fault_stop(struct idxd_device *device, const struct idxd_fault *fault)
+{
+	u64 now = device_now(device);
+
 	atomic_store(&device->stopped_since, max(now, 1u));
 	atomic_store(&device->stopped_until, fault->ns ? now + fault->ns : VCLOCK_NEVER);
 	if (device->clock && fault->ns)
@@ -1135,6 +1138,9 @@ int idxd_submit_desc(struct idxd_desc *desc)
 	int ret;
 
 	desc->submitted_ns = start;
+	/* before an engine can have it */
+	if (unlikely(faulty && fault.kind == IDXD_FAULT_STOP))
+		fault_stop(device, &fault);
 	irq_expect(device, desc, true);
 	for (;;) {
 		ret = full ? -EAGAIN : wq_push(wq, desc);
@@ -1144,8 +1150,8 @@ int idxd_submit_desc(struct idxd_desc *desc)
 	}
 	if (ret)
 		irq_expect(device, desc, false);
-	if (unlikely(faulty))
-		device_fault(device, &fault);
+	if (unlikely(faulty && fault.kind == IDXD_FAULT_REMOVE))
+		fault_remove(device, &fault);
 	if (device->clock)
 		virtual_dispatch(device);
 	return ret;
