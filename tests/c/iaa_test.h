@@ -23,7 +23,7 @@ static inline struct acomp_alg *new_software(void)
 	for (unsigned int i = 0; codec_name(i); i++) {
 		struct acomp_alg *alg;
 
-		if (strcmp(codec_name(i), "deflate") || strcmp(codec_backend(i), "zlib"))
+		if (strcmp(codec_name(i), "deflate-iaa") || strcmp(codec_backend(i), "zlib"))
 			continue;
 		alg = acomp_alg_create(i);
 		check(alg, "no memory");
