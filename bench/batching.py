@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What batching does on an accelerator, in virtual time: a model fitted to published latencies, and what it predicts.
+
+    python bench/batching.py [--file F] [--json OUT] [--plot OUT.svg ...] [--quick]
+
+Pages are truly stored through zswap; what passes is a virtual clock's time, calibrated to what the batching series
+measured on a Sapphire Rapids server. Each figure is published, fit, predicted, or measured (here, in real time: the
+software compressors), and says so. Exit status 1: the simulator is 2% or more off the latencies that it was fitted to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from typing import Any
+
+import batching_model as model
+import batching_report as report
+import harness
+from batching_model import FOLIO_NAMES, PAGE, SIXTY_FOUR_K, TWO_M, Figures, Run, Spec, Usemem
+
+import zswap_py as zs
+from zswap_py.clock import VirtualClock
+from zswap_py.iaa import IAA
+
+CPUS = 56
+SOFTWARE = ("lz4", "zstd", "deflate")
+MODES: dict[str, dict[str, Any]] = {
+    "1, mainline": {"driver": "mainline"},
+    "1, v10": {"driver": "v10", "batch": 1},
+    "8, own device": {"driver": "v10", "distribute": False},
+    "8, over four": {"driver": "v10"},
+}
+SWEPT = ("1, mainline", "8, own device", "8, over four")
+MOST_OFF = 0.02
+
+Results = dict[Spec, Figures]
+Rows = list[dict[str, Any]]
+
+
+# ---- what is asked ----
+
+
+def fit_specs() -> dict[str, Run]:
+    """The three that were measured: one CPU, folios of 64 KiB."""
+    common: dict[str, Any] = {"cpus": (0,), "folio": SIXTY_FOUR_K, "folios": 16}
+    return {
+        "one by one": Run("mainline", 1, **common),
+        "8 on one": Run("v10", 4, distribute=False, **common),
+        "8 over four": Run("v10", 4, **common),
+    }
+
+
+def grid_specs() -> list[Run]:
+    """One CPU; a device is one of its package, also the eighth."""
+    return [
+        Run("v10", devices, (0,), folio, max(256 // folio, 1), batch=batch)
+        for folio in FOLIO_NAMES for batch in (1, 2, 4, 8) for devices in (1, 2, 4, 8)
+    ]  # fmt: skip
+
+
+def cpus_specs(quick: bool) -> list[tuple[str, Run]]:
+    """56 CPUs of a package with 4 devices; or 28 of each of two, with 4 devices each."""
+    return [
+        (name, Run(devices=4 * packages, cpus=tuple(range(0, CPUS * packages, packages)), packages=packages,
+                   nr_cpus=CPUS * packages, folio=folio, folios=4 if folio == SIXTY_FOUR_K else 1, **how))
+        for folio in ([SIXTY_FOUR_K] if quick else FOLIO_NAMES) for packages in (1, 2) for name, how in MODES.items()
+    ]  # fmt: skip
+
+
+def sweep_specs(quick: bool) -> list[tuple[str, Run]]:
+    """From one CPU to 56, spread over a package with 4 devices."""
+    return [
+        (name, Run(devices=4, cpus=tuple(i * CPUS // nr for i in range(nr)), nr_cpus=CPUS, folio=SIXTY_FOUR_K, folios=4,
+                   **MODES[name]))
+        for name in SWEPT for nr in ((1, 4, 56) if quick else (1, 2, 4, 8, 14, 28, 56))
+    ]  # fmt: skip
+
+
+def queue_specs(quick: bool) -> list[Run]:
+    """Queues that are too small for all; the last ones: full-sized ones, of a single device."""
+    common: dict[str, Any] = {
+        "driver": "v10", "folio": SIXTY_FOUR_K, "folios": 2 if quick else 4, "kernel": "6.16", "compressible": True,
+        "poll_every": model.POLL_EVERY,
+    }  # fmt: skip
+    sizes = {1: (16,), 8: (16, 128)} if quick else {1: (4, 8, 16), 8: (4, 8, 16, 32, 64, 128)}
+    four = [Run(devices=4, cpus=tuple(range(CPUS)), entries=entries, batch=batch, **common)
+            for batch in sizes for entries in sizes[batch]]  # fmt: skip
+    return four + [Run(devices=1, cpus=tuple(range(nr)), **common) for nr in (16, 30, CPUS)]
+
+
+def usemem_specs(quick: bool) -> dict[int, Usemem]:
+    """By pages a folio."""
+    folios = {SIXTY_FOUR_K: 16} if quick else {SIXTY_FOUR_K: 32, TWO_M: 4}
+    return {folio: Usemem(folio, nr, model.PUBLISHED_USEMEM[folio][0]) for folio, nr in folios.items()}
+
+
+# ---- software, in real time ----
+
+
+def measure_software(pages: bytearray, rounds: int) -> Rows:
+    """The median ns a page of stores from C, on this machine; and the GB/s of 56 CPUs, each as fast."""
+    nr, at = min(len(pages) // PAGE, 2048) // TWO_M * TWO_M, harness.address(pages)
+    rows: Rows = []
+    for name in SOFTWARE:
+        for folio in FOLIO_NAMES:
+            with zs.Zswap(name, max_pool_percent=100, nr_cpus=1) as z:
+                z.swapon(nr)
+                whole = harness.WholeLoop(z)
+                times = []
+                for _ in range(rounds + 1):
+                    start = time.perf_counter_ns()
+                    whole.store(at, 0, nr, folio)
+                    times.append((time.perf_counter_ns() - start) / nr)
+                ns = statistics.median(times[1:])  # the first faults the pool's memory in
+                stats, backend = z.stats(), z.pool.backend
+            ratio = stats["stored_pages"] * PAGE / stats["pool_total_size"]
+            row = {"section": "software", "compressor": name, "backend": backend, "folio_pages": folio}
+            rows.append(row | {"kind": "measured", "cpus": 1, "figures": {"p50_ns": ns, "ratio": ratio}})
+            rows.append(row | {"kind": "predicted", "cpus": CPUS, "figures": {"gb_s": sleeping_gb_s(ns, folio)}})
+    return rows
+
+
+def sleeping_gb_s(ns: float, folio: int, folios: int = 4) -> float:
+    """56 CPUs in virtual time, each busy for so many ns a page."""
+    clock = VirtualClock()
+
+    def work() -> None:
+        for _ in range(folios):
+            clock.sleep(round(ns * folio))
+
+    clock.run([work] * CPUS)
+    return CPUS * folios * folio * PAGE / clock.now
+
+
+# ---- rows ----
+
+
+def run_row(section: str, kind: str, spec: Run, results: Results, **more: Any) -> dict[str, Any]:
+    """A row of the JSON."""
+    mainline = spec.driver == "mainline"
+    row: dict[str, Any] = {
+        "section": section, "kind": kind, **more, "driver": spec.driver, "batch": 1 if mainline else spec.batch,
+        "distribute_comps": not mainline and spec.distribute, "devices": spec.devices, "packages": spec.packages,
+        "entries": spec.entries, "cpus": len(spec.cpus), "folio_pages": spec.folio, "kernel": spec.kernel,
+        "figures": results[spec],
+    }  # fmt: skip
+    return row | (sensitivity(spec, results) if kind == "predicted" else {})
+
+
+def sensitivity(spec: Spec, results: Results) -> dict[str, Any]:
+    """By figure: its elasticity to each constant, and the one that it is most sensitive to."""
+    by_figure = model.elasticities(spec, results)
+    most = {figure: model.most_sensitive(by_constant) for figure, by_constant in by_figure.items()}
+    return {"elasticity": by_figure, "most_sensitive": most}
+
+
+def fit_rows(results: Results) -> Rows:
+    rows: Rows = [
+        {"section": "fit", "kind": "published", "name": name, "figures": {"p50_ns": p50, "p99_ns": p99}}
+        for name, (p50, p99) in model.PUBLISHED_LATENCY.items()
+    ]
+    h, s, b = model.solve(*(p50 for p50, _ in model.PUBLISHED_LATENCY.values()))
+    forms = (h + s, (h + 7 * b + s) / 8, (8 * h + s) / 8)
+    for (name, spec), form in zip(fit_specs().items(), forms, strict=True):
+        deviation = results[spec]["p50_ns"] / model.PUBLISHED_LATENCY[name][0] - 1
+        rows.append(run_row("fit", "fit", spec, results, name=name, closed_form_ns=form, deviation=deviation))
+    return rows
+
+
+def usemem_rows(specs: dict[int, Usemem], results: Results) -> Rows:
+    rows: Rows = []
+    for folio, spec in specs.items():
+        common = {"section": "usemem30", "folio_pages": folio}
+        before, after = model.PUBLISHED_USEMEM[folio]
+        figures = results[spec]
+
+        def add(kind: str, name: str, values: Figures, common: dict[str, Any] = common, **more: Any) -> None:
+            rows.append(common | {"kind": kind, "name": name, "figures": values} | more)
+
+        def some(*names: str, figures: Figures = figures) -> Figures:
+            return {name: figures[name] for name in names}
+
+        add("published", "before", {"kb_s": before})
+        add("published", "after", {"kb_s": after, "gain": after / before - 1})
+        add("fit", "before", some("outside_ns", "tries", "before_kb_s", "before_p50_ns"), share=spec.share)
+        add("predicted", "after", some("after_kb_s", "gain", "after_p50_ns"), share=spec.share,
+            explained=model.explain(folio, figures, spec.share), **sensitivity(spec, results))
+        for name, change in model.USEMEM_VARIANTS.items():
+            variant = dataclasses.replace(spec, **change)
+            add("predicted", name, results[variant], change=change, **sensitivity(variant, results))
+    return rows
+
+
+def simulate(quick: bool) -> tuple[Rows, int]:
+    """All rows that virtual time has to do with, and how many simulations these took."""
+    fit, grid, queues, usemem = fit_specs(), grid_specs(), queue_specs(quick), usemem_specs(quick)
+    at_once, sweep = cpus_specs(quick), sweep_specs(quick)
+    variants = [dataclasses.replace(u, **v) for u in usemem.values() for v in model.USEMEM_VARIANTS.values()]
+    # the long ones first, so that no process ends much later than the others
+    named = (spec for _, spec in at_once + sweep)
+    predicted: list[Spec] = [*usemem.values(), *variants, *named, *queues, *grid]
+    around = [spec for base in predicted for _, low, high in model.perturbed(base).values() for spec, _ in (low, high)]
+    results = model.simulate_all([*predicted, *around, *fit.values()])
+    rows = fit_rows(results)
+    rows += [run_row("grid", "predicted", spec, results) for spec in grid]
+    rows += [run_row("cpus", "predicted", spec, results, name=name) for name, spec in at_once]
+    rows += [run_row("sweep", "predicted", spec, results, name=name) for name, spec in sweep]
+    rows += [run_row("queues", "predicted", spec, results) for spec in queues]
+    rows += usemem_rows(usemem, results)
+    return rows, len(results)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--file", help="pages to work on (default: this interpreter's libraries and sources)")
+    parser.add_argument("--json", help="write the rows there")
+    parser.add_argument("--plot", nargs="+", default=[], metavar="OUT", help="draw them (.svg, .png; needs matplotlib)")
+    parser.add_argument("--quick", action="store_true", help="64 KiB folios where 2 MiB take long, fewer queues")
+    args = parser.parse_args()
+
+    pages = harness.real_pages(args.file)
+    model.use_pages(pages)
+    rows = measure_software(pages, 3 if args.quick else 7)
+    start = time.monotonic()
+    simulated, nr = simulate(args.quick)
+    rows += simulated
+    seconds = time.monotonic() - start
+
+    host = harness.machine()
+    print(f"zswap_py {host['zswap_py']} on {host['cpu']}, {host['cores']} cores: {nr} simulations, which stored folios "
+          f"of {len(pages) // PAGE} pages, in {seconds:.0f} s")
+    for section, show in {
+        "fit": report.print_fit, "grid": report.print_grid, "cpus": report.print_cpus, "sweep": report.print_sweep,
+        "queues": report.print_queues, "software": report.print_software, "usemem30": report.print_usemem,
+    }.items():  # fmt: skip
+        show([row for row in rows if row["section"] == section])
+    report.print_assumptions()
+
+    document = {"schema": 1, "command": ["bench/batching.py", *sys.argv[1:]], "host": host,
+                "profile": dataclasses.asdict(IAA), "rows": rows}  # fmt: skip
+    if args.json:
+        with open(args.json, "w") as f:
+            json.dump(document, f, indent=1)
+    for path in args.plot:
+        import batching_plot
+
+        batching_plot.draw(document, path)
+        print(f"Wrote {path}")
+    bad = [row for row in rows if abs(row.get("deviation", 0)) >= MOST_OFF]
+    for row in bad:
+        print(f"{row['name']}: {100 * row['deviation']:+.1f}% off what it was fitted to", file=sys.stderr)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
