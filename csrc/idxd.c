@@ -641,7 +641,7 @@ void idxd_device_stop(struct idxd_device *device)
 
 /* ---- virtual time: whoever has the turn does the work, which takes what the profile says ---- */
 
-static u64 next_random(struct idxd_device *device)
+static u64 device_random(struct idxd_device *device)
 {
 	u64 z = device->random += 0x9e3779b97f4a7c15;	/* splitmix64 */
 
@@ -657,7 +657,7 @@ static u64 service_ns(struct idxd_device *device, const struct iax_hw_desc *hw, 
 
 	ns += (pages - 1) * profile->transfer_ns;
 	if (profile->jitter)
-		ns = ns * (1000 - profile->jitter + next_random(device) % (2 * profile->jitter + 1)) / 1000;
+		ns = ns * (1000 - profile->jitter + device_random(device) % (2 * profile->jitter + 1)) / 1000;
 	return ns;
 }
 
