@@ -554,12 +554,10 @@ static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 		held = min(now_ns() - start, 2 * step);
 		atomic_fetch_add_explicit(&desc->device_ns, held, memory_order_relaxed);
 		left -= min(left, held);
-		if (!desc->no_answer)
-			continue;
-		/* its owner may be waiting for another one, which waits behind it */
-		if (desc_device_ns(desc) >= device->profile.timeout_ns)
+		/* its owner may be waiting for another one, which waits behind it, or look up when this one is done */
+		if (left && desc_device_ns(desc) >= device->profile.timeout_ns)
 			desc_cancel(desc, IDXD_DESC_TIMED_OUT);
-		if (desc_state(desc) == IDXD_DESC_ABORTED)
+		if (desc->no_answer && desc_state(desc) == IDXD_DESC_ABORTED)
 			break;
 	}
 }
@@ -1000,6 +998,7 @@ void idxd_wq_drain(struct idxd_wq *wq)
 {
 	struct vclock *clock = wq->device->clock;
 	bool drained = false;
+	u64 ns = 1000;
 
 	while (!drained) {
 		purge_aborted(wq);
@@ -1009,9 +1008,10 @@ void idxd_wq_drain(struct idxd_wq *wq)
 		if (drained)
 			break;
 		if (clock)
-			vclock_sleep(clock, 1000);
+			vclock_sleep(clock, ns);
 		else
 			nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+		ns += ns / 8;	/* a fault may hold an engine for a virtual year */
 	}
 }
 
