@@ -324,6 +324,16 @@ def unbind_accelerator(compressor: Compressor) -> None:
         _bound.remove(compressor)
 
 
+def _after_fork_in_child() -> None:
+    """The accelerators are the parent's, and so is who may hold the lock."""
+    global _lock  # noqa: PLW0603  # it cannot be let go of here
+    _lock = threading.RLock()
+    _bound.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 # ---- the caller's own ----
 
 
