@@ -12,6 +12,7 @@ takes time. docs/accelerator.md says what is real, what is modelled, and what wa
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import itertools
 import os
@@ -26,7 +27,7 @@ from zswap_py import crypto, kernels
 from zswap_py._native import drain_iaa_messages, ffi, lib, oserror, struct_dict
 from zswap_py.clock import VirtualClock
 from zswap_py.iaa_plan import OPS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop
-from zswap_py.idxd import IAA, IDEAL, Device, DeviceConfig, Profile, WorkQueue, WorkQueueConfig, stop
+from zswap_py.idxd import IAA, IDEAL, Device, DeviceConfig, Life, Profile, WorkQueue, WorkQueueConfig, stop
 
 __all__ = [
     "IAA", "IDEAL", "Accelerator", "Crc", "Delay", "Device", "DeviceConfig", "Fault", "NoAnswer", "Profile",
@@ -150,7 +151,7 @@ class Accelerator:
         plan: Sequence[Fault] = (),
         bind: bool = True,
     ) -> None:
-        self._closed = False
+        self._life = Life(name)
         self._lock = threading.RLock()  # queues, tables, attributes; taken before the registry's
         if series not in kernels.SERIES:
             raise ValueError(f"series={series!r}: one of {', '.join(map(repr, kernels.SERIES))}")
@@ -180,9 +181,16 @@ class Accelerator:
         if iaa == ffi.NULL:
             raise oserror(err[0], "a new Accelerator")
         self._iaa = handle = ffi.gc(iaa, lib.iaa_put)  # a pool may have the compressor for longer than us
+        self.compressor = crypto.Compressor(
+            "deflate-iaa", name, lambda: lib.iaa_alg(handle), self.software.library, self.software.library_version,
+            self.batch_size,
+        )  # fmt: skip
         threads: list[tuple[int, list[threading.Thread]]] = []
-        self._finalizer = weakref.finalize(self, _stop_all, self._iaa, threads)
+        self._finalizer = weakref.finalize(self, _stop_all, self._iaa, self.compressor, threads)
         self._finalizer.atexit = False  # _close_all() is for that
+        # anew, so that it comes before Zswap's own: close() there waits for calls that wait for a device
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
         _accelerators.add(self)
         try:
             self._sync_mode, self._verify = "sync", False
@@ -192,10 +200,6 @@ class Accelerator:
             self._set_distribution(g_comp_wqs_per_iaa, distribute_comps, distribute_decomps)
             self.devices = tuple(self._add_device(i, len(configs), config) for i, config in enumerate(configs))
             threads.extend((device.index, device._threads) for device in self.devices)
-            self.compressor = crypto.Compressor(
-                "deflate-iaa", name, lambda: lib.iaa_alg(handle), self.software.library, self.software.library_version,
-                self.batch_size,
-            )  # fmt: skip
             self.plan = plan
             if bind:
                 for device in self.devices:
@@ -208,14 +212,14 @@ class Accelerator:
 
     def __repr__(self) -> str:
         time = "real" if self.clock is None else "virtual"
-        devices = "closed" if self._closed else f"{len(self.devices)} devices, {len(self._bound)} queues bound"
+        devices = "closed" if self.closed else f"{len(self.devices)} devices, {len(self._bound)} queues bound"
         return f"<Accelerator {self.name}: {devices}, {time} time>"
 
     def _add_device(self, i: int, nr: int, config: DeviceConfig) -> Device:
         node = i * self.nr_nodes // nr if config.node is None else config.node
         if not 0 <= node < self.nr_nodes:
             raise ValueError(f"DeviceConfig(node={node}): there are {self.nr_nodes} nodes; see nr_nodes=")
-        return Device(self._iaa, node, config, self.clock is None)
+        return Device(self._iaa, self._life, node, config, self.clock is None)
 
     # ---- life ----
 
@@ -231,30 +235,24 @@ class Accelerator:
         A pool that uses it stays: its calls fail with ENODEV, so that stores are refused and loads raise EIO.
         """
         with self._lock:
-            if self._closed:
+            if self.closed:
                 return
-            self._closed = True
-            if self._bound:
-                crypto.unbind_accelerator(self.compressor)
-                self._bound.clear()
+            self._life.closed = True
             self._finalizer()
+            self._bound.clear()
             self._drain_messages()
             _accelerators.discard(self)
 
     @property
     def closed(self) -> bool:
         """True once close() was called."""
-        return self._closed
+        return self._life.closed
 
     def _forked(self) -> None:
         self._lock = threading.RLock()
-        self._closed = True
+        self._life.closed = self._life.in_child = True
         self._finalizer.detach()
         lib.iaa_forked(self._iaa)
-
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise ValueError(f"accelerator {self.name} is closed, or was made before fork(), in the parent")
 
     # ---- queues ----
 
@@ -274,7 +272,7 @@ class Accelerator:
         OSError: EBUSY if it is bound, ENXIO if its device is not enabled, ENODEV if it is meant for another driver.
         """
         with self._lock:
-            self._must_be_open()
+            self._life.must_be_open()
             if wq.device not in self.devices:
                 raise ValueError(f"{wq.name} is another accelerator's")
             if wq in self._bound:
@@ -295,7 +293,7 @@ class Accelerator:
         Pools that have it stay: their calls fail with ENODEV until a queue is bound again. OSError ENODEV: not bound.
         """
         with self._lock:
-            self._must_be_open()
+            self._life.must_be_open()
             if wq not in self._bound:
                 raise oserror(-errno.ENODEV, f"unbind {wq.name}: it is not bound")
             self._bound.remove(wq)
@@ -346,7 +344,7 @@ class Accelerator:
     # ---- attributes ----
 
     def _must_be_disabled(self, what: str) -> None:
-        self._must_be_open()
+        self._life.must_be_open()
         if self._bound:
             raise oserror(-errno.EBUSY, f"{what}: unbind all queues first, {len(self._bound)} are bound")
 
@@ -386,7 +384,7 @@ class Accelerator:
 
     def _set_distribution(self, g_comp: int, comps: bool, decomps: bool) -> None:
         with self._lock:
-            self._must_be_open()
+            self._life.must_be_open()
             if not isinstance(g_comp, int) or not 0 <= g_comp <= lib.IDXD_MAX_WQS:
                 raise ValueError(f"g_comp_wqs_per_iaa={g_comp!r}: 0 to {lib.IDXD_MAX_WQS}")
             if not self._batching and (g_comp, comps, decomps) != (0, True, False):
@@ -432,7 +430,7 @@ class Accelerator:
     @plan.setter
     def plan(self, faults: Sequence[Fault]) -> None:
         with self._lock:
-            self._must_be_open()
+            self._life.must_be_open()
             faults = tuple(faults)
             rows = ffi.new("struct idxd_fault[]", max(len(faults), 1))
             for row, fault in zip(rows, faults, strict=False):
@@ -458,12 +456,14 @@ class Accelerator:
     @property
     def plan_hits(self) -> tuple[int, ...]:
         """How often each fault of the plan has struck."""
+        self._life.must_be_mine()
         return tuple(int(lib.iaa_plan_hits(self._iaa, i)) for i in range(len(self._plan)))
 
     # ---- debugfs ----
 
     def stats(self) -> dict[str, int]:
         """global_stats, with the kernel's names. Devices and queues have their own: `devices[0].stats()`."""
+        self._life.must_be_mine()
         self._drain_messages()
         c = ffi.new("struct iaa_stats *")
         lib.iaa_get_stats(self._iaa, c)
@@ -471,6 +471,7 @@ class Accelerator:
 
     def stats_reset(self) -> None:
         """All statistics to 0, those of devices and queues too."""
+        self._life.must_be_mine()
         lib.iaa_stats_reset(self._iaa)
 
     def _drain_messages(self) -> None:
@@ -501,7 +502,9 @@ def _c_profile(profile: Profile, clock: VirtualClock | None) -> Any:
 _accelerators: weakref.WeakSet[Accelerator] = weakref.WeakSet()
 
 
-def _stop_all(iaa: Any, devices: list[tuple[int, list[threading.Thread]]]) -> None:
+def _stop_all(iaa: Any, compressor: crypto.Compressor, devices: list[tuple[int, list[threading.Thread]]]) -> None:
+    with contextlib.suppress(ValueError):  # no queue is bound
+        crypto.unbind_accelerator(compressor)
     lib.iaa_set_enabled(iaa, False)
     for index, threads in devices:
         stop(iaa, index, threads)
@@ -518,5 +521,4 @@ def _after_fork_in_child() -> None:
     _accelerators.clear()
 
 
-atexit.register(_close_all)
 os.register_at_fork(after_in_child=_after_fork_in_child)

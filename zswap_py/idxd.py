@@ -140,6 +140,27 @@ def _c_config(config: DeviceConfig) -> Any:
     return c
 
 
+class Life:
+    """Whether an accelerator can be used: what it and its devices ask first."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.closed = False
+        self.in_child = False
+
+    def must_be_mine(self) -> None:
+        """OSError ECHILD in a forked child, in which the devices have no threads and any lock may be held for ever."""
+        if self.in_child:
+            what = f"accelerator {self.name} was made before fork(), in the parent; make one in each process"
+            raise oserror(-errno.ECHILD, what)
+
+    def must_be_open(self) -> None:
+        """The same, and ValueError once it is closed."""
+        self.must_be_mine()
+        if self.closed:
+            raise ValueError(f"accelerator {self.name} is closed")
+
+
 class WorkQueue:
     """One queue of a device; the driver's once it is bound (Accelerator.bind)."""
 
@@ -164,9 +185,10 @@ class WorkQueue:
 class Device:
     """One device. In real time each of its engines is a thread, which sleeps while there is nothing to do."""
 
-    def __init__(self, iaa: Any, node: int, config: DeviceConfig, threads: bool) -> None:
-        self._iaa = iaa
+    def __init__(self, iaa: Any, life: Life, node: int, config: DeviceConfig, threads: bool) -> None:
+        self._iaa, self._life = iaa, life
         self.node, self.config = node, config
+        self._lock = threading.Lock()  # two who enable it start one thread an engine
         self._threads: list[threading.Thread] = []
         self._with_threads = threads
         index = lib.iaa_device_add(iaa, node, _c_config(config))
@@ -190,17 +212,22 @@ class Device:
 
     def enable(self) -> None:
         """Let it work: also one that was removed is then back. Its queues are bound as they were."""
-        if self._with_threads and not self._threads:
-            self._start()
-        lib.iaa_device_set_state(self._iaa, self.index, lib.IDXD_DEV_ENABLED)
+        self._set_state(lib.IDXD_DEV_ENABLED)
 
     def disable(self) -> None:
         """Stop it: what is in flight is aborted, and who waits for it is told (EIO)."""
-        lib.iaa_device_set_state(self._iaa, self.index, lib.IDXD_DEV_DISABLED)
+        self._set_state(lib.IDXD_DEV_DISABLED)
 
     def remove(self) -> None:
         """Pull it out, as disable() does, without a word to the driver: its queues stay bound, and fail."""
-        lib.iaa_device_set_state(self._iaa, self.index, lib.IDXD_DEV_REMOVED)
+        self._set_state(lib.IDXD_DEV_REMOVED)
+
+    def _set_state(self, state: int) -> None:
+        self._life.must_be_open()
+        if self._with_threads and state == lib.IDXD_DEV_ENABLED:
+            with self._lock:
+                self._start()
+        lib.iaa_device_set_state(self._iaa, self.index, state)
 
     def stats(self) -> dict[str, int]:
         """The sum of its queues' statistics."""
@@ -211,18 +238,15 @@ class Device:
         return total
 
     def _start(self) -> None:
-        for i in range(len(self.config.engines)):
-            self._thread(f"{self.name}-engine{i}", lib.iaa_engine_run, self.index, i)
-        self._thread(f"{self.name}-irq", lib.iaa_irq_run, self.index)
-
-    def _thread(self, name: str, body: Any, *args: int) -> None:
-        # it holds the C driver, but nothing of this object: who forgets it lets it end
-        thread = threading.Thread(target=body, args=(self._iaa, *args), name=name, daemon=True)
-        thread.start()
-        self._threads.append(thread)
-
-    def _stop(self) -> None:
-        stop(self._iaa, self.index, self._threads)
+        """The threads that are not there yet: all of them, or the rest if the system had no more the last time."""
+        engines = [(f"engine{i}", lib.iaa_engine_run, (i,)) for i in range(len(self.config.engines))]
+        for name, body, args in [*engines, ("irq", lib.iaa_irq_run, ())][len(self._threads) :]:
+            # it holds the C driver, but nothing of this object: who forgets it lets it end
+            thread = threading.Thread(
+                target=body, args=(self._iaa, self.index, *args), name=f"{self.name}-{name}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
 
 
 def stop(iaa: Any, index: int, threads: list[threading.Thread]) -> None:
