@@ -105,7 +105,7 @@ def test_values_that_no_fault_has(make, message):
 
 @pytest.mark.parametrize("make", [
     lambda: Crc(nth="1"), lambda: Crc(nth=None), lambda: Crc(times=None), lambda: Crc(nth=True), lambda: Delay(1e6),
-    lambda: Delay(None), lambda: Crc(3), lambda: Delay(), lambda: Status("10"), lambda: NoAnswer(device="0"),
+    lambda: Delay(None), lambda: Crc(3), Delay, lambda: Status("10"), lambda: NoAnswer(device="0"),
 ])  # fmt: skip
 def test_types_that_no_fault_has(make):
     with pytest.raises(TypeError):

@@ -399,7 +399,7 @@ def engine_threads():
     return sorted(t.name for t in threading.enumerate() if t.name.startswith("iax"))
 
 
-def test_threads_are_there_while_a_device_is(monkeypatch):
+def test_threads_are_there_while_a_device_is():
     assert engine_threads() == []
     config = DeviceConfig(wqs=queues(8), engines=(0, 0))
     with Accelerator([config] * 2, bind=False) as acc:
@@ -413,6 +413,43 @@ def test_threads_are_there_while_a_device_is(monkeypatch):
         acc.devices[0].enable()
         assert len(engine_threads()) == 6
     assert engine_threads() == []
+
+
+def test_threads_that_cannot_start_are_started_the_next_time(monkeypatch):
+    start, left = threading.Thread.start, [2]
+
+    def fail_third(thread):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    config = DeviceConfig(wqs=queues(8), engines=(0, 0, 0))
+    with Accelerator([config], nr_cpus=1, bind=False, sync_mode="async_irq") as acc:
+        (device,) = acc.devices
+        monkeypatch.setattr(threading.Thread, "start", fail_third)
+        with pytest.raises(RuntimeError, match="can't start"):
+            device.enable()
+        assert device.state == "disabled"
+        monkeypatch.undo()
+        device.enable()
+        assert engine_threads() == ["iax1-engine0", "iax1-engine1", "iax1-engine2", "iax1-irq"]
+        acc.bind(device.wqs[0])
+        with zs.Zswap("deflate-iaa", nr_cpus=1) as z:
+            z.swapon(8)
+            assert z.store(0, page(0))
+    assert engine_threads() == []
+
+
+def test_many_enable_a_device_at_once():
+    for _ in range(20):
+        with Accelerator([DeviceConfig(wqs=queues(8), engines=(0, 0))], bind=False) as acc:
+            threads = [threading.Thread(target=acc.devices[0].enable) for _ in range(4)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            assert engine_threads() == ["iax1-engine0", "iax1-engine1", "iax1-irq"]
 
 
 def test_no_threads_in_virtual_time():
