@@ -172,6 +172,11 @@ def fit_rows(results: Results) -> Rows:
     return rows
 
 
+def off(rows: Rows) -> Rows:
+    """The fits that are not what they were fitted to."""
+    return [row for row in rows if abs(row.get("deviation", 0)) >= MOST_OFF]
+
+
 def usemem_rows(specs: dict[int, Usemem], results: Results) -> Rows:
     rows: Rows = []
     for folio, spec in specs.items():
@@ -251,7 +256,7 @@ def main() -> int:
 
         batching_plot.draw(document, path)
         print(f"Wrote {path}")
-    bad = [row for row in rows if abs(row.get("deviation", 0)) >= MOST_OFF]
+    bad = off(rows)
     for row in bad:
         print(f"{row['name']}: {100 * row['deviation']:+.1f}% off what it was fitted to", file=sys.stderr)
     return 1 if bad else 0

@@ -180,8 +180,8 @@ def print_usemem_folio(name: str, group: dict[tuple[str, str], dict[str, Any]]) 
         ["after", f"{second:,}", f"{after['after_kb_s']:,.0f}", "predicted", percent(after["after_kb_s"] / second - 1)],
         ["gain", percent(why["published_gain"]), percent(after["gain"]), "predicted", ""],
     ])  # fmt: skip
-    print("elasticities h s b r, X fitted anew for each: "
-          f"of KB/s after {sense(predicted, 'after_kb_s', constants)}; of the gain {sense(predicted, 'gain', constants)}")
+    of_after, of_gain = (sense(predicted, figure, constants) for figure in ("after_kb_s", "gain"))
+    print(f"elasticities h s b r, X fitted anew for each: of KB/s after {of_after}; of the gain {of_gain}")
     say(f"""Fitted: X = {before['outside_ns']:,.0f} ns a page touched, outside zswap. With it r =
         {predicted['share']:.3f} of the pages touched are stored ({model.SWAP_OUTS[0] / 1e6:.1f} M of
         {model.PAGES_TOUCHED / 1e6:.1f} M), at {before['before_p50_ns']:,.0f} ns each before (p50, other processes'
