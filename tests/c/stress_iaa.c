@@ -219,6 +219,8 @@ static void *submit(void *arg)
 
 	current_task = &task;
 	while (!stopped()) {
+		if (!iaa_enabled(rig.iaa) && below(&s->random, 8))
+			usleep(100);	/* it is refused at once: others shall run */
 		switch (below(&s->random, 8)) {
 		case 0:
 			do_garbage(s);
@@ -263,7 +265,7 @@ static void *plan(void *arg)
 
 	while (!stopped()) {
 		struct idxd_fault faults[6];
-		unsigned int nr = below(&random, ARRAY_SIZE(faults) + 1);
+		unsigned int nr = below(&random, 2) * below(&random, ARRAY_SIZE(faults) + 1);
 
 		for (unsigned int i = 0; i < nr; i++)
 			faults[i] = any_fault(&random);
@@ -290,7 +292,7 @@ static void *change_states(void *arg)
 		for (unsigned int i = 0; i < NR_DEVICES; i++)
 			iaa_device_set_state(rig.iaa, i, IDXD_DEV_ENABLED);
 		add(&nr_states);
-		usleep(below(&random, 10000));
+		usleep(below(&random, 30000));
 	}
 	return NULL;
 }
@@ -302,7 +304,8 @@ static void *change_tables(void *arg)
 	u64 random = *(u64 *)arg + 3;
 
 	while (!stopped()) {
-		unsigned int comp[NR_CPUS], decomp[NR_CPUS], how = below(&random, 4), device = how == 1;
+		unsigned int comp[NR_CPUS], decomp[NR_CPUS];
+		unsigned int how = below(&random, 8) ? below(&random, 3) : 3;
 		int ret;
 
 		for (unsigned int i = 0; i < NR_CPUS; i++) {
@@ -313,8 +316,8 @@ static void *change_tables(void *arg)
 		check(!ret, "iaa_set_tables: %d", ret);
 		add(&nr_tables);
 		if (how == 1 || how == 2) {
-			iaa_wq_drain(rig.iaa, device, 0);
-			iaa_wq_drain(rig.iaa, device, 1);
+			iaa_wq_drain(rig.iaa, 2 - how, 0);
+			iaa_wq_drain(rig.iaa, 2 - how, 1);
 			add(&nr_drains);
 		}
 		usleep(below(&random, 5000));
