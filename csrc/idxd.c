@@ -1074,6 +1074,8 @@ struct idxd_desc *idxd_alloc_desc(struct idxd_wq *wq, unsigned int tries)
 		}
 		if (tries ? i + 1 >= tries : full)
 			return ERR_PTR(-EAGAIN);
+		if (!tries)
+			purge_aborted(wq);	/* of a device that stands still for good none else would come back */
 		pause_between(device, start, !tries);
 	}
 }
