@@ -549,6 +549,23 @@ def test_mainline_waits_for_a_descriptor(clock):
 
 
 @pytest.mark.parametrize("mode", ["sync", "async_irq"])
+def test_mainline_does_not_wait_for_a_device_that_stands_still(clock, mode):
+    """Each CPU gets the only entry once the one before has given up."""
+    config = DeviceConfig(wqs=queues(1), engines=(0,))
+    with rig(clock, [config], series=None, nr_cpus=4, kernel="6.16", sync_mode=mode) as (acc, z):
+        acc.plan = [Stop()]
+
+        def store(cpu):
+            assert z.store(cpu, page(cpu), cpu=cpu).reason == "reject_compress_fail"
+
+        on_all_cpus(clock, 4, store)
+        assert not acc.enabled
+        rebind(acc)
+        assert z.store(0, page(0))
+        assert load(z, 0) == page(0)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async_irq"])
 def test_verification_needs_no_second_entry(clock, mode):
     """A queue of one entry, whose user would wait for itself for ever."""
     config = DeviceConfig(wqs=queues(1), engines=(0,))
