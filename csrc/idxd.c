@@ -37,7 +37,13 @@ struct idxd_wq {
 	spinlock_t free_lock;		/* nr_free, free; nothing is taken inside it */
 	unsigned int nr_free;
 	u8 free[IDXD_MAX_WQ_SIZE];
+	struct list_head waiters;	/* for a free one, in virtual time: whose turn it is may touch them */
 	struct idxd_desc *descs;
+};
+
+struct wq_waiter {
+	struct list_head list;
+	struct vclock_actor *actor;
 };
 
 struct idxd_engine {
@@ -261,11 +267,19 @@ static u32 desc_move(struct idxd_desc *desc, u32 from, u32 to)
 	return old;
 }
 
+/* The one that has waited longest, if there is something for it. */
+static void wake_waiter(struct idxd_wq *wq)
+{
+	if (wq->device->clock && wq->nr_free && !list_empty(&wq->waiters))
+		vclock_wake(wq->device->clock, list_first_entry(&wq->waiters, struct wq_waiter, list)->actor);
+}
+
 static void wq_put_desc(struct idxd_wq *wq, struct idxd_desc *desc)
 {
 	spin_lock(&wq->free_lock);
 	wq->free[wq->nr_free++] = desc->id;
 	spin_unlock(&wq->free_lock);
+	wake_waiter(wq);
 }
 
 static void desc_put(struct idxd_desc *desc)
@@ -843,6 +857,7 @@ struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigne
 		device->wqs[i].id = i;
 		device->wqs[i].config = config->wq[i];
 		INIT_LIST_HEAD(&device->wqs[i].queue);
+		INIT_LIST_HEAD(&device->wqs[i].waiters);
 	}
 	*err = device_init(device, software);
 	if (*err) {
@@ -914,9 +929,14 @@ static void abort_all(struct idxd_device *device)
 		}
 		pthread_mutex_unlock(&group->lock);
 	}
-	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++)
+	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
+		struct wq_waiter *waiter;
+
 		for (unsigned int j = 0; j < device->wqs[i].config.size; j++)
 			desc_cancel(&device->wqs[i].descs[j], 0);
+		list_for_each_entry(waiter, &device->wqs[i].waiters, list)
+			vclock_wake(device->clock, waiter->actor);
+	}
 }
 
 void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state)
@@ -975,25 +995,6 @@ unsigned int idxd_wq_id(const struct idxd_wq *wq)
 	return wq->id;
 }
 
-/* Those that were given up while they waited: a device that stands still does not come across them. */
-static void purge_aborted(struct idxd_wq *wq)
-{
-	struct list_head *p, *next;
-
-	pthread_mutex_lock(&wq->group->lock);
-	for (p = wq->queue.next; p != &wq->queue; p = next) {
-		struct idxd_desc *desc = list_entry(p, struct idxd_desc, list);
-
-		next = p->next;
-		if (desc_state(desc) != IDXD_DESC_ABORTED)
-			continue;
-		list_del_init(&desc->list);
-		wq->queued--;
-		desc_put(desc);
-	}
-	pthread_mutex_unlock(&wq->group->lock);
-}
-
 void idxd_wq_drain(struct idxd_wq *wq)
 {
 	struct vclock *clock = wq->device->clock;
@@ -1001,7 +1002,6 @@ void idxd_wq_drain(struct idxd_wq *wq)
 	u64 ns = 1000;
 
 	while (!drained) {
-		purge_aborted(wq);
 		spin_lock(&wq->free_lock);
 		drained = wq->nr_free == wq->config.size;
 		spin_unlock(&wq->free_lock);
@@ -1015,15 +1015,10 @@ void idxd_wq_drain(struct idxd_wq *wq)
 	}
 }
 
-/*
- * Between two tries: the CPU's pause instruction for as long as a poller may spin, then others are let run; who tries without
- * end sleeps.
- */
-static void pause_between(struct idxd_device *device, u64 start, bool endless)
+/* Between two tries: the CPU's pause instruction for as long as a poller may spin, then others are let run; who tries without end sleeps. */
+static void pause_between(u64 start, bool endless)
 {
-	if (device->clock)
-		vclock_sleep(device->clock, max(device->profile.pause_ns, 1u));	/* or what is waited for never comes */
-	else if (now_ns() - start < SPIN_NS)
+	if (now_ns() - start < SPIN_NS)
 		cpu_relax();
 	else if (endless)
 		nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
@@ -1056,28 +1051,63 @@ static void desc_prepare(struct idxd_desc *desc)
 	atomic_store_explicit(&desc->state, IDXD_DESC_PREPARED, memory_order_release);
 }
 
+/* What so many tries take in virtual time, but for the first. */
+static u64 tries_ns(const struct idxd_device *device, unsigned int tries)
+{
+	return tries ? (tries - 1) * device->profile.pause_ns : VCLOCK_NEVER;
+}
+
+/*
+ * A free descriptor, or NULL after so many tries, or once the device is not enabled. In virtual time who tries is woken by who
+ * frees one, in the order of asking: each try would be a turn.
+ */
+static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tries)
+{
+	struct idxd_device *device = wq->device;
+	struct wq_waiter waiter = { .actor = vclock_current(device->clock) };
+	u64 now = vclock_now(device->clock), ns = tries_ns(device, tries);
+	u64 deadline = ns < VCLOCK_NEVER - now ? now + ns : VCLOCK_NEVER;
+	struct idxd_desc *desc;
+
+	list_add_tail(&waiter.list, &wq->waiters);
+	while (!(desc = wq_get_desc(wq)) && vclock_now(device->clock) < deadline &&
+	       atomic_load(&device->state) == IDXD_DEV_ENABLED)
+		vclock_park(device->clock, deadline);
+	list_del_init(&waiter.list);
+	wake_waiter(wq);	/* two may have come while this one was being woken */
+	return desc;
+}
+
+static struct idxd_desc *real_await_desc(struct idxd_wq *wq, unsigned int tries)
+{
+	u64 start = now_ns();
+
+	for (unsigned int i = 1;; i++) {
+		struct idxd_desc *desc = wq_get_desc(wq);
+
+		if (likely(desc) || i == tries || atomic_load(&wq->device->state) != IDXD_DEV_ENABLED)
+			return desc;
+		pause_between(start, !tries);
+	}
+}
+
 struct idxd_desc *idxd_alloc_desc(struct idxd_wq *wq, unsigned int tries)
 {
 	struct idxd_device *device = wq->device;
-	bool full = !wq->config.shared && plan_is_full(device->plan, wq);
-	u64 start = device->clock ? 0 : now_ns();
+	struct idxd_desc *desc;
 
-	for (unsigned int i = 0;; i++) {
-		struct idxd_desc *desc;
-
-		if (unlikely(atomic_load(&device->state) != IDXD_DEV_ENABLED))
-			return ERR_PTR(-EIO);
-		desc = full ? NULL : wq_get_desc(wq);
-		if (likely(desc)) {
-			desc_prepare(desc);
-			return desc;
-		}
-		if (tries ? i + 1 >= tries : full)
-			return ERR_PTR(-EAGAIN);
-		if (!tries)
-			purge_aborted(wq);	/* of a device that stands still for good none else would come back */
-		pause_between(device, start, !tries);
+	if (unlikely(atomic_load(&device->state) != IDXD_DEV_ENABLED))
+		return ERR_PTR(-EIO);
+	if (unlikely(!wq->config.shared && plan_is_full(device->plan, wq))) {
+		if (device->clock && tries)
+			vclock_sleep(device->clock, tries_ns(device, tries));
+		return ERR_PTR(-EAGAIN);
 	}
+	desc = device->clock ? virtual_await_desc(wq, tries) : real_await_desc(wq, tries);
+	if (unlikely(!desc))
+		return ERR_PTR(atomic_load(&device->state) == IDXD_DEV_ENABLED ? -EAGAIN : -EIO);
+	desc_prepare(desc);
+	return desc;
 }
 
 void idxd_free_desc(struct idxd_desc *desc)
@@ -1148,7 +1178,10 @@ int idxd_submit_desc(struct idxd_desc *desc)
 		ret = full ? -EAGAIN : wq_push(wq, desc);
 		if (ret != -EAGAIN || !--tries)
 			break;
-		pause_between(device, start, false);
+		if (device->clock)
+			vclock_sleep(device->clock, max(device->profile.pause_ns, 1u));	/* or what is waited for never comes */
+		else
+			pause_between(start, false);
 	}
 	if (ret)
 		irq_expect(device, desc, false);
@@ -1211,6 +1244,23 @@ static void real_wait(struct idxd_desc *desc)
 	}
 }
 
+/* Given up while it was in its queue: a device that stands still would not come across it. */
+static void unqueue(struct idxd_desc *desc)
+{
+	struct idxd_wq *wq = desc->wq;
+	bool queued;
+
+	pthread_mutex_lock(&wq->group->lock);
+	queued = !list_empty(&desc->list);
+	if (queued) {
+		list_del_init(&desc->list);
+		wq->queued--;
+	}
+	pthread_mutex_unlock(&wq->group->lock);
+	if (queued)
+		desc_put(desc);
+}
+
 int idxd_desc_wait(struct idxd_desc *desc)
 {
 	if (!idxd_desc_done(desc)) {
@@ -1219,5 +1269,7 @@ int idxd_desc_wait(struct idxd_desc *desc)
 		else
 			real_wait(desc);
 	}
+	if (unlikely(desc_state(desc) == IDXD_DESC_ABORTED))
+		unqueue(desc);
 	return wait_result(desc);
 }
