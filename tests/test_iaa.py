@@ -552,7 +552,8 @@ def test_mainline_waits_for_a_descriptor(clock):
 def test_mainline_does_not_wait_for_a_device_that_stands_still(clock, mode):
     """Each CPU gets the only entry once the one before has given up."""
     config = DeviceConfig(wqs=queues(1), engines=(0,))
-    with rig(clock, [config], series=None, nr_cpus=4, kernel="6.16", sync_mode=mode) as (acc, z):
+    profile = QUICK.replace(pause_ns=1000)
+    with rig(clock, [config], series=None, nr_cpus=4, kernel="6.16", sync_mode=mode, profile=profile) as (acc, z):
         acc.plan = [Stop()]
 
         def store(cpu):
@@ -830,6 +831,81 @@ def test_a_device_is_pulled_out_again_and_again(mode, series):
         assert acc.enabled
         assert len(z) == 0
         add_up(acc)
+
+
+@every_series
+def test_queues_come_and_go_while_pages_do(series):
+    """And plans, and the sharing out, and all statistics to 0: no page is lost, none is wrong, none is refused."""
+    config = DeviceConfig(wqs=queues(32, 32), engines=(0, 0))
+    with rig(None, [config] * 2, nr_cpus=2, series=series, kernel="6.16") as (acc, z):
+        done = threading.Event()
+        wqs = acc.bound
+
+        def change():
+            n = 0
+            while not done.is_set():
+                wq = wqs[1 + n % 3]  # one is always there
+                acc.unbind(wq)
+                if series:
+                    acc.distribute_comps, acc.distribute_decomps = n % 2 == 0, n % 3 == 0
+                    acc.g_comp_wqs_per_iaa = n % 2
+                acc.plan = [Delay(1000, nth=3, times=n % 5)]
+                acc.stats_reset()
+                assert acc.enabled
+                acc.bind(wq)
+                assert set(acc.bound) == set(wqs)
+                n += 1
+            return n
+
+        def work(cpu):
+            for n in range(150):
+                first = 8 * (cpu + 2 * n)
+                assert z.store(first, folio(8, n), cpu=cpu)
+                out = bytearray(8 * PAGE)
+                assert z.load_batch(range(first, first + 8), out, cpu=cpu) == [0] * 8
+                assert out == folio(8, n)
+
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            changes = thread.submit(change)
+            try:
+                on_all_cpus(None, 2, work)
+            finally:
+                done.set()
+            assert changes.result() > 10
+
+
+@every_series
+@pytest.mark.parametrize("mode", ["async", "async_irq"])
+def test_an_accelerator_is_closed_in_the_middle_of_calls(series, mode):
+    for _ in range(10):
+        with rig(None, nr_cpus=2, series=series, sync_mode=mode) as (acc, z):
+            begun = threading.Barrier(3)
+
+            def work(cpu, z=z, begun=begun, acc=acc):
+                begun.wait()
+                n, held = 0, {}
+                while not acc.closed or n < 50:
+                    first = 8 * (cpu + 2 * (n % 300))
+                    assert z.store(first, folio(8, n), cpu=cpu)  # raw, once it is closed
+                    held[first] = n
+                    n += 1
+                out = bytearray(PAGE)
+                for first, n in held.items():
+                    for i in range(8):
+                        if z.length(first + i) == PAGE:
+                            assert z.load(first + i, out, cpu=cpu)
+                            assert out == page(n + i)
+                        else:
+                            load_fails(z, first + i)
+
+            with concurrent.futures.ThreadPoolExecutor(2) as threads:
+                calls = [threads.submit(work, cpu) for cpu in range(2)]
+                begun.wait()
+                time.sleep(0.005)
+                acc.close()
+                for call in calls:
+                    call.result()
+            assert iaa_threads() == []
 
 
 def test_a_device_that_is_removed_lets_go_of_who_waits():
