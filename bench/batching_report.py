@@ -25,19 +25,26 @@ def say(text: str) -> None:
     print(textwrap.fill(" ".join(text.split()), WIDTH))
 
 
+def line(text: str) -> None:
+    """As it is. RuntimeError if that is too wide for the terminal."""
+    if len(text) > WIDTH:
+        raise RuntimeError(f"a line of {len(text)} columns: {text}")
+    print(text)
+
+
 def title(text: str) -> None:
-    print(f"\n{text}\n{'-' * len(text)}")
+    print()
+    line(text)
+    line("-" * len(text))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as they must be, the first to the left. RuntimeError if that is too wide for the terminal."""
+    """Columns as wide as they must be, the first to the left."""
     lines = [list(head), *map(list, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    for line in lines:
-        text = "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        if len(text) > WIDTH:
-            raise RuntimeError(f"a line of {len(text)} columns: {text}")
-        print(text.rstrip())
+    widths = [max(len(cells[i]) for cells in lines) for i in range(len(head))]
+    for cells in lines:
+        padded = [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))]
+        line("  ".join(padded).rstrip())
 
 
 def letter(row: dict[str, Any], figure: str) -> str:
@@ -68,9 +75,9 @@ def print_fit(rows: Rows) -> None:
     title("1. FIT: three constants, from three published latencies (v10 2/25: 64 KiB folios, one CPU, p50)")
     one, on_one, over_four = (p50 for p50, _ in model.PUBLISHED_LATENCY.values())
     h, s, b = model.solve(one, on_one, over_four)
-    print(f"h + s = {one:,}    (h + 7b + s) / 8 = {on_one:,}    (8h + s) / 8 = {over_four:,}    ns a page of 4 KiB")
-    print(f"h = {h:.1f} (CPU, a page)    s = {s:.1f} (device, a page alone)    b = {b:.1f} (between a device's pages)")
-    say(f"""All of this was run with the library's profile {IAA.name!r}: host_ns={IAA.host_ns} (h),
+    line(f"h + s = {one:,}    (h + 7b + s) / 8 = {on_one:,}    (8h + s) / 8 = {over_four:,}    ns a page of 4 KiB")
+    line(f"h = {h:.1f} (CPU, a page)    s = {s:.1f} (device, a page alone)    b = {b:.1f} (between a device's pages)")
+    say(f"""Run with the library's profile {IAA.name!r}: host_ns={IAA.host_ns} (h),
         compress_ns={IAA.compress_ns} (s), transfer_ns={IAA.transfer_ns} (b).""")
     published = {row["name"]: row for row in rows if row["kind"] == "published"}
     table(
@@ -94,8 +101,8 @@ def print_grid(rows: Rows) -> None:
             t = row["figures"]["p50_ns"]
             cells = (str(row["batch"]), f"{t:,.1f}", f"{times[0][0] / t:.2f}", sense(row, "p50_ns"))
             merged.setdefault(cells, []).append(row["devices"])
-        print(f"folios of {FOLIO_NAMES[folio]}{', and of 2 MiB to the nanosecond' if same else ''}; "
-              "elasticity: % of the figure for each % of the constant")
+        line(f"folios of {FOLIO_NAMES[folio]}{', and of 2 MiB to the nanosecond' if same else ''}; "
+             "elasticity: % of the figure for each % of the constant")
         table(["batch", "devices", "ns a page", "times faster", "h     s     b  "],
               ([batch, ", ".join(map(str, devices)), *rest] for (batch, *rest), devices in merged.items()))
         if same:
@@ -110,7 +117,7 @@ def print_cpus(rows: Rows) -> None:
         group = [row for row in rows if row["folio_pages"] == folio]
         if not group:
             continue
-        print(f"folios of {name}; p50, p99: ns a page of a store; elasticities h s b, and which is largest")
+        line(f"folios of {name}; p50, p99: ns a page of a store; elasticities h s b, and which is largest")
         table(
             ["", "dev.", "p50", "p99", "GB/s", "of p50", "of p99", "of GB/s"],
             ([row["name"], str(row["devices"]), ns(row), ns(row, "p99_ns"), f"{row['figures']['gb_s']:.2f}",
@@ -123,11 +130,11 @@ def print_cpus(rows: Rows) -> None:
 def print_sweep(rows: Rows) -> None:
     title("2c. PREDICTED: how many CPUs fill the devices; 4 devices, CPUs that only store, folios of 64 KiB")
     names = list(dict.fromkeys(row["name"] for row in rows))
-    lines: dict[int, list[str]] = {}
+    by_cpus: dict[int, list[str]] = {}
     for row in rows:
         cell = f"{ns(row)} {row['figures']['gb_s']:8.2f} {letter(row, 'p50_ns')} {letter(row, 'gb_s')}"
-        lines.setdefault(row["cpus"], []).append(cell)
-    table(["CPUs", *names], ([str(nr), *cells] for nr, cells in lines.items()))
+        by_cpus.setdefault(row["cpus"], []).append(cell)
+    table(["CPUs", *names], ([str(nr), *cells] for nr, cells in by_cpus.items()))
     cap, alone, batched = 4 / IAA.transfer_ns, model.closed_form(IAA, 1, 4), model.closed_form(IAA, 8, 4)
     say(f"""Each: ns a page (p50), GB/s of all, the constant that either is most sensitive to (all elasticities:
         --json). Four devices start a page each every b ns: {cap * PAGE:.1f} GB/s. {cap * alone:.1f} CPUs that store
@@ -158,8 +165,8 @@ def print_software(rows: Rows) -> None:
     title("3. MEASURED here: software, one core; PREDICTED: 56 such cores, which share nothing")
     at_once = {(row["compressor"], row["folio_pages"]): row for row in rows if row["kind"] == "predicted"}
     table(
-        ["", "folios", "ns a page, measured", "ratio", "GB/s of 56, predicted"],
-        ([row["compressor"], FOLIO_NAMES[row["folio_pages"]], ns(row), f"{row['figures']['ratio']:.2f}",
+        ["", "folios", "ns of CPU a page, measured", "ratio", "GB/s of 56, predicted"],
+        ([row["compressor"], FOLIO_NAMES[row["folio_pages"]], ns(row, "ns"), f"{row['figures']['ratio']:.2f}",
           f"{at_once[row['compressor'], row['folio_pages']]['figures']['gb_s']:.2f}"]
          for row in rows if row["kind"] == "measured"),
     )  # fmt: skip
@@ -180,8 +187,9 @@ def print_usemem_folio(name: str, group: dict[tuple[str, str], dict[str, Any]]) 
         ["after", f"{second:,}", f"{after['after_kb_s']:,.0f}", "predicted", percent(after["after_kb_s"] / second - 1)],
         ["gain", percent(why["published_gain"]), percent(after["gain"]), "predicted", ""],
     ])  # fmt: skip
-    of_after, of_gain = (sense(predicted, figure, constants) for figure in ("after_kb_s", "gain"))
-    print(f"elasticities h s b r, X fitted anew for each: of KB/s after {of_after}; of the gain {of_gain}")
+    table(["elasticity, X fitted anew", "h     s     b     r  "],
+          ([f"of {what}", sense(predicted, figure, constants)]
+           for what, figure in (("KB/s after", "after_kb_s"), ("the gain", "gain"))))  # fmt: skip
     say(f"""Fitted: X = {before['outside_ns']:,.0f} ns a page touched, outside zswap. With it r =
         {predicted['share']:.3f} of the pages touched are stored ({model.SWAP_OUTS[0] / 1e6:.1f} M of
         {model.PAGES_TOUCHED / 1e6:.1f} M), at {before['before_p50_ns']:,.0f} ns each before (p50, other processes'
