@@ -96,9 +96,7 @@ struct world {
 	int ret;
 	/* what must be: who came first, and who has it */
 	int expected;
-	bool decided, aborted, owner, device;
-	enum step done[NR_STEPS];
-	unsigned int nr;
+	bool decided, aborted, owner, device, queued;
 };
 
 static void decide(struct world *w, int ret)
@@ -108,6 +106,13 @@ static void decide(struct world *w, int ret)
 	w->decided = true;
 	w->aborted = ret != 0;
 	w->expected = ret;
+}
+
+/* In the queue no engine has it: who throws it out lets go for the device. */
+static void thrown_out(struct world *w)
+{
+	if (w->queued && w->aborted)
+		w->queued = w->device = false;
 }
 
 static void owner_ends(struct idxd_desc *desc, void *data)
@@ -135,10 +140,9 @@ static void check_dst(struct world *w)
 static void engine_step(struct world *w, enum step step)
 {
 	if (step == POP) {
-		bool queued = w->device;
-
 		w->taken = pop(w->bed);
-		check(w->taken == (queued ? w->desc : NULL), "it is in the queue unless it was thrown out");
+		check(w->taken == (w->queued ? w->desc : NULL), "it is in the queue unless it was thrown out");
+		w->queued = false;
 		return;
 	}
 	if (!w->taken)		/* it was thrown out, or turned out to be nothing to the engine */
@@ -165,6 +169,7 @@ static void owner_step(struct world *w, enum step step)
 	struct idxd_device *device = w->bed->device;
 
 	if (step == TIME_OUT) {
+		decide(w, -ETIMEDOUT);
 		atomic_store(&w->desc->device_ns, TIMEOUT_NS);
 		if (w->irq) {
 			pthread_mutex_lock(&device->irq_lock);
@@ -172,8 +177,8 @@ static void owner_step(struct world *w, enum step step)
 			pthread_mutex_unlock(&device->irq_lock);
 		} else {
 			w->ret = idxd_desc_wait(w->desc);
+			thrown_out(w);
 		}
-		decide(w, -ETIMEDOUT);
 		check_dst(w);
 		if (w->early) {
 			free(w->src);
@@ -188,6 +193,7 @@ static void owner_step(struct world *w, enum step step)
 		idxd_irq_run(device);
 		atomic_store(&device->stopping, false);
 		check(w->nr_complete == 1, "told %u times", w->nr_complete);
+		thrown_out(w);
 	} else {
 		idxd_free_desc(w->desc);
 	}
@@ -200,21 +206,14 @@ static void take_step(struct world *w, enum step step)
 	u32 state;
 
 	if (step == REMOVE) {
-		bool queued = !w->taken && w->device;
-
-		for (unsigned int i = 0; i < w->nr; i++)
-			queued &= w->done[i] != POP;
-		idxd_device_set_state(w->bed->device, IDXD_DEV_REMOVED);
 		decide(w, -EIO);
-		if (queued)
-			w->device = false;
+		idxd_device_set_state(w->bed->device, IDXD_DEV_REMOVED);
+		thrown_out(w);
 	} else if (step >= TIME_OUT) {
 		owner_step(w, step);
 	} else {
 		engine_step(w, step);
 	}
-	w->done[w->nr++] = step;
-
 	state = desc_state(w->desc);
 	check((state == IDXD_DESC_FREE) == (!w->owner && !w->device), "step %d: state %u", step, state);
 	check(state == IDXD_DESC_FREE || atomic_load(&w->desc->refs) == (unsigned int)w->owner + w->device, "step %d: %u references", step,
@@ -237,7 +236,7 @@ static void one_order(struct world world, const enum step *steps)
 	w->desc->complete = w->irq ? owner_ends : NULL;
 	w->desc->data = w;
 	check(!idxd_submit_desc(w->desc), "idxd_submit_desc");
-	w->owner = w->device = true;
+	w->owner = w->device = w->queued = true;
 	for (unsigned int i = 0; i < NR_STEPS; i++)
 		take_step(w, steps[i]);
 	check(desc_state(w->desc) == IDXD_DESC_FREE, "somebody has it still");
@@ -337,40 +336,65 @@ static void test_abort_waits(void)
 	bed_end(&bed);
 }
 
-/* One that sleeps is woken, by an answer and by a removal; nothing looks at the time here, since none passes for the device. */
-static void *wait_for_it(void *arg)
-{
-	struct world *w = arg;
+/* ---- who sleeps is woken ---- */
 
-	w->ret = idxd_desc_wait(w->desc);
+struct sleeper {
+	struct idxd_desc *desc;
+	pthread_t thread;
+	int ret;
+	u64 woken;
+};
+
+static void *sleep_on(void *arg)
+{
+	struct sleeper *s = arg;
+
+	s->ret = idxd_desc_wait(s->desc);
+	s->woken = now_ns();
 	return NULL;
 }
 
+/* So long after the answer, or the removal, the owner is awake, in ns. */
+static u64 wake_one(struct bed *bed, bool removal)
+{
+	u8 dst[PAGE_SIZE];
+	struct sleeper s = { .desc = new_desc(bed->wq, true, bed->page, PAGE_SIZE, dst) };
+	u64 start;
+
+	check(!idxd_submit_desc(s.desc) && pop(bed) == s.desc && engine_fetch(bed->engine, s.desc), "fetched");
+	engine_work(bed->engine, s.desc);
+	check(!pthread_create(&s.thread, NULL, sleep_on, &s), "pthread_create");
+	while (!(atomic_load(&s.desc->state) & IDXD_DESC_WAITED))
+		sched_yield();
+	start = now_ns();
+	if (removal)
+		idxd_device_set_state(bed->device, IDXD_DEV_REMOVED);
+	else
+		engine_commit(bed->engine, s.desc);
+	pthread_join(s.thread, NULL);
+	check(s.ret == (removal ? -EIO : 0), "%d", s.ret);
+	if (removal)
+		engine_commit(bed->engine, s.desc);
+	idxd_free_desc(s.desc);
+	check(bed->wq->nr_free == 1, "it is free");
+	idxd_device_set_state(bed->device, IDXD_DEV_ENABLED);
+	return s.woken > start ? s.woken - start : 0;
+}
+
+/* At once, not when it next looks at the time; the best of many, since the host has others to run. */
 static void test_wakes(bool removal)
 {
 	const struct idxd_config config = default_device(1, 1);
+	u64 least = UINT64_MAX;
 	struct bed bed;
-	u8 dst[PAGE_SIZE];
-	struct world w = { .ret = 1 };
-	pthread_t thread;
 
 	bed_start(&bed, &config);
-	w.desc = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
-	check(!idxd_submit_desc(w.desc) && pop(&bed) == w.desc && engine_fetch(bed.engine, w.desc), "fetched");
-	check(!pthread_create(&thread, NULL, wait_for_it, &w), "pthread_create");
-	while (!(atomic_load(&w.desc->state) & IDXD_DESC_WAITED))
-		usleep(1000);
-	engine_work(bed.engine, w.desc);
-	if (removal)
-		idxd_device_set_state(bed.device, IDXD_DEV_REMOVED);
-	else
-		engine_commit(bed.engine, w.desc);
-	pthread_join(thread, NULL);
-	check(w.ret == (removal ? -EIO : 0), "%d", w.ret);
-	if (removal)
-		engine_commit(bed.engine, w.desc);
-	idxd_free_desc(w.desc);
-	check(bed.wq->nr_free == 1, "it is free");
+	for (int i = 0; i < 50; i++) {
+		u64 ns = wake_one(&bed, removal);
+
+		least = min(least, ns);
+	}
+	check(least < LOOK_NS / 2, "%lu ns", (long)least);
 	bed_end(&bed);
 }
 
