@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import zswap_py as zs
-from zswap_py._native import ffi, lib
 from zswap_py.clock import VirtualClock
-from zswap_py.iaa import IAA, SYNC_MODES, Accelerator, DeviceConfig, Profile, WorkQueueConfig
+from zswap_py.iaa import IAA, Accelerator, DeviceConfig, Profile, WorkQueueConfig
 
 PAGE = 4096
 SIXTY_FOUR_K, TWO_M = 16, 512  # folios, in pages
@@ -38,8 +37,6 @@ PROCESSES = 30
 PAGES_TOUCHED = PROCESSES * 10 * (1 << 30) // PAGE
 SHARE, SHARE_AFTER = (outs / PAGES_TOUCHED for outs in SWAP_OUTS)
 MAINLINE_NS = 136 + 32  # v10's logs: p50 of a job that percpu_ref and a direct movdir64b have saved
-
-POLL_EVERY = 8  # pauses: see Run.poll_every
 
 Figures = dict[str, float]
 
@@ -80,10 +77,8 @@ class Run:
     """CPUs that store folios, all at once, each its own.
 
     `driver`: "mainline" (one by one, a CPU has one device) or "v10". `cpus` of `nr_cpus`. Each touches `folios` of
-    `folio` pages and spends `outside_ns` a page outside zswap for that; `share` of what it touches it stores.
-
-    `poll_every`: a CPU that waits for a descriptor looks so many times less often, for as long altogether. It is what
-    makes full queues bearable to simulate; see the test that compares it with 1.
+    `folio` pages and spends `outside_ns` a page outside zswap for that; `share` of what it touches it stores. It begins
+    `apart_ns` after the one before it.
     """
 
     driver: str
@@ -100,7 +95,7 @@ class Run:
     compressible: bool = False  # only pages that compress
     outside_ns: float = 0
     share: float = 1
-    poll_every: int = 1
+    apart_ns: int = 0
     profile: Profile = IAA
 
     def accelerator(self, clock: VirtualClock) -> Accelerator:
@@ -108,18 +103,11 @@ class Run:
         nr = self.nr_cpus or len(self.cpus)
         config = DeviceConfig(wqs=(WorkQueueConfig(size=self.entries),))
         mainline = self.driver == "mainline"
-        acc = Accelerator(
+        return Accelerator(
             [config] * self.devices, nr_cpus=nr, nr_packages=self.packages, nr_nodes=self.packages, clock=clock,
             series=None if mainline else "v10", batch_size=1 if mainline else self.batch, verify_compress=False,
-            distribute_comps=mainline or self.distribute,
-            profile=self.profile.replace(pause_ns=self.profile.pause_ns * self.poll_every),
+            distribute_comps=mainline or self.distribute, profile=self.profile,
         )  # fmt: skip
-        if self.poll_every > 1 and not mainline:
-            mode = ffi.new("struct iaa_mode *")
-            mode.sync_mode, mode.any_failure = SYNC_MODES.index(acc.sync_mode), True
-            mode.comp_tries, mode.decomp_tries = 1000 // self.poll_every, 500 // self.poll_every
-            lib.iaa_set_mode(acc._iaa, mode)
-        return acc
 
     def figures(self) -> Figures:
         """Simulate it. RuntimeError if the counters do not add up, a page comes back wrong, or a turn was lost."""
@@ -190,7 +178,7 @@ class _Cpu:
         outside = round(run.outside_ns * run.folio)
         step = self.i / len(run.cpus)
         owed = step  # folios to be stored
-        clock.sleep(round(step * outside))
+        clock.sleep(self.i * run.apart_ns + round(step * outside))
         begin = clock.now
         for k in range(run.folios):
             if outside:

@@ -145,20 +145,22 @@ def print_sweep(rows: Rows) -> None:
 def print_queues(rows: Rows) -> None:
     title("2d. PREDICTED: queues that fill; v10, folios of 64 KiB of pages that compress, Linux 6.16's rules")
     table(
-        ["batch", "CPUs", "devices", "entries", "refused", "no descr.", "p50", "p99", "of p50", "of no descr."],
-        ([str(row["batch"]), str(row["cpus"]), str(row["devices"]), str(row["entries"]),
+        ["batch", "CPUs", "dev.", "queue", "apart", "refused", "no descr.", "p50", "p99", "of p50", "of no descr."],
+        ([str(row["batch"]), str(row["cpus"]), str(row["devices"]), str(row["entries"]), str(row["apart_ns"]),
           f"{100 * row['figures']['refused']:.0f}%", f"{100 * row['figures']['no_descriptor']:.1f}%",
           ns(row), ns(row, "p99_ns"), sense(row, "p50_ns"), sense(row, "no_descriptor")] for row in rows),
     )  # fmt: skip
-    say(f"""entries: of each device; refused: share of the stores that failed; no descr.: share of the pages that
-        got no descriptor in 1,000 tries (reject_compress_fail); p50, p99: ns a page of a store, refused or not. A
-        batch keeps the descriptors of its first pages, finished or not, while it waits for more: where CPUs x 8 is
-        well above all entries, all wait for each other until they give up. One by one the same queues refuse
-        nobody. The series' author saw failures only with one IAA for 30 and more busy cores, as the last rows do.
-        These CPUs are at it again at once; a real one would first write the folio to the swap device. One that
-        waits looks every {model.POLL_EVERY} pauses, not every one. Linux 6.18 keeps such pages raw and refuses
-        nothing. Who gets a descriptor is a matter of nanoseconds, and so are these elasticities: their size says
-        something, their sign little.""")
+    say("""queue: entries of each device's; apart: ns from one CPU's first store to the next one's; refused: share of
+        the stores that failed; no descr.: share of the pages that got no descriptor in 1,000 tries
+        (reject_compress_fail); p50, p99: ns a page of a store, refused or not. A batch keeps the descriptors of its
+        first pages, finished or not, while it waits for more: where CPUs x 8 is well above all entries, all wait for
+        each other until they give up, and go on to do so. One by one the same queues refuse nobody. Between lies
+        what goes well unless all begin in the same instant (the last two rows: the first store of each fails, no
+        other). The series' author reports failures only for one IAA with 30 and more busy cores. Assumed: a freed
+        descriptor goes to who has waited longest (CPUs that poll get it by chance, which moves the shares); and
+        these CPUs are at it again at once, where a real one would first write the folio to the swap device. Where
+        stores fail the elasticities are mostly a matter of who came first. Linux 6.18 keeps such pages raw and
+        refuses nothing.""")
 
 
 def print_software(rows: Rows) -> None:
