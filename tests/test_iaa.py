@@ -45,7 +45,7 @@ EINVAL, TIMED_OUT, OVERFLOW = (
     "total_completion_einval_errors", "total_completion_timeout_errors", "total_completion_comp_buf_overflow_errors",
 )  # fmt: skip
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(100, method="thread")  # what hangs in C no signal ends
 
 
 def page(i):
@@ -287,21 +287,16 @@ def test_a_page_of_a_batch_that_the_device_does_not_decompress(clock, row, mode)
 
 def test_the_largest_two_of_a_batch_go_to_the_device_first():
     sizes = [100, 900, 300, 900, 50, 900, 10, 400]
-    rng = random.Random(1)
-    pages = [rng.randbytes(n) + bytes(PAGE - n) for n in sizes]
+    # those of a size are the same, and so of the same compressed size
+    pages = [random.Random(n).randbytes(n) + bytes(PAGE - n) for n in sizes]
     order = []
     for nth in range(1, 9):
         with rig(zs.VirtualClock()) as (acc, z):
             assert z.store(0, b"".join(pages))
-            assert max(z.length(i) for i in (1, 3, 5)) - min(z.length(i) for i in (1, 3, 5)) <= 4
             acc.plan = [Status(0x10, op="decompress", nth=nth)]
             results = z.load_batch(range(8), bytearray(8 * PAGE))
             order += [i for i in range(8) if results[i]]
-    with rig(zs.VirtualClock()) as (_, z):
-        assert z.store(0, b"".join(pages))
-        first = max(range(8), key=lambda i: (z.length(i), i))
-        second = max((i for i in range(8) if i != first), key=lambda i: (z.length(i), i))
-    assert order == [first, second, *(i for i in range(8) if i not in (first, second))]
+    assert order == [5, 3, 0, 1, 2, 4, 6, 7]
 
 
 @pytest.mark.parametrize(("op", "plain"), [("compress", "compress"), ("decompress", "decompress")])

@@ -15,6 +15,8 @@ from zswap_py.idxd import MAX_ENGINES, MAX_WQ_SIZE, MAX_WQS, WorkQueueConfig
 
 PAGE = 4096
 
+pytestmark = pytest.mark.timeout(100, method="thread")  # what hangs in C no signal ends
+
 
 def page(i, size=PAGE):
     return (b"%06d, " % i * (size // 4))[:size]
