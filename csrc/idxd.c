@@ -353,13 +353,14 @@ static u64 desc_device_ns(struct idxd_desc *desc)
 {
 	struct idxd_device *device = desc->wq->device;
 	u64 ns = atomic_load_explicit(&desc->device_ns, memory_order_relaxed);
-	u64 since = atomic_load(&device->stopped_since), now;
+	u64 since = atomic_load(&device->stopped_since), until = atomic_load(&device->stopped_until), now;
 
 	if (device->clock)
 		return vclock_now(device->clock) - desc->submitted_ns;
 	if (likely(!since) || desc_state(desc) != IDXD_DESC_SUBMITTED)
 		return ns;
 	now = now_ns();
+	now = min(now, until);		/* from then on it is the host that does not come to it */
 	since = max(since, desc->submitted_ns);
 	return ns + (now > since ? now - since : 0);
 }

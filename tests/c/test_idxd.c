@@ -398,6 +398,38 @@ static void test_wakes(bool removal)
 	bed_end(&bed);
 }
 
+/* ---- what counts as the device's time ---- */
+
+/* While it stands still on purpose and has not begun with it; not what the host takes, before or behind. */
+static void test_device_time(void)
+{
+	const struct idxd_config config = default_device(1, 1);
+	const u64 ms = 1000000, start = now_ns();
+	struct idxd_desc *desc;
+	struct bed bed;
+	u8 dst[PAGE_SIZE];
+
+	bed_start(&bed, &config);
+	desc = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
+	check(!idxd_submit_desc(desc), "idxd_submit_desc");
+	desc->submitted_ns = start - 900 * ms;
+	check(desc_device_ns(desc) == 0, "it waits for an engine: %lu", (long)desc_device_ns(desc));
+	atomic_store(&bed.device->stopped_since, start - 800 * ms);
+	atomic_store(&bed.device->stopped_until, start - 700 * ms);
+	check(desc_device_ns(desc) == 100 * ms, "it stood still: %lu", (long)desc_device_ns(desc));
+	atomic_store(&bed.device->stopped_since, start - 2000 * ms);
+	check(desc_device_ns(desc) == 200 * ms, "of which this was there: %lu", (long)desc_device_ns(desc));
+	atomic_store(&bed.device->stopped_until, VCLOCK_NEVER);
+	check(desc_device_ns(desc) >= 900 * ms, "it stands still: %lu", (long)desc_device_ns(desc));
+	atomic_store(&desc->device_ns, 5 * ms);
+	check(pop(&bed) == desc && engine_fetch(bed.engine, desc) && desc_device_ns(desc) == 5 * ms, "an engine has it: %lu",
+	      (long)desc_device_ns(desc));
+	engine_work(bed.engine, desc);
+	engine_commit(bed.engine, desc);
+	idxd_free_desc(desc);
+	bed_end(&bed);
+}
+
 /* ---- what a device answers ---- */
 
 /* Of that descriptor, which says what is other than in a good one. */
@@ -729,6 +761,7 @@ int main(void)
 	test_abort_waits();
 	test_wakes(false);
 	test_wakes(true);
+	test_device_time();
 	test_descriptors();
 	test_alloc();
 	test_threshold();
