@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import json
+import os
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import batching_model as model
@@ -226,6 +229,17 @@ def simulate(quick: bool) -> tuple[Rows, int]:
     return rows, len(results)
 
 
+def must_be_possible(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """What would fail after minutes fails at once."""
+    if args.plot and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: pip install '.[plot]'")
+    for path in filter(None, [args.json, *args.plot]):
+        if not os.access(Path(path).absolute().parent, os.W_OK):
+            parser.error(f"{path}: nothing can be written there")
+    if args.file and not os.access(args.file, os.R_OK):
+        parser.error(f"--file {args.file}: cannot be read")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", help="pages to work on (default: this interpreter's libraries and sources)")
@@ -233,6 +247,7 @@ def main() -> int:
     parser.add_argument("--plot", nargs="+", default=[], metavar="OUT", help="draw them (.svg, .png; needs matplotlib)")
     parser.add_argument("--quick", action="store_true", help="64 KiB folios only where 2 MiB take long")
     args = parser.parse_args()
+    must_be_possible(parser, args)
 
     pages = harness.real_pages(args.file)
     model.use_pages(pages)

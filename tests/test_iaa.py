@@ -1118,16 +1118,18 @@ def test_cpus_beyond_the_machines_are_counted_from_0():
 
 
 @pytest.mark.parametrize(("rest", "message"), [
-    ({"devices": 0}, "0 devices: 1 to 64"), ({"devices": 65}, "65 devices: 1 to 64"), ({"devices": ()}, "0 devices"),
-    ({"nr_cpus": 0}, "nr_cpus=0: 1 at least"), ({"nr_cpus": 2, "nr_nodes": 3}, r"nr_nodes=3: 1 to .* CPUs \(2\)"),
+    ({"devices": 0}, "devices=0: 1 to 64"), ({"devices": 65}, "devices=65: 1 to 64"),
+    ({"devices": ()}, r"len\(devices\)=0"), ({"nr_cpus": 0}, "nr_cpus=0: 1 to 8192"),
+    ({"nr_cpus": 2, "nr_nodes": 3}, "nr_nodes=3: 1 to 2"), ({"nr_cpus": 2, "nr_packages": 3}, "nr_packages=3: 1 to 2"),
     ({"nr_packages": 0}, "nr_packages=0"), ({"series": "v11"}, "series='v11': one of None, 'v10', 'v13'"),
     ({"batch_size": 9}, "batch_size=9: 1 to 8"), ({"batch_size": 0}, "batch_size=0: 1 to 8"),
-    ({"series": None, "batch_size": 2}, "batch_size=2: 1 to 1 with series=None"),
+    ({"series": None, "batch_size": 2}, "batch_size=2: without the series there are no batches"),
     ({"g_comp_wqs_per_iaa": 9}, "g_comp_wqs_per_iaa=9: 0 to 8"), ({"g_comp_wqs_per_iaa": -1}, "=-1: 0 to 8"),
     ({"series": None, "g_comp_wqs_per_iaa": 1}, "not without the series"),
     ({"series": None, "distribute_comps": False}, "not without the series"),
     ({"series": None, "distribute_decomps": True}, "not without the series"),
-    ({"plan": [Crc(device=1)]}, "there are 1 devices"),
+    ({"plan": [Crc(device=1)]}, "there are 1 devices"), ({"plan": [Crc(wq=1)]}, "no such device has a queue 1"),
+    ({"software": "qpl"}, "software='qpl': 'isal', 'zlib' or None"),
 ])  # fmt: skip
 def test_what_no_accelerator_is_made_of(rest, message):
     with pytest.raises(ValueError, match=message):
@@ -1316,7 +1318,7 @@ def test_an_interrupt_costs_its_time():
 def test_a_plan_counts_from_when_it_is_set(clock):
     with rig(clock, 2, nr_cpus=1, distribute_comps=False) as (acc, z):
         for _ in range(2):
-            acc.plan = [Status(0x24, nth=2, times=2), Status(0x0B, device=1), Delay(0, wq=1, times=0)]
+            acc.plan = [Status(0x24, nth=2, times=2), Status(0x0B, device=1), Delay(0, wq=0, device=1, times=0)]
             assert acc.plan_hits == (0, 0, 0)
             raw = []
             for i in range(5):
@@ -1328,6 +1330,40 @@ def test_a_plan_counts_from_when_it_is_set(clock):
             acc.stats_reset()
         acc.plan = ()
         assert acc.plan == acc.plan_hits == ()
+
+
+@pytest.mark.parametrize(("rest", "message"), [
+    ({"devices": "4"}, "devices='4'"), ({"devices": [1]}, r"devices=\[1\]"), ({"devices": DeviceConfig()}, "devices="),
+    ({"devices": True}, "devices=True"), ({"clock": 5}, "clock=5"), ({"profile": "IAA"}, "profile='IAA'"),
+    ({"name": 5}, "name=5"), ({"nr_cpus": "2"}, "nr_cpus='2'"), ({"nr_packages": 1.0}, "nr_packages=1.0"),
+    ({"nr_nodes": "1"}, "nr_nodes='1'"), ({"batch_size": 2.0}, "batch_size=2.0"),
+    ({"plan": NoAnswer()}, "plan=NoAnswer"), ({"g_comp_wqs_per_iaa": 1.5}, "g_comp_wqs_per_iaa=1.5"),
+])  # fmt: skip
+def test_what_is_of_another_type_is_told_by_name(rest, message):
+    with pytest.raises(TypeError, match=message):
+        Accelerator(**rest)
+
+
+def test_switches_have_the_kernels_syntax():
+    with Accelerator(distribute_comps="N", distribute_decomps="1", verify_compress="y", bind="no") as acc:
+        assert (acc.distribute_comps, acc.distribute_decomps, acc.verify_compress, acc.bound) == (False, True, True, ())
+        with pytest.raises(OSError, match="verify_compress='maybe': Y or N"):
+            acc.verify_compress = "maybe"
+    assert WorkQueueConfig(shared="off").shared is False
+
+
+@pytest.mark.parametrize(
+    "name", ["name", "series", "clock", "profile", "software", "batch_size", "nr_cpus", "nr_packages", "nr_nodes"]
+)
+def test_what_it_was_made_with_stays(name):
+    with Accelerator(bind=False) as acc, pytest.raises(AttributeError):
+        setattr(acc, name, getattr(acc, name))
+
+
+def test_nodes_follow_packages_unless_said_otherwise():
+    with Accelerator(8, nr_cpus=112, nr_packages=2, clock=zs.VirtualClock()) as acc:
+        assert acc.nr_nodes == 2
+        assert [{wq.device.index for wq in acc.table(cpu).comp} for cpu in (0, 60)] == [{0, 1, 2, 3}, {4, 5, 6, 7}]
 
 
 def test_what_is_no_plan():

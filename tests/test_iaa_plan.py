@@ -119,3 +119,15 @@ def test_a_fault_cannot_be_changed():
     assert fault == Delay(ns=5)
     assert fault != Delay(5, nth=2)
     assert len({Delay(5), Delay(5), Stop(5)}) == 2
+
+
+def test_a_fault_says_what_is_not_its_default():
+    assert repr(Status(10, 25, op="compress", nth=3)) == "Status(nth=3, op='compress', status=0x0a, error_code=0x19)"
+    assert repr(NoAnswer()) == "NoAnswer()"
+
+
+def test_a_field_that_is_no_faults_is_told_with_those_that_are():
+    with pytest.raises(ValueError, match=r"fault 0: Delay has no 'nht'; it has nth, times, .*ns"):
+        from_json('[{"kind": "Delay", "ns": 1, "nht": 2}]')
+    with pytest.raises(ValueError, match="numbers are decimal"):
+        from_json('[{"kind": "Status", "status": 0x0a}]')

@@ -36,6 +36,24 @@ def test_two():
     assert "2 passed" in result.stdout, result.stdout
 
 
+def test_an_accelerator_goes_with_its_test_also_with_one_that_fails(tmp_path):
+    result = run(tmp_path, """
+import threading
+
+def test_one(accelerator_factory, zswap_factory):
+    acc = accelerator_factory()
+    z = zswap_factory("deflate-iaa", nr_cpus=1)
+    z.swapon(16)
+    assert z.store(0, bytes(4096))
+    assert acc.stats()["total_comp_calls"] == 2
+
+def test_two(accelerator_factory):
+    accelerator_factory()
+    assert sum(t.name.startswith("iax") for t in threading.enumerate()) == 9
+""")
+    assert "1 failed, 1 passed" in result.stdout, result.stdout
+
+
 def test_what_does_not_add_up_fails_the_test(tmp_path):
     result = run(tmp_path, """
 def test_one(zswap_factory, monkeypatch):

@@ -169,6 +169,7 @@ def test_no_lower_floor_knows_of_zswap():
 
 FLOORS = [
     {"_native", "knownpages", "corpus", "hostkernel"},
+    {"params"},
     {"crypto", "cpuhp", "kernels", "faults", "clock", "iaa_plan", "idxd"},
     {"pool", "iaa"},
     {"zswap"},

@@ -28,6 +28,7 @@ from zswap_py._native import drain_iaa_messages, ffi, lib, oserror, struct_dict
 from zswap_py.clock import VirtualClock
 from zswap_py.iaa_plan import OPS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop
 from zswap_py.idxd import IAA, IDEAL, Device, DeviceConfig, Life, Profile, WorkQueue, WorkQueueConfig, stop
+from zswap_py.params import kstrtobool, whole
 
 __all__ = [
     "IAA", "IDEAL", "Accelerator", "Crc", "Delay", "Device", "DeviceConfig", "Fault", "NoAnswer", "Profile",
@@ -35,7 +36,9 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_BATCH_SIZE = int(lib.IAA_CRYPTO_MAX_BATCH_SIZE)
+MAX_CPUS = 8192  # the most that Linux can be built for
 SYNC_MODES = ("sync", "async", "async_irq")
+SOFTWARE = ("isal", "zlib")
 _NONE = 0xFFFFFFFF  # no table
 
 _KINDS = {
@@ -115,19 +118,26 @@ def _split(wqs: Sequence[WorkQueue], g_comp_wqs_per_iaa: int) -> tuple[tuple[Wor
 class Accelerator:
     """Devices, and the driver that makes them the compressor `deflate-iaa` (`deflate-iaa:NAME` if there are several).
 
-    `devices`: how many of the default kind, or their DeviceConfigs. The machine: `nr_cpus` (default: this machine's; a
-    Zswap's CPUs beyond are counted from 0 again), `nr_packages`, `nr_nodes`.
+    `devices`: how many of the default kind, or their DeviceConfigs. `name`: of a second one in the process; plain
+    `deflate-iaa` is that which was bound first. The machine: `nr_cpus` (default: this machine's; a Zswap's CPUs beyond
+    are counted from 0 again), `nr_packages`, `nr_nodes` (None: one a package). CPUs, nodes and packages follow each
+    other in equal shares: CPU c is in package c * nr_packages // nr_cpus, node n in n * nr_packages // nr_nodes.
+    Devices are spread over the nodes alike; a package that has none uses all there are.
 
     `series`: "v10" (default; "v13" the same) maps CPUs by package, batches `batch_size` pages (8), gives up where no
     descriptor is to be had, and decompresses in software after any failure. None, mainline before it: maps by node, one
-    page at a time, waits for a descriptor, and software only where a stream was found bad.
+    page at a time, waits for a descriptor, and software only where a stream was found bad. (Zswap has a `series` too,
+    which says how many pages it gives at a time.)
 
     `clock`: None, real time, in which the engines are threads; or a VirtualClock, for which `profile` says what things
-    take. `software` "isal" or "zlib" does the devices' work (None: isal where its wheel is).
+    take. `software` "isal" or "zlib" does the devices' work (None: isal where it can be had).
 
     Attributes with the driver's names and its rules: `sync_mode`, `verify_compress` (EBUSY while a queue is bound; for
     pools made later), `g_comp_wqs_per_iaa`, `distribute_comps`, `distribute_decomps`. `bind=False` leaves the devices
-    disabled and their queues to be bound.
+    disabled and their queues to be bound. Faults are in `plan` (zswap_py.iaa_plan, which also reads them from JSON).
+
+    What the kernel would log goes to Python's logging at stats(), unbind() and close(). A call that waits for a device
+    cannot be interrupted until the timeout; close() from another thread ends it.
     """
 
     def __init__(
@@ -137,7 +147,7 @@ class Accelerator:
         name: str = "iaa",
         nr_cpus: int | None = None,
         nr_packages: int = 1,
-        nr_nodes: int = 1,
+        nr_nodes: int | None = None,
         series: str | None = "v10",
         sync_mode: str | None = None,
         verify_compress: bool | None = None,
@@ -155,29 +165,29 @@ class Accelerator:
         self._lock = threading.RLock()  # queues, tables, attributes; taken before the registry's
         if series not in kernels.SERIES:
             raise ValueError(f"series={series!r}: one of {', '.join(map(repr, kernels.SERIES))}")
-        configs = [DeviceConfig()] * devices if isinstance(devices, int) else list(devices)
-        if not 1 <= len(configs) <= lib.IAA_MAX_DEVICES:
-            raise ValueError(f"{len(configs)} devices: 1 to {lib.IAA_MAX_DEVICES}")
-        self.nr_cpus = (os.cpu_count() or 1) if nr_cpus is None else nr_cpus
-        if self.nr_cpus < 1:
-            raise ValueError(f"nr_cpus={nr_cpus}: 1 at least")
-        for what, nr in (("nr_packages", nr_packages), ("nr_nodes", nr_nodes)):
-            if not 1 <= nr <= self.nr_cpus:
-                raise ValueError(f"{what}={nr}: 1 to the number of CPUs ({self.nr_cpus})")
-        self.nr_packages, self.nr_nodes = nr_packages, nr_nodes
-        self.name, self.series, self.clock, self.profile = name, series, clock, profile
+        configs = _configs(devices)
+        if clock is not None and not isinstance(clock, VirtualClock):
+            raise TypeError(f"clock={clock!r}: a VirtualClock, or None for real time")
+        if not isinstance(profile, Profile):
+            raise TypeError(f"profile={profile!r}: a Profile, as IAA and IDEAL are")
+        if not isinstance(name, str):
+            raise TypeError(f"name={name!r}: a str")
+        self._nr_cpus = (os.cpu_count() or 1) if nr_cpus is None else whole("nr_cpus", nr_cpus, 1, MAX_CPUS)
+        self._nr_packages = whole("nr_packages", nr_packages, 1, self.nr_cpus)
+        self._nr_nodes = nr_packages if nr_nodes is None else whole("nr_nodes", nr_nodes, 1, self.nr_cpus)
+        self._name, self._series, self._clock, self._profile = name, series, clock, profile
         self._batching = series is not None
         most = MAX_BATCH_SIZE if self._batching else 1
-        self.batch_size = most if batch_size is None else batch_size
-        if not 1 <= self.batch_size <= most:
-            raise ValueError(f"batch_size={batch_size}: 1 to {most} with series={series!r}")
-        self.software = _software(software)
+        self._batch_size = most if batch_size is None else whole("batch_size", batch_size, 1, MAX_BATCH_SIZE)
+        if self._batch_size > most:
+            raise ValueError(f"batch_size={batch_size}: without the series there are no batches; see series=")
+        self._software = _software(software)
         self._bound: list[WorkQueue] = []
         self._plan: tuple[Fault, ...] = ()
 
         err = ffi.new("int *")
         c_clock = ffi.NULL if clock is None else clock._clock
-        iaa = lib.iaa_create(self.software.alg(), _c_profile(profile, clock), c_clock, self.nr_cpus, nr_nodes, err)
+        iaa = lib.iaa_create(self.software.alg(), _c_profile(profile, clock), c_clock, self.nr_cpus, self.nr_nodes, err)
         if iaa == ffi.NULL:
             raise oserror(err[0], "a new Accelerator")
         self._iaa = handle = ffi.gc(iaa, lib.iaa_put)  # a pool may have the compressor for longer than us
@@ -201,7 +211,7 @@ class Accelerator:
             self.devices = tuple(self._add_device(i, len(configs), config) for i, config in enumerate(configs))
             threads.extend((device.index, device._threads) for device in self.devices)
             self.plan = plan
-            if bind:
+            if kstrtobool(bind, "bind"):
                 for device in self.devices:
                     device.enable()
                     for wq in device.wqs:
@@ -221,6 +231,53 @@ class Accelerator:
             raise ValueError(f"DeviceConfig(node={node}): there are {self.nr_nodes} nodes; see nr_nodes=")
         return Device(self._iaa, self._life, node, config, self.clock is None)
 
+    # ---- what it was made with ----
+
+    @property
+    def name(self) -> str:
+        """`deflate-iaa:NAME` is this one."""
+        return self._name
+
+    @property
+    def series(self) -> str | None:
+        """Whose rules the driver has: None, "v10" or "v13"."""
+        return self._series
+
+    @property
+    def clock(self) -> VirtualClock | None:
+        """None: real time."""
+        return self._clock
+
+    @property
+    def profile(self) -> Profile:
+        """What things cost."""
+        return self._profile
+
+    @property
+    def software(self) -> crypto.Compressor:
+        """What does the devices' work, and decompresses where a device has failed."""
+        return self._software
+
+    @property
+    def batch_size(self) -> int:
+        """Pages that one request may carry."""
+        return self._batch_size
+
+    @property
+    def nr_cpus(self) -> int:
+        """CPUs that have tables of their own."""
+        return self._nr_cpus
+
+    @property
+    def nr_packages(self) -> int:
+        """Packages, of equal shares of the CPUs."""
+        return self._nr_packages
+
+    @property
+    def nr_nodes(self) -> int:
+        """Nodes, of equal shares of the CPUs."""
+        return self._nr_nodes
+
     # ---- life ----
 
     def __enter__(self) -> Accelerator:
@@ -232,7 +289,8 @@ class Accelerator:
     def close(self) -> None:
         """Unbind all queues, abort what is in flight, join the engines' threads. Closing twice is fine.
 
-        A pool that uses it stays: its calls fail with ENODEV, so that stores are refused and loads raise EIO.
+        A pool that uses it stays: its calls fail with ENODEV, so that loads raise EIO, and stores are refused, or kept
+        raw, as Linux 6.18 does with what does not compress.
         """
         with self._lock:
             if self.closed:
@@ -273,6 +331,8 @@ class Accelerator:
         """
         with self._lock:
             self._life.must_be_open()
+            if not isinstance(wq, WorkQueue):
+                raise TypeError(f"bind({wq!r}): a WorkQueue, as in devices[0].wqs")
             if wq.device not in self.devices:
                 raise ValueError(f"{wq.name} is another accelerator's")
             if wq in self._bound:
@@ -380,22 +440,23 @@ class Accelerator:
     def verify_compress(self, value: bool) -> None:
         with self._lock:
             self._must_be_disabled(f"verify_compress={value!r}")
-            self._set_mode(self._sync_mode, bool(value))
+            self._set_mode(self._sync_mode, kstrtobool(value, "verify_compress"))
 
     def _set_distribution(self, g_comp: int, comps: bool, decomps: bool) -> None:
         with self._lock:
             self._life.must_be_open()
-            if not isinstance(g_comp, int) or not 0 <= g_comp <= lib.IDXD_MAX_WQS:
-                raise ValueError(f"g_comp_wqs_per_iaa={g_comp!r}: 0 to {lib.IDXD_MAX_WQS}")
+            whole("g_comp_wqs_per_iaa", g_comp, 0, lib.IDXD_MAX_WQS)
+            comps = kstrtobool(comps, "distribute_comps")
+            decomps = kstrtobool(decomps, "distribute_decomps")
             if not self._batching and (g_comp, comps, decomps) != (0, True, False):
                 raise ValueError("g_comp_wqs_per_iaa, distribute_comps, distribute_decomps: not without the series")
-            self._g_comp, self._distribute = g_comp, (bool(comps), bool(decomps))
+            self._g_comp, self._distribute = g_comp, (comps, decomps)
             if self._bound:
                 self._rebalance()
 
     @property
     def g_comp_wqs_per_iaa(self) -> int:
-        """So many queues of a device that has more compress only, the others decompress only. 0: all do both."""
+        """The last so many queues of a device that has more compress only, the others decompress only. 0: both, all."""
         return self._g_comp
 
     @g_comp_wqs_per_iaa.setter
@@ -431,6 +492,8 @@ class Accelerator:
     def plan(self, faults: Sequence[Fault]) -> None:
         with self._lock:
             self._life.must_be_open()
+            if isinstance(faults, Fault) or not isinstance(faults, Iterable):
+                raise TypeError(f"plan={faults!r}: a sequence of faults")
             faults = tuple(faults)
             rows = ffi.new("struct idxd_fault[]", max(len(faults), 1))
             for row, fault in zip(rows, faults, strict=False):
@@ -444,7 +507,10 @@ class Accelerator:
         if type(fault) not in _KINDS:
             raise TypeError(f"{fault!r} is none of {', '.join(kind.__name__ for kind in _KINDS)}")
         if fault.device is not None and fault.device >= len(self.devices):
-            raise ValueError(f"{fault!r}: there are {len(self.devices)} devices")
+            raise ValueError(f"{fault!r}: there are {len(self.devices)} devices, from 0")
+        on = self.devices if fault.device is None else self.devices[fault.device : fault.device + 1]
+        if fault.wq is not None and all(fault.wq >= len(device.wqs) for device in on):
+            raise ValueError(f"{fault!r}: no such device has a queue {fault.wq}, counted from 0")
         row.kind = getattr(lib, f"IDXD_FAULT_{_KINDS[type(fault)]}")
         row.device = -1 if fault.device is None else fault.device
         row.wq = -1 if fault.wq is None else fault.wq
@@ -478,7 +544,18 @@ class Accelerator:
         drain_iaa_messages(self._iaa)
 
 
+def _configs(devices: int | Sequence[DeviceConfig]) -> list[DeviceConfig]:
+    if isinstance(devices, int):
+        return [DeviceConfig()] * whole("devices", devices, 1, lib.IAA_MAX_DEVICES)
+    if not isinstance(devices, Sequence) or not all(isinstance(config, DeviceConfig) for config in devices):
+        raise TypeError(f"devices={devices!r}: how many, or a sequence of DeviceConfig")
+    whole("len(devices)", len(devices), 1, lib.IAA_MAX_DEVICES)
+    return list(devices)
+
+
 def _software(backend: str | None) -> crypto.Compressor:
+    if backend not in (None, *SOFTWARE):
+        raise ValueError(f"software={backend!r}: {', '.join(map(repr, SOFTWARE))} or None")
     if backend is not None:
         return crypto.find(f"deflate-iaa:{backend}")
     try:

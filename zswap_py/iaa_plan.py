@@ -19,38 +19,48 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from zswap_py.params import whole
+
 OPS = {None: -1, "decompress": 0x42, "compress": 0x43}
 """A fault's `op`, and the descriptor's opcode. What verify_compress submits is a decompression."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Fault:
-    """What all faults have: which descriptors they are for."""
+    """What all faults have: which descriptors they are for.
+
+    `nth`, from 1, to nth + `times` - 1 (times=0: all from nth on) of those for `device` (an index in
+    Accelerator.devices), `wq` (a queue's number there) and `op`, "compress" or "decompress"; None: any. They are
+    counted as they are submitted, from the setting of the plan on. verify_compress decompresses too: a page is two
+    descriptors.
+    """
 
     nth: int = 1
     times: int = 1
-    device: int | None = None  # its index in Accelerator.devices
-    wq: int | None = None  # the queue's number on its device
-    op: str | None = None  # "compress" or "decompress"
+    device: int | None = None
+    wq: int | None = None
+    op: str | None = None
+
+    def __repr__(self) -> str:
+        """Without what has its default, and status and error code as the documents have them."""
+        said = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                said.append(f"{f.name}={value:#04x}" if f.name in ("status", "error_code") else f"{f.name}={value!r}")
+        return f"{type(self).__name__}({', '.join(said)})"
 
     def __post_init__(self) -> None:
         for name in ("nth", "times", "device", "wq", "status", "error_code", "ns", "back"):
             value = getattr(self, name, 0)
-            if value is None and name in ("device", "wq"):
-                continue
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"{type(self).__name__}({name}={value!r}): an int")
-            most = {"device": 63, "wq": 7, "status": 255, "error_code": 255}.get(name, (1 << 63) - 1)
-            if not (1 if name == "nth" else 0) <= value <= most:
-                raise ValueError(
-                    f"{type(self).__name__}({name}={value}): {1 if name == 'nth' else 0} to "
-                    f"{most if most < 256 else '2^63 - 1'}"
-                )
+            if value is not None or name not in ("device", "wq"):
+                most = {"device": 63, "wq": 7, "status": 255, "error_code": 255}.get(name, (1 << 63) - 1)
+                whole(name, value, int(name == "nth"), most, of=type(self).__name__)
         if self.op not in tuple(OPS):  # from JSON it may be anything
             raise ValueError(f"{type(self).__name__}(op={self.op!r}): 'compress', 'decompress' or None")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Status(Fault):
     """The completion record has this status and error code, and nothing is written."""
 
@@ -63,24 +73,24 @@ class Status(Fault):
             raise ValueError("Status(0): a record's status is 0 while there is no answer; say NoAnswer()")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Crc(Fault):
-    """The record's crc is not that of the page: verify_compress finds it."""
+    """The record's crc is not that of the page: verify_compress finds it; without that nobody does."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Delay(Fault):
     """The engine holds the descriptor for so many ns of device time, then goes on; after the timeout it is too late."""
 
     ns: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NoAnswer(Fault):
     """The engine holds the descriptor until it is given up."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class QueueFull(Fault):
     """The queue has no room: a dedicated one no descriptor, a shared one answers "retry", as often as it is tried.
 
@@ -93,14 +103,14 @@ class QueueFull(Fault):
             raise ValueError(f"QueueFull(op={self.op!r}): a queue is full for both; leave op out")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stop(Fault):
     """From this descriptor on the device takes nothing up, for so many ns of device time; 0: for good."""
 
     ns: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Remove(Fault):
     """The device is gone once it has this descriptor. It is back after `back` more submissions to any; 0: never."""
 
@@ -122,7 +132,10 @@ def to_json(plan: Iterable[Fault]) -> str:
 
 def from_json(text: str) -> list[Fault]:
     """The plan that to_json() wrote, or somebody by hand. ValueError says which row is wrong, and how."""
-    rows = json.loads(text)
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise ValueError(f"a plan is JSON, where numbers are decimal: {e}") from e
     if not isinstance(rows, list):
         raise ValueError(f"a plan is a list of faults, not {type(rows).__name__}")
     plan: list[Fault] = []
@@ -130,6 +143,10 @@ def from_json(text: str) -> list[Fault]:
         kind = row.get("kind") if isinstance(row, dict) else None
         if kind not in tuple(KINDS):
             raise ValueError(f"fault {i}: kind {kind!r}: one of {', '.join(KINDS)}")
+        names = [f.name for f in fields(KINDS[kind])]
+        for name in row:
+            if name not in ("kind", *names):
+                raise ValueError(f"fault {i}: {kind} has no {name!r}; it has {', '.join(names)}")
         try:
             plan.append(KINDS[kind](**{k: v for k, v in row.items() if k != "kind"}))
         except (TypeError, ValueError) as e:

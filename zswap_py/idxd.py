@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import errno
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zswap_py._native import ffi, lib, oserror, struct_dict
+from zswap_py.params import kstrtobool, whole
 
 MAX_GROUPS = int(lib.IDXD_MAX_GROUPS)
 MAX_ENGINES = int(lib.IDXD_MAX_ENGINES)
@@ -22,37 +24,35 @@ MAX_WQ_SIZE = int(lib.IDXD_MAX_WQ_SIZE)
 MAX_RETRIES = int(lib.IDXD_MAX_RETRIES)
 
 
-def _must_be_in(what: str, value: int, least: int, most: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{what}={value!r}: an int")
-    if not least <= value <= most:
-        raise ValueError(f"{what}={value}: {least} to {most}")
-
-
 @dataclass(frozen=True)
 class Profile:
     """What things cost, in nanoseconds. Times of devices and CPUs pass in virtual time only; the last two in both.
 
     A job of k pages of 4 KiB takes an engine `compress_ns` (or `decompress_ns`) and `transfer_ns` more for each page
     after the first; jobs on different engines of a device run side by side, but for `transfer_ns` a page, in which they
-    take turns: the device's bandwidth limit.
+    take turns: the device's bandwidth limit. The CPU spends `host_ns` on submitting a job, `irq_ns` on a completion
+    interrupt, `software_ns` on a page that software decompresses. Engines' times vary by the share `jitter`, up or
+    down, drawn from the clock's seed. `pause_ns` passes between two tries of the driver; after `timeout_ns` of device
+    time a descriptor is given up.
     """
 
     name: str
-    host_ns: int  # the submitting CPU's, a job
+    host_ns: int
     compress_ns: int
     decompress_ns: int
     transfer_ns: int
-    irq_ns: int = 2_000  # the CPU's, a completion interrupt
-    software_ns: int = 10_000  # the CPU's, a page that software decompresses
-    jitter: float = 0.0  # engines' times vary by this share, up or down, by the clock's seed
-    pause_ns: int = 56  # between two tries of the driver
-    timeout_ns: int = 56_000_000  # of device time until a descriptor is given up
+    irq_ns: int = 2_000
+    software_ns: int = 10_000
+    jitter: float = 0.0
+    pause_ns: int = 56
+    timeout_ns: int = 56_000_000
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if field.name not in ("name", "jitter"):
-                _must_be_in(field.name, getattr(self, field.name), int(field.name == "timeout_ns"), 1 << 62)
+                whole(field.name, getattr(self, field.name), int(field.name == "timeout_ns"), 1 << 62)
+        if not isinstance(self.jitter, (int, float)):
+            raise TypeError(f"Profile(jitter={self.jitter!r}): a share, 0 to 1")
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"Profile(jitter={self.jitter}): a share, 0 to 1")
 
@@ -71,7 +71,7 @@ assumed: no published figure is known.
 """
 
 IDEAL = Profile("ideal", host_ns=306, compress_ns=0, decompress_ns=0, transfer_ns=0)
-"""A device that answers at once: what is left is the CPU's part of IAA. No batching can do better than this."""
+"""A device that takes no time: what is left is the CPU's part, host_ns. No batching can do better than this."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,21 @@ class WorkQueueConfig:
     driver_name: str = "crypto"
 
     def __post_init__(self) -> None:
-        _must_be_in("size", self.size, 1, MAX_WQ_SIZE)
-        _must_be_in("group", self.group, 0, MAX_GROUPS - 1)
-        _must_be_in("priority", self.priority, 1, 15)
-        _must_be_in("enqcmds_retries", self.enqcmds_retries, 0, MAX_RETRIES)
+        object.__setattr__(self, "shared", kstrtobool(self.shared, "shared"))
+        whole("size", self.size, 1, MAX_WQ_SIZE)
+        whole("group", self.group, 0, MAX_GROUPS - 1)
+        whole("priority", self.priority, 1, 15)
+        whole("enqcmds_retries", self.enqcmds_retries, 0, MAX_RETRIES)
         if self.threshold is not None:
             if not self.shared:
                 raise ValueError(f"WorkQueueConfig(threshold={self.threshold}): only a shared queue has one")
-            _must_be_in("threshold", self.threshold, 1, self.size)
+            whole("threshold", self.threshold, 1, self.size)
+
+
+def _sequence(name: str, value: Any) -> Sequence[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"{name}={value!r}: a sequence")
+    return value
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,12 @@ class DeviceConfig:
     scalable: bool = True
 
     def __post_init__(self) -> None:
+        for wq in _sequence("wqs", self.wqs):
+            if not isinstance(wq, WorkQueueConfig):
+                raise TypeError(f"wqs={self.wqs!r}: a sequence of WorkQueueConfig")
+        _sequence("engines", self.engines)
+        if self.node is not None:
+            whole("node", self.node, 0, 255, of="DeviceConfig")
         entries = sum(wq.size for wq in self.wqs)
         if not 1 <= len(self.wqs) <= MAX_WQS:
             raise ValueError(f"{len(self.wqs)} work queues: a device has 1 to {MAX_WQS}")
@@ -120,7 +133,7 @@ class DeviceConfig:
         if not 1 <= len(self.engines) <= MAX_ENGINES:
             raise ValueError(f"{len(self.engines)} engines: a device has 1 to {MAX_ENGINES}")
         for group in self.engines:
-            _must_be_in("an engine's group", group, 0, MAX_GROUPS - 1)
+            whole("an engine's group", group, 0, MAX_GROUPS - 1)
         for i, wq in enumerate(self.wqs):
             if wq.group not in self.engines:
                 raise ValueError(f"work queue {i} is in group {wq.group}, which has no engine; engines: {self.engines}")

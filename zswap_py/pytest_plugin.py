@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For test harnesses: the fixture `zswap_factory`. In the top conftest.py:  pytest_plugins = ["zswap_py.pytest_plugin"]
+"""For test harnesses: two fixtures. In the top conftest.py:  pytest_plugins = ["zswap_py.pytest_plugin"]
 
 It is no entry point: what is loaded into every pytest run of everybody should not hold a C library.
 
@@ -9,6 +9,13 @@ def test_my_policy(zswap_factory):
 
 At the end each instance is checked (index, LRU, allocator and references must add up) and closed, and its pools must
 have gone.
+
+def test_my_fault(accelerator_factory, zswap_factory):
+    acc = accelerator_factory(4, clock=VirtualClock(), plan=[NoAnswer(nth=3)])     # an Accelerator
+    z = zswap_factory("deflate-iaa")
+    ...
+
+It is closed at the test's end, before the instances that use it, also where the test has failed.
 """
 
 from __future__ import annotations
@@ -18,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from zswap_py.iaa import Accelerator
 from zswap_py.zswap import Zswap
 
 
@@ -43,3 +51,17 @@ def zswap_factory() -> Iterator[Callable[..., Zswap]]:
             wrong += [f"{pool!r} was not released" for pool in pools if not pool.released.is_set()]
     if wrong:
         pytest.fail("\n".join(wrong))
+
+
+@pytest.fixture
+def accelerator_factory(zswap_factory: Callable[..., Zswap]) -> Iterator[Callable[..., Accelerator]]:
+    """Makes accelerators, with Accelerator's arguments; a test may close one itself."""
+    made: list[Accelerator] = []
+
+    def make(*args: Any, **kwargs: Any) -> Accelerator:
+        made.append(Accelerator(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for accelerator in made:
+        accelerator.close()

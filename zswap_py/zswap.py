@@ -6,9 +6,7 @@ from __future__ import annotations
 import atexit
 import errno
 import itertools
-import operator
 import os
-import re
 import threading
 import weakref
 from collections.abc import Iterable
@@ -19,6 +17,7 @@ from zswap_py import crypto, kernels
 from zswap_py._native import check, drain_messages, ffi, lib, oserror, string, strings, struct_dict
 from zswap_py.cpuhp import CpuHotplug
 from zswap_py.faults import Faults
+from zswap_py.params import kstrtobool, kstrtouint
 from zswap_py.pool import Pool, Pools
 
 SWP_TYPE_SHIFT = 58
@@ -71,33 +70,6 @@ def swp_entry(type: int, offset: int) -> int:
 def total_ram_bytes() -> int:
     """This machine's MemTotal, in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _kstrtobool(value: bool | int | str, name: str) -> bool:
-    if isinstance(value, int):
-        return bool(value)
-    s = str(value)
-    if s[:1] in tuple("yYtT1") or s[:2].lower() == "on":
-        return True
-    if s[:1] in tuple("nNfF0") or s[:2].lower() == "of":
-        return False
-    raise oserror(-errno.EINVAL, f"{name}={value!r}: Y or N")
-
-
-def _kstrtouint(value: int | str, name: str) -> int:
-    """Decimal, 0x or octal by a leading 0, as a string with at most a newline after it; or an int."""
-    if isinstance(value, str):
-        digits = re.fullmatch(r"\+?(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))\n?", value, re.ASCII)
-        if digits is None:
-            raise oserror(-errno.EINVAL, f"{name}={value!r}: a number, 0 or more")
-        n = next(int(d, base) for d, base in zip(digits.groups(), (16, 8, 10), strict=True) if d)
-    else:
-        n = operator.index(value)
-    if n < 0:
-        raise oserror(-errno.EINVAL, f"{name}={value}: 0 or more")
-    if n >= 1 << 32:
-        raise oserror(-errno.ERANGE, f"{name}={value}: below 2^32")
-    return n
 
 
 class Zswap:
@@ -252,7 +224,7 @@ class Zswap:
 
     @enabled.setter
     def enabled(self, value: bool | int | str) -> None:
-        self._set(lib.ZSWAP_ENABLED, _kstrtobool(value, "enabled"))
+        self._set(lib.ZSWAP_ENABLED, kstrtobool(value, "enabled"))
 
     @property
     def max_pool_percent(self) -> int:
@@ -261,7 +233,7 @@ class Zswap:
 
     @max_pool_percent.setter
     def max_pool_percent(self, value: int | str) -> None:
-        self._set(lib.ZSWAP_MAX_POOL_PERCENT, _kstrtouint(value, "max_pool_percent"))
+        self._set(lib.ZSWAP_MAX_POOL_PERCENT, kstrtouint(value, "max_pool_percent"))
 
     @property
     def accept_threshold_percent(self) -> int:
@@ -270,7 +242,7 @@ class Zswap:
 
     @accept_threshold_percent.setter
     def accept_threshold_percent(self, value: int | str) -> None:
-        self._set(lib.ZSWAP_ACCEPT_THRESHOLD_PERCENT, _kstrtouint(value, "accept_threshold_percent"))
+        self._set(lib.ZSWAP_ACCEPT_THRESHOLD_PERCENT, kstrtouint(value, "accept_threshold_percent"))
 
     @property
     def compressor(self) -> str:
