@@ -71,8 +71,8 @@ def main() -> None:
     batch.close()
     host = machine()
     print(f"{host['cpu']}, {host['cores']} cores; {ENGINES} engines, {result['software']}; {nr} pages, 64 KiB folios")
-    print(f"a batch of 8 takes x{result['ratio']:.2f} of the time of one by one: the median over {args.pairs} pairs, whose "
-          f"medians are\n{result['batch_of_8_ns']:,.0f} and {result['one_by_one_ns']:,.0f} ns a page")
+    print(f"batches of 8 take x{result['ratio']:.2f} of the time of one by one, the median of {args.pairs} pairs\n"
+          f"medians of each: {result['one_by_one_ns']:,.0f} and {result['batch_of_8_ns']:,.0f} ns a page")
     if args.json:
         with open(args.json, "w") as f:
             json.dump(result, f, indent=2)

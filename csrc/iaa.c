@@ -22,7 +22,7 @@ struct wq_tables {
 };
 
 struct wq_counters {
-	_Atomic u64 comp_calls, comp_bytes, decomp_calls, decomp_bytes, comp_buf_overflows;
+	_Atomic u64 comp_calls, comp_bytes, decomp_calls, decomp_bytes, comp_buf_overflows, no_descriptor;
 };
 
 struct iaa {
@@ -213,7 +213,11 @@ static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_
 		idxd_free_desc(desc);
 	}
 out:
-	return ret == -EAGAIN ? -ENODEV : ret;
+	if (unlikely(ret == -EAGAIN)) {
+		add(&counters(iaa, req)->no_descriptor, 1);
+		ret = -ENODEV;
+	}
+	return ret;
 }
 
 /* What a completion record says. Not for decompressing in software, which the caller decides. */
@@ -740,6 +744,7 @@ void iaa_get_wq_stats(struct iaa *iaa, unsigned int device, unsigned int wq, str
 		.decomp_calls = c->decomp_calls,
 		.decomp_bytes = c->decomp_bytes,
 		.comp_buf_overflows = c->comp_buf_overflows,
+		.no_descriptor = c->no_descriptor,
 	};
 }
 
@@ -753,7 +758,8 @@ void iaa_stats_reset(struct iaa *iaa)
 		for (unsigned int j = 0; j < IDXD_MAX_WQS; j++) {
 			struct wq_counters *c = &iaa->wq[i][j];
 
-			c->comp_calls = c->comp_bytes = c->decomp_calls = c->decomp_bytes = c->comp_buf_overflows = 0;
+			c->comp_calls = c->comp_bytes = c->decomp_calls = c->decomp_bytes = 0;
+			c->comp_buf_overflows = c->no_descriptor = 0;
 		}
 	}
 }

@@ -42,7 +42,7 @@ struct iaa_stats {
 
 struct iaa_wq_stats {
 	uint64_t comp_calls, comp_bytes, decomp_calls, decomp_bytes;
-	uint64_t comp_buf_overflows;	/* no kernel counts these by queue */
+	uint64_t comp_buf_overflows, no_descriptor;	/* no kernel counts these by queue: -E2BIG; requests that it had no room for */
 };
 
 /*

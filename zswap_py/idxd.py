@@ -189,7 +189,11 @@ class WorkQueue:
         return f"<WorkQueue {self.name} {'shared' if self.config.shared else 'dedicated'} {self.config.size}>"
 
     def stats(self) -> dict[str, int]:
-        """comp_calls, comp_bytes (out), decomp_calls, decomp_bytes (in), comp_buf_overflows, all by the driver."""
+        """What the driver did with it: comp_calls, comp_bytes (out), decomp_calls, decomp_bytes (in).
+
+        No kernel has the other two by queue: comp_buf_overflows, pages that did not fit; no_descriptor, requests that
+        it had no room for.
+        """
         c = ffi.new("struct iaa_wq_stats *")
         lib.iaa_get_wq_stats(self.device._iaa, self.device.index, self.number, c)
         return struct_dict(c)
