@@ -368,30 +368,23 @@ def test_a_shared_queue_takes_what_its_threshold_says(engines, threshold, expect
     assert accepted(DeviceConfig(wqs=wqs, engines=(0,) * engines), zs.VirtualClock()) == expected
 
 
-def test_the_queue_with_the_higher_priority_is_served_first():
-    """One engine; while it is busy a job is put into the low queue, then one into the high one."""
+@pytest.mark.parametrize(("priorities", "expected"), [
+    ((5, 5), [0, 1, 2, 3, 4]), ((6, 5), [0, 1, 3, 2, 4]), ((5, 6), [0, 2, 4, 1, 3]),
+])  # fmt: skip
+def test_the_queue_with_the_higher_priority_is_served_first_and_equals_in_turn(priorities, expected):
+    """One engine. While it is busy with the first job, of queue 1, queue 0 gets the second and the fourth."""
+    clock, ended = zs.VirtualClock(), []
+    config = DeviceConfig(wqs=tuple(WorkQueueConfig(size=8, priority=p) for p in priorities), engines=(0,))
+    with Accelerator([config], nr_cpus=1, clock=clock) as acc, zs.Zswap("deflate-iaa", nr_cpus=5) as z:
+        z.swapon(64)
 
-    def order(priorities):
-        ended = []
-        clock = zs.VirtualClock()
-        wqs = tuple(WorkQueueConfig(size=8, priority=p) for p in priorities)
-        with (
-            Accelerator([DeviceConfig(wqs=wqs, engines=(0,))], nr_cpus=1, clock=clock) as acc,
-            zs.Zswap("deflate-iaa", nr_cpus=3) as z,
-        ):
-            z.swapon(64)
+        def store(cpu):
+            z.store(cpu, page(cpu), cpu=cpu)
+            ended.append(cpu)
 
-            def store(cpu):
-                z.store(cpu, page(cpu), cpu=cpu)
-                ended.append(cpu)
-
-            clock.run([lambda cpu=cpu: store(cpu) for cpu in range(3)])
-            assert [wq.stats()["comp_calls"] for wq in acc.devices[0].wqs] == [1, 2]  # queues 1, 0, 1
-        return ended
-
-    assert order((5, 5)) == [0, 1, 2]
-    assert order((6, 5)) == [0, 1, 2]
-    assert order((5, 6)) == [0, 2, 1]
+        clock.run([lambda cpu=cpu: store(cpu) for cpu in range(5)])
+        assert [wq.stats()["comp_calls"] for wq in acc.devices[0].wqs] == [2, 3]
+    assert ended == expected
 
 
 # ---- threads ----
