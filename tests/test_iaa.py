@@ -937,6 +937,7 @@ def test_unbinding_waits_for_what_is_in_flight(clock):
             while not acc.plan_hits[0]:
                 clock.sleep(1000) if clock else time.sleep(0.001)
             acc.unbind(wq)
+            assert acc.stats()["total_comp_bytes_out"]
 
         if clock:
             clock.run([store, unbind])
@@ -1052,6 +1053,39 @@ def test_work_goes_where_the_tables_say(clock):
         assert z.load_batch(range(8), bytearray(8 * PAGE), cpu=1) == [0] * 8
         stats = [[(s["comp_calls"], s["decomp_calls"]) for s in (wq.stats() for wq in d.wqs)] for d in acc.devices]
         assert stats == [[(0, 0), (8, 0)], [(0, 8), (8, 0)]]
+
+
+def test_work_goes_where_changed_tables_say(clock):
+    """After each change: a CPU's jobs go to all queues of its table, and to no other."""
+    config = DeviceConfig(wqs=queues(8, 8, 8), engines=(0, 0))
+    with rig(clock, [config] * 3, nr_cpus=4) as (acc, z):
+        wqs = [wq for device in acc.devices for wq in device.wqs]
+
+        def check():
+            for cpu in range(4):
+                table = acc.table(cpu)
+                acc.stats_reset()
+                for _ in range(3):
+                    assert z.store(0, folio(8), cpu=cpu)
+                    assert z.load_batch(range(8), bytearray(8 * PAGE), cpu=cpu) == [0] * 8
+                assert {wq for wq in wqs if wq.stats()["comp_calls"]} == set(table.comp)
+                assert {wq for wq in wqs if wq.stats()["decomp_calls"]} == set(table.decomp)
+            return [[len(t.comp), len(t.decomp)] for t in map(acc.table, range(4))]
+
+        assert check() == [[9, 3]] * 4
+        acc.distribute_comps = False
+        assert check() == [[3, 3]] * 4
+        acc.distribute_decomps = True
+        assert check() == [[3, 9]] * 4
+        acc.g_comp_wqs_per_iaa = 1
+        assert check() == [[1, 6]] * 4
+        acc.unbind(acc.devices[0].wqs[2])
+        assert check() == [[1, 5]] * 4
+        for wq in acc.devices[1].wqs:
+            acc.unbind(wq)
+        assert check() == [[1, 3]] * 4
+        acc.distribute_comps = True
+        assert check() == [[2, 3]] * 4
 
 
 def calls(acc):
