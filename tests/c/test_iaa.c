@@ -761,12 +761,13 @@ static void test_dedicated_is_full(bool clock, bool any_failure)
 /* One page is in the engine and two are in the queue, of eight entries but with a threshold. */
 static void test_shared_is_full(bool clock, unsigned int retries)
 {
+	const struct idxd_fault full = { .kind = IDXD_FAULT_QUEUE_FULL };
 	static const bool patient[MAX_BATCH] = { 1, 1, 1, 0, 1, 0, 1, 0 }, hasty[MAX_BATCH] = { 1, 1, 1 };
 	const struct idxd_fault held = { .kind = IDXD_FAULT_DELAY, .ns = 50 * MS, .nth = 1, .times = 1 };
 	const struct idxd_profile profile = default_profile();
 	struct idxd_config config = default_device(8, 1);
 	const struct iaa_mode mode = default_mode();
-	unsigned int done = 0;
+	unsigned int done = 0, dlen;
 	struct bench *b;
 	u64 start;
 
@@ -790,6 +791,11 @@ static void test_shared_is_full(bool clock, unsigned int retries)
 	/* while 32 tries are made, 50 ns apart, now and then the engine takes the next, each 3000 ns */
 	check_took(b, start, 300 + (retries ? 5 : 3) * 3000, "shared");
 	check(clock || done == 2 || done == 3, "%u pages", done);	/* the engine has taken the first by the third, or not */
+
+	bench_plan(b, full);
+	start = now(b);
+	check(run(b, true, 0, &dlen) == -ENODEV, "the queue says that it is full");
+	check_took(b, start, 300 + retries * 50, "so many retries");
 	bench_end(b);
 }
 
