@@ -16,7 +16,6 @@
 #define LOOK_NS		5000000		/* a sleeper looks at the device's time so often */
 #define MAX_TRANSFER	65536		/* the largest page; a configured limit, as a queue's max_transfer_size is */
 #define MAX_OUTPUT	(2 * MAX_TRANSFER)
-#define MAX_FAULTS	256
 
 #define SIZE_4K		4096
 
@@ -116,130 +115,6 @@ static void cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, u64 ns)
 	struct timespec ts = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
 
 	pthread_cond_timedwait(cond, lock, &ts);
-}
-
-/* ---- the plan ---- */
-
-struct idxd_plan {
-	pthread_mutex_t lock;		/* everything here, but for nr, which it is read without */
-	_Atomic unsigned int nr;
-	_Atomic u64 ticks;		/* submissions, also those that were refused */
-	struct planned {
-		struct idxd_fault fault;
-		u64 seen, hits;
-	} planned[MAX_FAULTS];
-};
-
-struct idxd_plan *idxd_plan_create(void)
-{
-	struct idxd_plan *plan = calloc(1, sizeof(*plan));
-
-	if (plan)
-		pthread_mutex_init(&plan->lock, NULL);
-	return plan;
-}
-
-void idxd_plan_free(struct idxd_plan *plan)
-{
-	if (!plan)
-		return;
-	pthread_mutex_destroy(&plan->lock);
-	free(plan);
-}
-
-int idxd_plan_set(struct idxd_plan *plan, const struct idxd_fault *faults, unsigned int nr)
-{
-	if (nr > MAX_FAULTS)
-		return -ENOSPC;
-	pthread_mutex_lock(&plan->lock);
-	for (unsigned int i = 0; i < nr; i++)
-		plan->planned[i] = (struct planned){ .fault = faults[i] };
-	plan->ticks = 0;
-	plan->nr = nr;
-	pthread_mutex_unlock(&plan->lock);
-	return 0;
-}
-
-u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i)
-{
-	u64 hits = 0;
-
-	pthread_mutex_lock(&plan->lock);
-	if (i < plan->nr)
-		hits = plan->planned[i].hits;
-	pthread_mutex_unlock(&plan->lock);
-	return hits;
-}
-
-u64 idxd_plan_tick(struct idxd_plan *plan)
-{
-	return likely(!plan->nr) ? 0 : atomic_fetch_add(&plan->ticks, 1) + 1;
-}
-
-/* True if this is one of those that the fault is for. */
-static bool planned_hit(struct planned *planned, const struct idxd_wq *wq, int opcode)
-{
-	const struct idxd_fault *fault = &planned->fault;
-
-	if ((fault->device >= 0 && (unsigned int)fault->device != wq->device->id) ||
-	    (fault->wq >= 0 && (unsigned int)fault->wq != wq->id) || (fault->opcode >= 0 && fault->opcode != opcode))
-		return false;
-	planned->seen++;
-	if (planned->seen < fault->nth || (fault->times && planned->seen - fault->nth >= fault->times))
-		return false;
-	planned->hits++;
-	return true;
-}
-
-/* What the plan has for a descriptor that is being submitted. The fault that concerns the whole device, if there is one. */
-static bool plan_for_desc(struct idxd_plan *plan, struct idxd_desc *desc, struct idxd_fault *device_fault)
-{
-	bool found = false;
-
-	if (likely(!plan->nr))
-		return false;
-	pthread_mutex_lock(&plan->lock);
-	for (unsigned int i = 0; i < plan->nr; i++) {
-		const struct idxd_fault *fault = &plan->planned[i].fault;
-
-		if (fault->kind == IDXD_FAULT_QUEUE_FULL || !planned_hit(&plan->planned[i], desc->wq, desc->iax_hw.opcode))
-			continue;
-		switch (fault->kind) {
-		case IDXD_FAULT_STATUS:
-			desc->faulty = true;
-			desc->status = fault->status;
-			desc->error_code = fault->error_code;
-			break;
-		case IDXD_FAULT_CRC:
-			desc->flip_crc = true;
-			break;
-		case IDXD_FAULT_DELAY:
-			desc->delay_ns += fault->ns;
-			break;
-		case IDXD_FAULT_NO_ANSWER:
-			desc->no_answer = true;
-			break;
-		default:
-			*device_fault = *fault;
-			found = true;
-		}
-	}
-	pthread_mutex_unlock(&plan->lock);
-	return found;
-}
-
-static bool plan_is_full(struct idxd_plan *plan, const struct idxd_wq *wq)
-{
-	bool full = false;
-
-	if (likely(!plan->nr))
-		return false;
-	pthread_mutex_lock(&plan->lock);
-	for (unsigned int i = 0; i < plan->nr; i++)
-		if (plan->planned[i].fault.kind == IDXD_FAULT_QUEUE_FULL)
-			full |= planned_hit(&plan->planned[i], wq, -1);
-	pthread_mutex_unlock(&plan->lock);
-	return full;
 }
 
 /* ---- a descriptor's state ---- */
@@ -968,7 +843,7 @@ void idxd_device_tick(struct idxd_device *device, u64 ticks)
 
 static void fault_remove(struct idxd_device *device, const struct idxd_fault *fault)
 {
-	u64 back_at = fault->back ? device->plan->ticks + fault->back : 0;
+	u64 back_at = fault->back ? idxd_plan_ticks(device->plan) + fault->back : 0;
 
 	idxd_device_set_state(device, IDXD_DEV_REMOVED);
 	atomic_store(&device->back_at, back_at);
@@ -1099,7 +974,7 @@ struct idxd_desc *idxd_alloc_desc(struct idxd_wq *wq, unsigned int tries)
 
 	if (unlikely(atomic_load(&device->state) != IDXD_DEV_ENABLED))
 		return ERR_PTR(-EIO);
-	if (unlikely(!wq->config.shared && plan_is_full(device->plan, wq))) {
+	if (unlikely(!wq->config.shared && idxd_plan_is_full(device->plan, wq))) {
 		if (device->clock && tries)
 			vclock_sleep(device->clock, tries_ns(device, tries));
 		return ERR_PTR(-EAGAIN);
@@ -1163,10 +1038,10 @@ int idxd_submit_desc(struct idxd_desc *desc)
 {
 	struct idxd_wq *wq = desc->wq;
 	struct idxd_device *device = wq->device;
-	bool full = wq->config.shared && plan_is_full(device->plan, wq);
+	bool full = wq->config.shared && idxd_plan_is_full(device->plan, wq);
 	unsigned int tries = wq->config.shared ? 1 + wq->config.enqcmds_retries : 1;
 	struct idxd_fault fault = { 0 };
-	bool faulty = plan_for_desc(device->plan, desc, &fault);
+	bool faulty = idxd_plan_apply(device->plan, desc, &fault);
 	u64 start = device_now(device);
 	int ret;
 

@@ -199,6 +199,11 @@ int idxd_plan_set(struct idxd_plan *plan, const struct idxd_fault *faults, unsig
 u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i);
 /* One more submission to any device: how many that makes; 0 while nothing is planned. */
 u64 idxd_plan_tick(struct idxd_plan *plan);
+u64 idxd_plan_ticks(struct idxd_plan *plan);	/* so far */
+/* A descriptor that is being submitted gets what is planned for it. True: so does its whole device, *device_fault. */
+bool idxd_plan_apply(struct idxd_plan *plan, struct idxd_desc *desc, struct idxd_fault *device_fault);
+/* A request to a queue that has no room for it, however often it is tried. */
+bool idxd_plan_is_full(struct idxd_plan *plan, struct idxd_wq *wq);
 
 /* NULL and *err: -EINVAL for a configuration that no device takes, -EOPNOTSUPP for a shared queue without pasid, -ENOMEM. */
 struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigned int nid, const struct idxd_config *config,
