@@ -205,14 +205,11 @@ static u32 desc_abort(struct idxd_desc *desc, u32 why)
 	}
 }
 
-/* Aborts it for everybody, its owner included, who did not ask for it. What it was tells whom to wake: it may be another's by now. */
-static void desc_cancel(struct idxd_desc *desc, u32 why)
+/* It is at its end. What its state was before says who waits, and how: but for interrupts it may be another's by now. */
+static void tell_owner(struct idxd_desc *desc, u32 old)
 {
 	struct idxd_device *device = desc->wq->device;
-	u32 old = desc_abort(desc, why);
 
-	if (!old)
-		return;
 	if (device->clock) {
 		if (desc->waiter)
 			vclock_wake(device->clock, desc->waiter);
@@ -221,6 +218,15 @@ static void desc_cancel(struct idxd_desc *desc, u32 why)
 	} else if (old & IDXD_DESC_WAITED) {
 		wake_sleepers(desc);
 	}
+}
+
+/* Aborts it for everybody, its owner included, who did not ask for it. */
+static void desc_cancel(struct idxd_desc *desc, u32 why)
+{
+	u32 old = desc_abort(desc, why);
+
+	if (old)
+		tell_owner(desc, old);
 }
 
 /* So long the device has had it, in its own time: a busy host is no dead device. */
@@ -344,7 +350,6 @@ static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc
 /* The only place where a descriptor's memory is written. */
 static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 {
-	struct idxd_device *device = engine->device;
 	u32 old = desc_move(desc, IDXD_DESC_RUNNING, IDXD_DESC_COMMITTING);
 
 	if (!old) {
@@ -358,14 +363,7 @@ static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 	/* The device's reference goes first: once it is DONE its owner may use it for something else. */
 	atomic_fetch_sub_explicit(&desc->refs, 1, memory_order_acq_rel);
 	old = atomic_exchange_explicit(&desc->state, IDXD_DESC_DONE, memory_order_acq_rel);
-	if (device->clock) {
-		if (desc->waiter)
-			vclock_wake(device->clock, desc->waiter);
-	} else if (old & IDXD_DESC_IRQ) {
-		raise_irq(device, desc);
-	} else if (old & IDXD_DESC_WAITED) {
-		wake_sleepers(desc);
-	}
+	tell_owner(desc, old);
 }
 
 /* ---- queues, from the engines' side ---- */
