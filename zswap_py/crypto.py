@@ -312,7 +312,10 @@ def bind_accelerator(compressor: Compressor) -> None:
         raise ValueError(f"backend {backend!r}: a name of its own, without a colon")
     with _lock:
         if backend in _backends(name):
-            raise ValueError(f"{compressor.spec} is taken: {name} has the backends {', '.join(_backends(name))}")
+            raise ValueError(
+                f"{compressor.spec} is taken: {name} has the backends {', '.join(_backends(name))}; give the accelerator "
+                "another name=, or close the one that has it"
+            )
         _bound.append(compressor)
 
 
