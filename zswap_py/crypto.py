@@ -313,8 +313,8 @@ def bind_accelerator(compressor: Compressor) -> None:
     with _lock:
         if backend in _backends(name):
             raise ValueError(
-                f"{compressor.spec} is taken: {name} has the backends {', '.join(_backends(name))}; give the accelerator "
-                "another name=, or close the one that has it"
+                f"{compressor.spec} is taken: {name} has the backends {', '.join(_backends(name))}; give the "
+                "accelerator another name=, or close the one that has it"
             )
         _bound.append(compressor)
 
