@@ -243,9 +243,9 @@ static int check_completion(struct iaa *iaa, const struct iax_completion_record 
 }
 
 /* Waits for the device's answer. *status: the record's, 0 where there is none. */
-static int wait_completion(struct iaa *iaa, const struct idxd_desc *desc, bool compress, u8 *status)
+static int wait_completion(struct iaa *iaa, struct idxd_desc *desc, bool compress, u8 *status)
 {
-	int ret = idxd_desc_wait((struct idxd_desc *)desc);
+	int ret = idxd_desc_wait(desc);
 
 	*status = IDXD_COMP_NONE;
 	if (unlikely(ret == -ETIMEDOUT)) {
@@ -695,13 +695,12 @@ void iaa_device_stop(struct iaa *iaa, unsigned int device)
 		idxd_device_stop(idxd);
 }
 
-void iaa_wq_drain(struct iaa *iaa, unsigned int device, unsigned int wq)
+bool iaa_wq_drain(struct iaa *iaa, unsigned int device, unsigned int wq)
 {
 	struct idxd_device *idxd = device_of(iaa, device);
 	struct idxd_wq *idxd_wq = idxd ? idxd_device_wq(idxd, wq) : NULL;
 
-	if (idxd_wq)
-		idxd_wq_drain(idxd_wq);
+	return !idxd_wq || idxd_wq_drain(idxd_wq);
 }
 
 int iaa_set_plan(struct iaa *iaa, const struct idxd_fault *faults, unsigned int nr)

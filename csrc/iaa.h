@@ -70,8 +70,8 @@ void iaa_device_set_state(struct iaa *iaa, unsigned int device, enum idxd_device
 void iaa_engine_run(struct iaa *iaa, unsigned int device, unsigned int engine);
 void iaa_irq_run(struct iaa *iaa, unsigned int device);
 void iaa_device_stop(struct iaa *iaa, unsigned int device);
-/* Waits until nothing is in flight on a queue: it must be in no table. */
-void iaa_wq_drain(struct iaa *iaa, unsigned int device, unsigned int wq);
+/* Waits until nothing is in flight on a queue, which must be in no table; in real time for some 20 ms. True: nothing is. */
+bool iaa_wq_drain(struct iaa *iaa, unsigned int device, unsigned int wq);
 
 /*
  * Which queues serve which CPU. Table t is wqs[start[t]] .. wqs[start[t + 1] - 1], each device << 8 | wq; its queues are taken

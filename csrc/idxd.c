@@ -64,7 +64,7 @@ struct idxd_device {
 	struct vclock *clock;
 	_Atomic int state;		/* enum idxd_device_state */
 	_Atomic bool stopping;
-	_Atomic u64 stopped_since, stopped_until;	/* takes nothing up: from, to; 0: it works */
+	_Atomic u64 stopped_since, stopped_until;	/* takes nothing up: from, to; to 0: it works */
 	_Atomic u64 back_at;
 	struct idxd_group groups[IDXD_MAX_GROUPS];
 	struct idxd_engine engines[IDXD_MAX_ENGINES];
@@ -86,6 +86,12 @@ static u64 now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (u64)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* Times do not go round, and what is to come comes: a plan or a profile may have any. */
+static u64 time_add(u64 time, u64 ns)
+{
+	return ns < VCLOCK_NEVER - 1 - time ? time + ns : VCLOCK_NEVER - 1;
 }
 
 static u64 device_now(const struct idxd_device *device)
@@ -236,9 +242,11 @@ static u64 desc_device_ns(struct idxd_desc *desc)
 	u64 ns = atomic_load_explicit(&desc->device_ns, memory_order_relaxed);
 	u64 since = atomic_load(&device->stopped_since), until = atomic_load(&device->stopped_until), now;
 
-	if (device->clock)
-		return vclock_now(device->clock) - desc->submitted_ns;
-	if (likely(!since) || desc_state(desc) != IDXD_DESC_SUBMITTED)
+	if (device->clock) {
+		now = vclock_now(device->clock);
+		return now < VCLOCK_NEVER - 1 ? now - desc->submitted_ns : VCLOCK_NEVER;	/* or the end of all time */
+	}
+	if (likely(!until) || desc_state(desc) != IDXD_DESC_SUBMITTED)
 		return ns;
 	now = now_ns();
 	now = min(now, until);		/* from then on it is the host that does not come to it */
@@ -397,8 +405,7 @@ static bool device_stopped(struct idxd_device *device, u64 *until)
 		return false;
 	if (device_now(device) < *until)
 		return true;
-	if (atomic_compare_exchange_strong(&device->stopped_until, until, 0))
-		atomic_store(&device->stopped_since, 0);
+	atomic_compare_exchange_strong(&device->stopped_until, until, 0);
 	return false;
 }
 
@@ -445,6 +452,7 @@ static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 		/* its owner may be waiting for another one, which waits behind it, or look up when this one is done */
 		if (left && desc_device_ns(desc) >= device->profile.timeout_ns)
 			desc_cancel(desc, IDXD_DESC_TIMED_OUT);
+		/* a delay lasts, also one that nobody waits for any more */
 		if (desc->no_answer && desc_state(desc) == IDXD_DESC_ABORTED)
 			break;
 	}
@@ -556,8 +564,8 @@ static u64 engine_end(struct idxd_engine *engine, const struct idxd_desc *desc)
 	unsigned int pages = max(DIV_ROUND_UP(bytes, SIZE_4K), 1u);
 	u64 start = max(vclock_now(device->clock), device->transfer_free);
 
-	device->transfer_free = start + pages * device->profile.transfer_ns;
-	return start + service_ns(device, hw, pages) + desc->delay_ns;
+	device->transfer_free = time_add(start, pages * device->profile.transfer_ns);
+	return time_add(time_add(start, service_ns(device, hw, pages)), desc->delay_ns);
 }
 
 static void virtual_dispatch(struct idxd_device *device)
@@ -813,48 +821,62 @@ static void abort_all(struct idxd_device *device)
 	}
 }
 
-void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state)
+/* When a device that was removed comes back, in submissions; 0: not by itself. The plan counts those that will. */
+static void set_back_at(struct idxd_device *device, u64 back_at)
+{
+	u64 old = atomic_exchange(&device->back_at, back_at);
+
+	idxd_plan_awaits(device->plan, !!back_at - !!old);
+}
+
+static void set_state(struct idxd_device *device, enum idxd_device_state state, u64 back_at)
 {
 	if (device->clock)
 		enter(device);
-	atomic_store(&device->back_at, 0);	/* a plan's; what is asked for holds */
+	set_back_at(device, back_at);
 	atomic_store(&device->state, state);
-	if (state == IDXD_DEV_ENABLED) {
-		atomic_store(&device->stopped_since, 0);
+	if (state == IDXD_DEV_ENABLED)
 		atomic_store(&device->stopped_until, 0);
-	} else {
-		abort_all(device);
-	}
-	if (device->clock)
-		vclock_leave(device->clock);
 	else
+		abort_all(device);
+	if (device->clock) {
+		virtual_dispatch(device);
+		vclock_leave(device->clock);
+	} else {
 		wake_engines(device);
+	}
+}
+
+void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state)
+{
+	set_state(device, state, 0);	/* what is asked for holds, whatever was planned */
 }
 
 void idxd_device_tick(struct idxd_device *device, u64 ticks)
 {
 	u64 back_at = atomic_load(&device->back_at);
 
-	if (unlikely(back_at && ticks >= back_at && atomic_load(&device->state) == IDXD_DEV_REMOVED))
-		idxd_device_set_state(device, IDXD_DEV_ENABLED);
+	/* whoever clears it brings it back: nobody twice */
+	if (likely(!back_at || ticks < back_at) || !atomic_compare_exchange_strong(&device->back_at, &back_at, 0))
+		return;
+	idxd_plan_awaits(device->plan, -1);
+	if (atomic_load(&device->state) == IDXD_DEV_REMOVED)
+		set_state(device, IDXD_DEV_ENABLED, 0);
 }
 
 static void fault_remove(struct idxd_device *device, const struct idxd_fault *fault)
 {
-	u64 back_at = fault->back ? idxd_plan_ticks(device->plan) + fault->back : 0;
-
-	idxd_device_set_state(device, IDXD_DEV_REMOVED);
-	atomic_store(&device->back_at, back_at);
+	set_state(device, IDXD_DEV_REMOVED, fault->back ? idxd_plan_ticks(device->plan) + fault->back : 0);
 }
 
 static void fault_stop(struct idxd_device *device, const struct idxd_fault *fault)
 {
-	u64 now = device_now(device);
+	u64 now = device_now(device), until = fault->ns ? time_add(now, fault->ns) : VCLOCK_NEVER;
 
-	atomic_store(&device->stopped_since, max(now, 1u));
-	atomic_store(&device->stopped_until, fault->ns ? now + fault->ns : VCLOCK_NEVER);
-	if (device->clock && fault->ns)
-		vclock_schedule(device->clock, &device->resume, now + fault->ns);
+	atomic_store(&device->stopped_since, now);
+	atomic_store(&device->stopped_until, until);
+	if (device->clock)
+		vclock_schedule(device->clock, &device->resume, until);
 }
 
 /* ---- queues, from the driver's side ---- */
@@ -869,24 +891,28 @@ unsigned int idxd_wq_id(const struct idxd_wq *wq)
 	return wq->id;
 }
 
-void idxd_wq_drain(struct idxd_wq *wq)
+static bool wq_drained(struct idxd_wq *wq)
 {
-	struct vclock *clock = wq->device->clock;
-	bool drained = false;
+	bool drained;
+
+	spin_lock(&wq->free_lock);
+	drained = wq->nr_free == wq->config.size;
+	spin_unlock(&wq->free_lock);
+	return drained;
+}
+
+bool idxd_wq_drain(struct idxd_wq *wq)
+{
 	u64 ns = 1000;
 
-	while (!drained) {
-		spin_lock(&wq->free_lock);
-		drained = wq->nr_free == wq->config.size;
-		spin_unlock(&wq->free_lock);
-		if (drained)
-			break;
-		if (clock)
-			vclock_sleep(clock, ns);
-		else
+	if (!wq->device->clock) {
+		for (int i = 0; i < 200 && !wq_drained(wq); i++)
 			nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
-		ns += ns / 8;	/* a fault may hold an engine for a virtual year */
+		return wq_drained(wq);
 	}
+	for (; !wq_drained(wq); ns += ns / 8)	/* a fault may hold an engine for a virtual year */
+		vclock_sleep(wq->device->clock, ns);
+	return true;
 }
 
 /* Between two tries: the CPU's pause instruction for as long as a poller may spin, then others are let run; who tries without end sleeps. */
@@ -928,7 +954,7 @@ static void desc_prepare(struct idxd_desc *desc)
 /* What so many tries take in virtual time, but for the first. */
 static u64 tries_ns(const struct idxd_device *device, unsigned int tries)
 {
-	return tries ? (tries - 1) * device->profile.pause_ns : VCLOCK_NEVER;
+	return (tries - 1) * device->profile.pause_ns;
 }
 
 /*
@@ -939,8 +965,7 @@ static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tri
 {
 	struct idxd_device *device = wq->device;
 	struct wq_waiter waiter = { .actor = vclock_current(device->clock) };
-	u64 now = vclock_now(device->clock), ns = tries_ns(device, tries);
-	u64 deadline = ns < VCLOCK_NEVER - now ? now + ns : VCLOCK_NEVER;
+	u64 deadline = tries ? time_add(vclock_now(device->clock), tries_ns(device, tries)) : VCLOCK_NEVER;
 	struct idxd_desc *desc;
 
 	list_add_tail(&waiter.list, &wq->waiters);
@@ -1089,7 +1114,7 @@ static bool timed_out(struct idxd_desc *desc)
 static void virtual_wait(struct idxd_desc *desc)
 {
 	struct idxd_device *device = desc->wq->device;
-	u64 deadline = desc->submitted_ns + device->profile.timeout_ns;
+	u64 deadline = time_add(desc->submitted_ns, device->profile.timeout_ns);
 
 	desc->waiter = vclock_current(device->clock);
 	while (!idxd_desc_done(desc) && !timed_out(desc))

@@ -33,7 +33,7 @@
 #define IDXD_MAX_WQ_SIZE 128	/* entries of a device, all its queues together */
 #define IDXD_MAX_RETRIES 64	/* of a submission to a shared queue */
 
-/* What things cost in virtual time, in nanoseconds. 'pause' and 'timeout' hold in real time too. */
+/* What things cost in virtual time, in nanoseconds; the timeout holds in real time too. */
 struct idxd_profile {
 	uint64_t host_ns;		/* the submitting CPU's, a job */
 	uint64_t compress_ns, decompress_ns;	/* an engine's, for a job of 4 KiB that it has to itself */
@@ -54,7 +54,7 @@ enum idxd_fault_kind {
 	IDXD_FAULT_NO_ANSWER,		/* the engine holds it until it is aborted */
 	IDXD_FAULT_QUEUE_FULL,		/* the queue has no room for it: no descriptor, or "retry" */
 	IDXD_FAULT_STOP,		/* from here on the device takes nothing up, for ns of device time; 0: for good */
-	IDXD_FAULT_REMOVE,		/* the device is gone; after 'back' further submissions to any device it is there again; 0: never */
+	IDXD_FAULT_REMOVE,		/* the device is gone; it is there again for the 'back'th further submission to any; 0: never */
 };
 
 struct idxd_fault {
@@ -197,8 +197,9 @@ void idxd_plan_free(struct idxd_plan *plan);
 /* Takes the place of the one before. Counting begins anew. */
 int idxd_plan_set(struct idxd_plan *plan, const struct idxd_fault *faults, unsigned int nr);
 u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i);
-/* One more submission to any device: how many that makes; 0 while nothing is planned. */
+/* One more submission to any device: how many that makes; 0 while no device waits for one. */
 u64 idxd_plan_tick(struct idxd_plan *plan);
+void idxd_plan_awaits(struct idxd_plan *plan, int more);	/* so many devices more do */
 u64 idxd_plan_ticks(struct idxd_plan *plan);	/* so far */
 /* A descriptor that is being submitted gets what is planned for it. True: so does its whole device, *device_fault. */
 bool idxd_plan_apply(struct idxd_plan *plan, struct idxd_desc *desc, struct idxd_fault *device_fault);
@@ -226,8 +227,8 @@ void idxd_device_stop(struct idxd_device *device);
 
 struct idxd_device *idxd_wq_device(struct idxd_wq *wq);
 unsigned int idxd_wq_id(const struct idxd_wq *wq);
-/* Waits until all its descriptors are free. */
-void idxd_wq_drain(struct idxd_wq *wq);
+/* Waits until all its descriptors are free; in real time for some 20 ms. True: they are. */
+bool idxd_wq_drain(struct idxd_wq *wq);
 
 /*
  * A zeroed descriptor. ERR_PTR(-EIO): the device is not enabled; -EAGAIN: after so many tries none was free; tries 0: waits

@@ -10,6 +10,7 @@ struct idxd_plan {
 	pthread_mutex_t lock;		/* everything here, but for nr, which it is read without */
 	_Atomic unsigned int nr;
 	_Atomic u64 ticks;		/* submissions, also those that were refused */
+	atomic_int awaiting;		/* devices that come back after some */
 	struct planned {
 		struct idxd_fault fault;
 		u64 seen, hits;
@@ -40,7 +41,6 @@ int idxd_plan_set(struct idxd_plan *plan, const struct idxd_fault *faults, unsig
 	pthread_mutex_lock(&plan->lock);
 	for (unsigned int i = 0; i < nr; i++)
 		plan->planned[i] = (struct planned){ .fault = faults[i] };
-	plan->ticks = 0;
 	plan->nr = nr;
 	pthread_mutex_unlock(&plan->lock);
 	return 0;
@@ -59,7 +59,14 @@ u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i)
 
 u64 idxd_plan_tick(struct idxd_plan *plan)
 {
-	return likely(!plan->nr) ? 0 : atomic_fetch_add(&plan->ticks, 1) + 1;
+	u64 ticks = atomic_fetch_add_explicit(&plan->ticks, 1, memory_order_relaxed) + 1;
+
+	return likely(!plan->awaiting) ? 0 : ticks;
+}
+
+void idxd_plan_awaits(struct idxd_plan *plan, int more)
+{
+	atomic_fetch_add(&plan->awaiting, more);
 }
 
 u64 idxd_plan_ticks(struct idxd_plan *plan)
@@ -104,7 +111,7 @@ bool idxd_plan_apply(struct idxd_plan *plan, struct idxd_desc *desc, struct idxd
 			desc->flip_crc = true;
 			break;
 		case IDXD_FAULT_DELAY:
-			desc->delay_ns += fault->ns;
+			desc->delay_ns = fault->ns < VCLOCK_NEVER - desc->delay_ns ? desc->delay_ns + fault->ns : VCLOCK_NEVER;
 			break;
 		case IDXD_FAULT_NO_ANSWER:
 			desc->no_answer = true;

@@ -14,7 +14,7 @@ struct vclock_actor {
 	struct vclock_event event;	/* its next turn; without a fire() */
 	struct vclock *clock;
 	struct vclock_actor *outer;	/* this thread's actor of another clock */
-	unsigned int depth;		/* of vclock_enter() */
+	unsigned int depth, base;	/* of vclock_enter(); where it is in no such section */
 	pthread_cond_t turn;
 	bool waiting;			/* for its turn: queued, or parked with no deadline */
 	bool parked, woken;
@@ -201,16 +201,28 @@ static bool timed_out(struct vclock *clock, struct vclock_actor *me)
 }
 
 /*
- * A turn that lasts too long may be waiting for one of us. With one that fires an event there is no such danger, and the
- * event's owner must be able to rely on it that none fires during a turn of his own.
+ * A turn that lasts too long may be waiting for one of us. With one that fires an event, or is between vclock_enter() and
+ * vclock_leave(), there is no such danger, and what is done there relies on it that nobody else has a turn.
  */
+static bool may_be_robbed(struct vclock *clock)
+{
+	struct vclock_actor *running = clock->running;
+
+	return clock->nr && !clock->firing && (!running || running->depth <= running->base);
+}
+
 static void wait_for_turn(struct vclock *clock, struct vclock_actor *me)
 {
 	give_up_turn(clock, me);
 	while (clock->running != me) {
 		u64 turns = clock->turns;
 
-		if (!timed_out(clock, me) || clock->turns != turns || clock->firing || !clock->nr)
+		if (!me->waiting) {	/* robbed before it woke */
+			queue(clock, me, clock->now);
+			give_up_turn(clock, me);
+			continue;
+		}
+		if (!timed_out(clock, me) || clock->turns != turns || !may_be_robbed(clock))
 			continue;
 		clock->stalls++;
 		pass_turn(clock, me);
@@ -273,15 +285,21 @@ err_free:
 	return NULL;
 }
 
-void vclock_attach(struct vclock *clock, struct vclock_actor *me)
+static void attach(struct vclock *clock, struct vclock_actor *me, unsigned int base)
 {
 	assert(!vclock_current(clock));
 	me->depth = 1;
+	me->base = base;
 	me->outer = current_actor;
 	current_actor = me;
 	pthread_mutex_lock(&clock->lock);
 	regain_turn(clock, me);
 	pthread_mutex_unlock(&clock->lock);
+}
+
+void vclock_attach(struct vclock *clock, struct vclock_actor *me)
+{
+	attach(clock, me, 1);
 }
 
 static void forget_current(struct vclock_actor *me)
@@ -315,12 +333,12 @@ int vclock_enter(struct vclock *clock)
 		me = vclock_actor_create(clock);
 		if (!me)
 			return -ENOMEM;
-		vclock_attach(clock, me);
+		attach(clock, me, 0);
 		return 0;
 	}
-	me->depth++;
 	pthread_mutex_lock(&clock->lock);
 	regain_turn(clock, me);
+	me->depth++;
 	pthread_mutex_unlock(&clock->lock);
 	return 0;
 }
@@ -329,10 +347,13 @@ void vclock_leave(struct vclock *clock)
 {
 	struct vclock_actor *me = vclock_current(clock);
 
-	if (me->depth > 1)
-		me->depth--;
-	else
+	if (me->depth == 1) {
 		vclock_detach(clock, me);
+		return;
+	}
+	pthread_mutex_lock(&clock->lock);	/* others look whether it may be robbed */
+	me->depth--;
+	pthread_mutex_unlock(&clock->lock);
 }
 
 /* ---- what actors do ---- */

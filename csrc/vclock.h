@@ -59,8 +59,8 @@ int vclock_sleep(struct vclock *clock, uint64_t ns);
 
 /*
  * How often a turn was taken from an actor that had not come back to the clock for so long (10 s of real time unless set)
- * while others waited: as when it waits for what one of them holds. Times are not reproducible then. It queues again
- * at its next vclock_enter(), sleep or park.
+ * while others waited: as when it waits for what one of them holds. Not between vclock_enter() and vclock_leave(), where
+ * nobody else may have a turn. Times are not reproducible then. It queues again when it next comes to the clock.
  */
 uint64_t vclock_stalls(struct vclock *clock);
 void vclock_set_stall(struct vclock *clock, uint64_t ns);

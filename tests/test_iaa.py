@@ -1609,3 +1609,78 @@ def test_names_are_said():
     with Accelerator(2, clock=zs.VirtualClock(), name="x") as acc:
         assert repr(acc) == "<Accelerator x: 2 devices, 2 queues bound, virtual time>"
     assert repr(acc) == "<Accelerator x: closed, virtual time>"
+
+
+# ---- what a review found ----
+
+
+def test_a_device_that_stood_still_goes_on_when_it_is_enabled():
+    clock = zs.VirtualClock()
+    with rig(clock, plan=[Stop()], profile=IAA) as (acc, z):
+
+        def enable():
+            clock.sleep(10_000)
+            acc.devices[0].enable()
+
+        stored, _ = clock.run([lambda: z.store(0, page(0)), enable])
+        assert stored
+        assert acc.enabled
+        assert clock.now < IAA.timeout_ns
+
+
+@pytest.mark.parametrize("after", [(), (Delay(1, nth=1000),)])
+def test_another_plan_does_not_keep_a_device_away(clock, after):
+    with rig(clock, plan=[Remove(nth=5, back=2)]) as (acc, z):
+        for i in range(5):
+            assert z.store(i, page(i))
+        assert acc.devices[0].state == "removed"
+        acc.plan = after
+        for i in range(2):
+            assert z.store(i, page(i))
+        assert acc.devices[0].state == "enabled"
+
+
+@pytest.mark.timeout(60)
+def test_time_has_an_end():
+    clock = zs.VirtualClock()
+    with rig(clock, profile=IAA.replace(timeout_ns=1 << 62), plan=[NoAnswer(times=0)]) as (acc, z):
+        for i in range(6):
+            assert z.store(i, page(i))
+            assert z.length(i) == PAGE
+            assert not acc.enabled
+            rebind(acc)
+        assert clock.now == (1 << 64) - 2
+
+
+def test_close_goes_on_where_it_was_interrupted(monkeypatch):
+    acc = Accelerator(2, nr_cpus=1)
+    join, calls = threading.Thread.join, []
+
+    def interrupted(self, timeout=None):
+        calls.append(self)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        join(self, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        acc.close()
+    acc.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("iax")]
+    assert all(device.state == "disabled" for device in acc.devices)
+
+
+def test_a_turn_that_is_taken_costs_reproducible_times_and_nothing_else():
+    """Turns are taken all the time here, also from who has not woken yet, but never amid a device's work."""
+    clock = zs.VirtualClock(stall_seconds=1e-5)
+    nr = 6
+    with rig(clock, 2, nr_cpus=nr) as (_, z):
+
+        def work(cpu):
+            for i in range(150):
+                entry = cpu * 64 + i % 64
+                assert z.store(entry, page(entry), cpu=cpu)
+                assert load(z, entry, cpu=cpu) == page(entry)
+
+        clock.run([functools.partial(work, cpu) for cpu in range(nr)])
+        assert z.stats()["decompress_fail"] == 0

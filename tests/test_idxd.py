@@ -304,8 +304,8 @@ def test_jitter():
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"jitter": 1.01}, r"Profile\(jitter=1.01\): a share, 0 to 1"), ({"jitter": -0.1}, "jitter=-0.1"),
-    ({"jitter": float("nan")}, "jitter=nan"), ({"timeout_ns": 0}, "timeout_ns=0: 1 to"),
-    ({"host_ns": -1}, "host_ns=-1: 0 to"), ({"compress_ns": (1 << 62) + 1}, "compress_ns="),
+    ({"jitter": float("nan")}, "jitter=nan"), ({"timeout_ns": 0}, r"timeout_ns=0\): 1 to"),
+    ({"host_ns": -1}, r"host_ns=-1\): 0 to"), ({"compress_ns": (1 << 62) + 1}, "compress_ns="),
 ])  # fmt: skip
 def test_what_is_no_profile(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -27,7 +27,7 @@ from zswap_py import crypto, kernels
 from zswap_py._native import drain_iaa_messages, ffi, lib, oserror, struct_dict
 from zswap_py.clock import VirtualClock
 from zswap_py.iaa_plan import OPS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop
-from zswap_py.idxd import IAA, IDEAL, Device, DeviceConfig, Life, Profile, WorkQueue, WorkQueueConfig, stop
+from zswap_py.idxd import IAA, IDEAL, Device, DeviceConfig, Life, Profile, WorkQueue, WorkQueueConfig
 from zswap_py.params import kstrtobool, whole
 
 __all__ = [
@@ -136,6 +136,9 @@ class Accelerator:
     pools made later), `g_comp_wqs_per_iaa`, `distribute_comps`, `distribute_decomps`. `bind=False` leaves the devices
     disabled and their queues to be bound. Faults are in `plan` (zswap_py.iaa_plan, which also reads them from JSON).
 
+    In virtual time give each actor a CPU (`cpu=`) and slots of its own: one that waits for what another holds while
+    that sleeps costs VirtualClock's stall_seconds.
+
     What the kernel would log goes to Python's logging at stats(), unbind() and close(). A call that waits for a device
     cannot be interrupted until the timeout; close() from another thread ends it.
     """
@@ -196,6 +199,7 @@ class Accelerator:
             self.batch_size,
         )  # fmt: skip
         threads: list[tuple[int, list[threading.Thread]]] = []
+        self._threads = threads
         self._finalizer = weakref.finalize(self, _stop_all, self._iaa, self.compressor, threads)
         self._finalizer.atexit = False  # _close_all() is for that
         # anew, so that it comes before Zswap's own: close() there waits for calls that wait for a device
@@ -287,19 +291,22 @@ class Accelerator:
         self.close()
 
     def close(self) -> None:
-        """Unbind all queues, abort what is in flight, join the engines' threads. Closing twice is fine.
+        """Unbind all queues, abort what is in flight, join the engines' threads. Closing twice is fine, also to go on
+        with a close() that was interrupted.
 
         A pool that uses it stays: its calls fail with ENODEV, so that loads raise EIO, and stores are refused, or kept
         raw, as Linux 6.18 does with what does not compress.
         """
         with self._lock:
-            if self.closed:
+            if self._life.in_child:
                 return
             self._life.closed = True
-            self._finalizer()
             self._bound.clear()
-            self._drain_messages()
-            _accelerators.discard(self)
+        # without the lock: in virtual time it may wait for an actor that wants that
+        _stop_all(self._iaa, self.compressor, self._threads)
+        self._finalizer.detach()
+        self._drain_messages()
+        _accelerators.discard(self)
 
     @property
     def closed(self) -> bool:
@@ -350,6 +357,7 @@ class Accelerator:
     def unbind(self, wq: WorkQueue) -> None:
         """Take a queue back, and wait until nothing is in flight there; with the last `deflate-iaa` is gone.
 
+        An engine that a plan holds in a Delay is waited for too, even if nobody else does any more.
         Pools that have it stay: their calls fail with ENODEV until a queue is bound again. OSError ENODEV: not bound.
         """
         with self._lock:
@@ -361,7 +369,8 @@ class Accelerator:
             if not self._bound:
                 crypto.unbind_accelerator(self.compressor)
                 lib.iaa_set_enabled(self._iaa, False)
-        lib.iaa_wq_drain(self._iaa, wq.device.index, wq.number)
+        while not lib.iaa_wq_drain(self._iaa, wq.device.index, wq.number):
+            pass  # it waits a while itself; signals come through between two
         self._drain_messages()
 
     def table(self, cpu: int) -> WqTable:
@@ -583,8 +592,11 @@ def _stop_all(iaa: Any, compressor: crypto.Compressor, devices: list[tuple[int, 
     with contextlib.suppress(ValueError):  # no queue is bound
         crypto.unbind_accelerator(compressor)
     lib.iaa_set_enabled(iaa, False)
-    for index, threads in devices:
-        stop(iaa, index, threads)
+    for index, _ in devices:
+        lib.iaa_device_stop(iaa, index)
+    for _, threads in devices:
+        for thread in list(threads):
+            thread.join()
 
 
 def _close_all() -> None:

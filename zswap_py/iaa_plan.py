@@ -112,7 +112,7 @@ class Stop(Fault):
 
 @dataclass(frozen=True, repr=False)
 class Remove(Fault):
-    """The device is gone once it has this descriptor. It is back after `back` more submissions to any; 0: never."""
+    """The device is gone once it has this descriptor; back for the `back`th submission to any after it, 0: never."""
 
     back: int = 0
 

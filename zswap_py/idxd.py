@@ -26,7 +26,7 @@ MAX_RETRIES = int(lib.IDXD_MAX_RETRIES)
 
 @dataclass(frozen=True)
 class Profile:
-    """What things cost, in nanoseconds. Times of devices and CPUs pass in virtual time only; the last two in both.
+    """What things cost, in nanoseconds. Times of devices and CPUs pass in virtual time only; the timeout's in both.
 
     A job of k pages of 4 KiB takes an engine `compress_ns` (or `decompress_ns`) and `transfer_ns` more for each page
     after the first; jobs on different engines of a device run side by side, but for `transfer_ns` a page, in which they
@@ -50,7 +50,8 @@ class Profile:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if field.name not in ("name", "jitter"):
-                whole(field.name, getattr(self, field.name), int(field.name == "timeout_ns"), 1 << 62)
+                least, most = (1, 1 << 62) if field.name == "timeout_ns" else (0, 1 << 48)
+                whole(field.name, getattr(self, field.name), least, most, of="Profile")
         if not isinstance(self.jitter, (int, float)):
             raise TypeError(f"Profile(jitter={self.jitter!r}): a share, 0 to 1")
         if not 0 <= self.jitter <= 1:
@@ -264,11 +265,3 @@ class Device:
             )
             thread.start()
             self._threads.append(thread)
-
-
-def stop(iaa: Any, index: int, threads: list[threading.Thread]) -> None:
-    """End a device for good: abort what is in flight, and join its threads."""
-    lib.iaa_device_stop(iaa, index)
-    for thread in threads:
-        thread.join()
-    threads.clear()

@@ -163,7 +163,8 @@ static inline void rig_end(struct rig *rig)
 {
 	for (unsigned int i = 0; i < rig->nr_devices; i++) {
 		for (unsigned int wq = 0; wq < IDXD_MAX_WQS; wq++)
-			iaa_wq_drain(rig->iaa, i, wq);
+			while (!iaa_wq_drain(rig->iaa, i, wq))
+				;
 		iaa_device_stop(rig->iaa, i);
 	}
 	for (unsigned int i = 0; i < rig->nr_threads; i++)

@@ -316,8 +316,10 @@ static void *change_tables(void *arg)
 		check(!ret, "iaa_set_tables: %d", ret);
 		add(&nr_tables);
 		if (how == 1 || how == 2) {
-			iaa_wq_drain(rig.iaa, 2 - how, 0);
-			iaa_wq_drain(rig.iaa, 2 - how, 1);
+			while (!iaa_wq_drain(rig.iaa, 2 - how, 0))
+				;
+			while (!iaa_wq_drain(rig.iaa, 2 - how, 1))
+				;
 			add(&nr_drains);
 		}
 		usleep(below(&random, 5000));

@@ -415,7 +415,8 @@ static void fail_in_batch(const struct row *row, bool clock, enum iaa_sync_mode 
 		check(ret == -EINVAL && b->batch.errors[i] == -ENODEV, "%s: page %u of the next: %d", what, i, b->batch.errors[i]);
 	iaa_set_enabled(b->rig.iaa, true);
 	iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_ENABLED);
-	iaa_wq_drain(b->rig.iaa, 0, 0);		/* the engine may have the one that was given up still */
+	while (!iaa_wq_drain(b->rig.iaa, 0, 0))	/* the engine may have the one that was given up still */
+		;
 	ret = run_batch(b, row->compress, MAX_BATCH);
 	for (unsigned int i = 0; i < MAX_BATCH; i++) {
 		check(!ret && !b->batch.errors[i], "%s: page %u of the last: %d", what, i, b->batch.errors[i]);
@@ -700,7 +701,9 @@ static void test_given_up(enum iaa_sync_mode sync_mode, bool removal)
 	}
 	check(!run(b, true, 1, &dlen), "two engines are free");
 	check(clock_ns(CLOCK_MONOTONIC) - start < fault.ns, "the calls took as long as the engines");
-	iaa_wq_drain(b->rig.iaa, 0, 0);
+	check(!iaa_wq_drain(b->rig.iaa, 0, 0), "the engines have ended already");
+	while (!iaa_wq_drain(b->rig.iaa, 0, 0))
+		;
 	check(clock_ns(CLOCK_MONOTONIC) - start >= fault.ns, "the engines had ended by then");
 	for (unsigned int i = 0; i < ARRAY_SIZE(g); i++)
 		look_at_memory(&g[i]);
@@ -939,7 +942,8 @@ static void test_stop(bool clock)
 	start = now(b);
 	check(run(b, true, 0, &dlen) == -ETIMEDOUT && !iaa_enabled(b->rig.iaa), "it stands still");
 	check_took(b, start, 300 + 200 * MS, "it stands still");
-	iaa_wq_drain(b->rig.iaa, 0, 0);		/* though the device does not come across what was given up */
+	while (!iaa_wq_drain(b->rig.iaa, 0, 0))	/* though the device does not come across what was given up */
+		;
 	iaa_set_enabled(b->rig.iaa, true);
 	check(run(b, true, 0, &dlen) == -ETIMEDOUT, "it still does");
 	iaa_set_enabled(b->rig.iaa, true);

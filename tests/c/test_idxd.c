@@ -567,7 +567,8 @@ static void test_alloc(void)
 	check(idxd_submit_desc(descs[0]) == -EIO && list_empty(&bed.device->irq_pending), "no interrupt comes for it");
 	for (unsigned int i = 0; i < 3; i++)
 		idxd_free_desc(descs[i]);
-	idxd_wq_drain(bed.wq);
+	while (!idxd_wq_drain(bed.wq))
+		;
 	bed_end(&bed);
 }
 
@@ -593,7 +594,8 @@ static void test_threshold(void)
 	check(!engine_fetch(bed.engine, descs[0]), "aborted");
 	for (unsigned int i = 0; i < 8; i++)
 		idxd_free_desc(descs[i]);
-	idxd_wq_drain(bed.wq);
+	while (!idxd_wq_drain(bed.wq))
+		;
 	bed_end(&bed);
 }
 
