@@ -1672,12 +1672,12 @@ def test_close_goes_on_where_it_was_interrupted(monkeypatch):
 
 def test_a_turn_that_is_taken_costs_reproducible_times_and_nothing_else():
     """Turns are taken all the time here, also from who has not woken yet, but never amid a device's work."""
-    clock = zs.VirtualClock(stall_seconds=1e-5)
-    nr = 6
+    clock = zs.VirtualClock(stall_seconds=1e-6)
+    nr = 8
     with rig(clock, 2, nr_cpus=nr) as (_, z):
 
         def work(cpu):
-            for i in range(150):
+            for i in range(1000):
                 entry = cpu * 64 + i % 64
                 assert z.store(entry, page(entry), cpu=cpu)
                 assert load(z, entry, cpu=cpu) == page(entry)
