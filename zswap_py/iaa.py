@@ -300,6 +300,7 @@ class Accelerator:
         with self._lock:
             if self._life.in_child:
                 return
+            lib.iaa_set_enabled(self._iaa, False)  # first: who sees that it is closed finds it so
             self._life.closed = True
             self._bound.clear()
         # without the lock: in virtual time it may wait for an actor that wants that
