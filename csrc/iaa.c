@@ -184,7 +184,7 @@ static void tick(struct iaa *iaa)
  * A descriptor of the request's queue, the one that it has if it has one, submitted. -ENODEV: there was no room for it, as often as
  * it was tried (v10).
  */
-static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_desc *hw, unsigned int tries,
+static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_desc *hw,
 		  void (*complete)(struct idxd_desc *desc, void *data))
 {
 	struct iaa *iaa = ctx->iaa;
@@ -196,7 +196,7 @@ static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_
 	if (desc)
 		idxd_renew_desc(desc);
 	else
-		desc = idxd_alloc_desc(req->wq, tries);
+		desc = idxd_alloc_desc(req->wq, req->compress ? ctx->mode.comp_tries : ctx->mode.decomp_tries);
 	if (IS_ERR(desc)) {
 		ret = PTR_ERR(desc);
 		goto out;
@@ -289,7 +289,7 @@ static int iaa_compress_verify(struct iaa_ctx *ctx, struct iaa_req *req)
 	};
 	u32 crc = req->desc->iax_completion.crc;
 	u8 status;
-	int ret = submit(ctx, req, &hw, 1, NULL);
+	int ret = submit(ctx, req, &hw, NULL);
 
 	if (ret)
 		return ret;
@@ -322,7 +322,7 @@ static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, void (*complete)
 	if (unlikely(!req->src || !req->slen))
 		return -EINVAL;
 	req->wq = wq_table_next_wq(iaa, req->compress);
-	ret = req->wq ? submit(ctx, req, &hw, req->compress ? ctx->mode.comp_tries : ctx->mode.decomp_tries, complete) : -ENODEV;
+	ret = req->wq ? submit(ctx, req, &hw, complete) : -ENODEV;
 	if (unlikely(ret))
 		return req->compress || !ctx->mode.any_failure ? ret : deflate_generic_decompress(ctx, req);
 

@@ -80,23 +80,9 @@ struct idxd_device {
 	size_t events;			/* that the clock keeps room for */
 };
 
-static u64 now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (u64)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-/* Times do not go round, and what is to come comes: a plan or a profile may have any. */
-static u64 time_add(u64 time, u64 ns)
-{
-	return ns < VCLOCK_NEVER - 1 - time ? time + ns : VCLOCK_NEVER - 1;
-}
-
 static u64 device_now(const struct idxd_device *device)
 {
-	return device->clock ? vclock_now(device->clock) : now_ns();
+	return device->clock ? vclock_now(device->clock) : ktime_get_ns();
 }
 
 /* Waits for the turn, and for memory if it comes to that: an actor is small. */
@@ -104,23 +90,6 @@ static void enter(struct idxd_device *device)
 {
 	while (vclock_enter(device->clock))
 		sched_yield();
-}
-
-static void cond_init_monotonic(pthread_cond_t *cond)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
-static void cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, u64 ns)
-{
-	struct timespec ts = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
-
-	pthread_cond_timedwait(cond, lock, &ts);
 }
 
 /* ---- a descriptor's state ---- */
@@ -248,7 +217,7 @@ static u64 desc_device_ns(struct idxd_desc *desc)
 	}
 	if (likely(!until) || desc_state(desc) != IDXD_DESC_SUBMITTED)
 		return ns;
-	now = now_ns();
+	now = ktime_get_ns();
 	now = min(now, until);		/* from then on it is the host that does not come to it */
 	since = max(since, desc->submitted_ns);
 	return ns + (now > since ? now - since : 0);
@@ -443,10 +412,10 @@ static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 	u64 left = desc->no_answer ? VCLOCK_NEVER : desc->delay_ns;
 
 	while (left && !atomic_load(&device->stopping)) {
-		u64 step = min(left, HOLD_STEP_NS), start = now_ns(), held;
+		u64 step = min(left, HOLD_STEP_NS), start = ktime_get_ns(), held;
 
 		nanosleep(&(struct timespec){ .tv_nsec = step }, NULL);
-		held = min(now_ns() - start, 2 * step);
+		held = min(ktime_get_ns() - start, 2 * step);
 		atomic_fetch_add_explicit(&desc->device_ns, held, memory_order_relaxed);
 		left -= min(left, held);
 		/* its owner may be waiting for another one, which waits behind it, or look up when this one is done */
@@ -502,7 +471,7 @@ void idxd_irq_run(struct idxd_device *device)
 			desc->complete(desc, desc->data);
 			pthread_mutex_lock(&device->irq_lock);
 		} else if (!list_empty(&device->irq_pending)) {
-			cond_wait_until(&device->irq, &device->irq_lock, now_ns() + LOOK_NS);
+			cond_wait_until(&device->irq, &device->irq_lock, ktime_get_ns() + LOOK_NS);
 			irq_watchdog(device);
 		} else if (atomic_load(&device->stopping)) {
 			break;
@@ -527,7 +496,6 @@ void idxd_device_stop(struct idxd_device *device)
 	/* first: who enables it once more meanwhile has a device that takes no descriptor */
 	atomic_store(&device->stopping, true);
 	idxd_device_set_state(device, IDXD_DEV_DISABLED);
-	wake_engines(device);
 	pthread_mutex_lock(&device->irq_lock);
 	pthread_cond_broadcast(&device->irq);
 	pthread_mutex_unlock(&device->irq_lock);
@@ -564,8 +532,8 @@ static u64 engine_end(struct idxd_engine *engine, const struct idxd_desc *desc)
 	unsigned int pages = max(DIV_ROUND_UP(bytes, SIZE_4K), 1u);
 	u64 start = max(vclock_now(device->clock), device->transfer_free);
 
-	device->transfer_free = time_add(start, pages * device->profile.transfer_ns);
-	return time_add(time_add(start, service_ns(device, hw, pages)), desc->delay_ns);
+	device->transfer_free = vclock_add(start, pages * device->profile.transfer_ns);
+	return vclock_add(vclock_add(start, service_ns(device, hw, pages)), desc->delay_ns);
 }
 
 static void virtual_dispatch(struct idxd_device *device)
@@ -727,12 +695,12 @@ struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigne
 	device->random = profile->seed + id;
 	device->resume.fire = virtual_resume;
 	pthread_mutex_init(&device->irq_lock, NULL);
-	cond_init_monotonic(&device->irq);
+	cond_init(&device->irq);
 	INIT_LIST_HEAD(&device->irq_pending);
 	INIT_LIST_HEAD(&device->irq_done);
 	for (unsigned int i = 0; i < IDXD_MAX_GROUPS; i++) {
 		pthread_mutex_init(&device->groups[i].lock, NULL);
-		cond_init_monotonic(&device->groups[i].work);
+		cond_init(&device->groups[i].work);
 	}
 	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
 		device->wqs[i].device = device;
@@ -871,7 +839,7 @@ static void fault_remove(struct idxd_device *device, const struct idxd_fault *fa
 
 static void fault_stop(struct idxd_device *device, const struct idxd_fault *fault)
 {
-	u64 now = device_now(device), until = fault->ns ? time_add(now, fault->ns) : VCLOCK_NEVER;
+	u64 now = device_now(device), until = fault->ns ? vclock_add(now, fault->ns) : VCLOCK_NEVER;
 
 	atomic_store(&device->stopped_since, now);
 	atomic_store(&device->stopped_until, until);
@@ -918,7 +886,7 @@ bool idxd_wq_drain(struct idxd_wq *wq)
 /* Between two tries: the CPU's pause instruction for as long as a poller may spin, then others are let run; who tries without end sleeps. */
 static void pause_between(u64 start, bool endless)
 {
-	if (now_ns() - start < SPIN_NS)
+	if (ktime_get_ns() - start < SPIN_NS)
 		cpu_relax();
 	else if (endless)
 		nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
@@ -965,7 +933,7 @@ static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tri
 {
 	struct idxd_device *device = wq->device;
 	struct wq_waiter waiter = { .actor = vclock_current(device->clock) };
-	u64 deadline = tries ? time_add(vclock_now(device->clock), tries_ns(device, tries)) : VCLOCK_NEVER;
+	u64 deadline = tries ? vclock_add(vclock_now(device->clock), tries_ns(device, tries)) : VCLOCK_NEVER;
 	struct idxd_desc *desc;
 
 	list_add_tail(&waiter.list, &wq->waiters);
@@ -979,7 +947,7 @@ static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tri
 
 static struct idxd_desc *real_await_desc(struct idxd_wq *wq, unsigned int tries)
 {
-	u64 start = now_ns();
+	u64 start = ktime_get_ns();
 
 	for (unsigned int i = 1;; i++) {
 		struct idxd_desc *desc = wq_get_desc(wq);
@@ -1114,7 +1082,7 @@ static bool timed_out(struct idxd_desc *desc)
 static void virtual_wait(struct idxd_desc *desc)
 {
 	struct idxd_device *device = desc->wq->device;
-	u64 deadline = time_add(desc->submitted_ns, device->profile.timeout_ns);
+	u64 deadline = vclock_add(desc->submitted_ns, device->profile.timeout_ns);
 
 	desc->waiter = vclock_current(device->clock);
 	while (!idxd_desc_done(desc) && !timed_out(desc))
@@ -1124,12 +1092,12 @@ static void virtual_wait(struct idxd_desc *desc)
 
 static void real_wait(struct idxd_desc *desc)
 {
-	u64 start = now_ns();
+	u64 start = ktime_get_ns();
 
 	while (!idxd_desc_done(desc)) {
 		u32 state = atomic_load_explicit(&desc->state, memory_order_relaxed);
 
-		if (now_ns() - start < SPIN_NS) {
+		if (ktime_get_ns() - start < SPIN_NS) {
 			cpu_relax();
 			continue;
 		}

@@ -111,7 +111,7 @@ bool idxd_plan_apply(struct idxd_plan *plan, struct idxd_desc *desc, struct idxd
 			desc->flip_crc = true;
 			break;
 		case IDXD_FAULT_DELAY:
-			desc->delay_ns = fault->ns < VCLOCK_NEVER - desc->delay_ns ? desc->delay_ns + fault->ns : VCLOCK_NEVER;
+			desc->delay_ns = vclock_add(desc->delay_ns, fault->ns);
 			break;
 		case IDXD_FAULT_NO_ANSWER:
 			desc->no_answer = true;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The few kernel primitives that the other files are written in: types, lists, a sleeping spinlock,
- * this thread's CPU, one-time warnings. Nothing here knows of zswap.
+ * the time, this thread's CPU, one-time warnings. Nothing here knows of zswap.
  */
 #ifndef ZSWAP_KERNEL_H
 #define ZSWAP_KERNEL_H
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -114,6 +115,14 @@ static inline void spin_unlock(spinlock_t *lock)
 {
 	atomic_store_explicit(&lock->held, false, memory_order_release);
 }
+
+/* ---- the time, and waits that end at one ---- */
+
+u64 ktime_get_ns(void);
+/* False: no memory. Only for cond_wait_until() and pthread_cond_wait(). */
+bool cond_init(pthread_cond_t *cond);
+/* True: ktime_get_ns() has come to that. */
+bool cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, u64 ns);
 
 /* ---- this thread's CPU: set by each call that enters the library, as the caller said ---- */
 

@@ -6,18 +6,9 @@
  * interpreter, whose lock would make threads wait for each other.
  */
 #include <string.h>
-#include <time.h>
 
 #include "kernel.h"
 #include "zswap.h"
-
-static u64 now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
-}
 
 static bool span_is_valid(const struct zswap_span *span)
 {
@@ -50,7 +41,7 @@ int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span 
 	if (!span_is_valid(span))
 		return -EINVAL;
 	for (u64 start = 0; start < span->nr_pages; start += span->run_pages, runs++) {
-		u64 end = min(start + span->run_pages, span->nr_pages), began = now_ns();
+		u64 end = min(start + span->run_pages, span->nr_pages), began = ktime_get_ns();
 
 		for (u64 i = start; i < end; i += span->folio_pages) {
 			int ret = zswap_store(z, cpu, span->swp + i, span->pages + i * span->page_size,
@@ -59,7 +50,7 @@ int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span 
 			if (ret < 0)
 				return ret;
 		}
-		runs->ns = now_ns() - began;
+		runs->ns = ktime_get_ns() - began;
 		runs->pages = end - start;
 	}
 	return 0;
@@ -74,11 +65,11 @@ int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *
 		return -EINVAL;
 	*wrong = 0;
 	for (u64 start = 0; start < span->nr_pages; start += span->run_pages, runs++) {
-		u64 nr = min(span->run_pages, span->nr_pages - start), began = now_ns();
+		u64 nr = min(span->run_pages, span->nr_pages - start), began = ktime_get_ns();
 
 		for (u64 i = 0; i < nr; i++)
 			ret[i] = zswap_peek(z, cpu, span->swp + start + i, (u8 *)out + i * span->page_size);
-		runs->ns = now_ns() - began;
+		runs->ns = ktime_get_ns() - began;
 		runs->pages = 0;
 		for (u64 i = 0; i < nr; i++) {
 			if (ret[i] && ret[i] != -ENOENT && ret[i] != -EIO)

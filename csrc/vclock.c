@@ -2,7 +2,6 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "vclock.h"
 
@@ -186,20 +185,6 @@ static void give_up_turn(struct vclock *clock, struct vclock_actor *me)
 		pass_turn(clock, me);
 }
 
-static bool timed_out(struct vclock *clock, struct vclock_actor *me)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += clock->stall_ns / NSEC_PER_SEC;
-	ts.tv_nsec += clock->stall_ns % NSEC_PER_SEC;
-	if (ts.tv_nsec >= (long)NSEC_PER_SEC) {
-		ts.tv_nsec -= NSEC_PER_SEC;
-		ts.tv_sec++;
-	}
-	return pthread_cond_timedwait(&me->turn, &clock->lock, &ts) == ETIMEDOUT;
-}
-
 /*
  * A turn that lasts too long may be waiting for one of us. With one that fires an event, or is between vclock_enter() and
  * vclock_leave(), there is no such danger, and what is done there relies on it that nobody else has a turn.
@@ -222,7 +207,8 @@ static void wait_for_turn(struct vclock *clock, struct vclock_actor *me)
 			give_up_turn(clock, me);
 			continue;
 		}
-		if (!timed_out(clock, me) || clock->turns != turns || !may_be_robbed(clock))
+		if (!cond_wait_until(&me->turn, &clock->lock, vclock_add(ktime_get_ns(), clock->stall_ns)) ||
+		    clock->turns != turns || !may_be_robbed(clock))
 			continue;
 		clock->stalls++;
 		pass_turn(clock, me);
@@ -250,25 +236,13 @@ struct vclock_actor *vclock_current(struct vclock *clock)
 	return actor;
 }
 
-static bool init_turn(pthread_cond_t *turn)
-{
-	pthread_condattr_t attr;
-	bool ok;
-
-	if (pthread_condattr_init(&attr))
-		return false;
-	ok = !pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) && !pthread_cond_init(turn, &attr);
-	pthread_condattr_destroy(&attr);
-	return ok;
-}
-
 struct vclock_actor *vclock_actor_create(struct vclock *clock)
 {
 	struct vclock_actor *actor = calloc(1, sizeof(*actor));
 
 	if (!actor)
 		return NULL;
-	if (!init_turn(&actor->turn))
+	if (!cond_init(&actor->turn))
 		goto err_free;
 	if (vclock_reserve(clock, 1))
 		goto err_turn;
@@ -367,7 +341,7 @@ int vclock_sleep(struct vclock *clock, u64 ns)
 		return ret;
 	me = vclock_current(clock);
 	pthread_mutex_lock(&clock->lock);
-	queue(clock, me, clock->now + min(ns, VCLOCK_NEVER - 1 - clock->now));
+	queue(clock, me, vclock_add(clock->now, ns));
 	wait_for_turn(clock, me);
 	pthread_mutex_unlock(&clock->lock);
 	vclock_leave(clock);

@@ -12,6 +12,12 @@
 
 #define VCLOCK_NEVER UINT64_MAX
 
+/* Times do not go round, and what is to come comes before that. */
+static inline u64 vclock_add(u64 time, u64 ns)
+{
+	return ns < VCLOCK_NEVER - 1 - time ? time + ns : VCLOCK_NEVER - 1;
+}
+
 struct vclock;
 struct vclock_actor;
 

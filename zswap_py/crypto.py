@@ -186,9 +186,9 @@ def _load(codec: int, name: str, backend: str) -> Compressor:
     functions = {s: getattr(opened[library][0], s) for library, names in wanted.items() for s in names}
     addresses = [ctypes.cast(functions[s], ctypes.c_void_p).value for s in symbols]
     path, version = None, None
-    for library in libraries[:1]:  # the encoder's
-        dll, path = opened[library]
-        version = _version(dll, library, path)
+    if libraries:  # the encoder's is the first
+        dll, path = opened[libraries[0]]
+        version = _version(dll, libraries[0], path)
 
     def make() -> Any:
         alg = lib.acomp_alg_create(codec)

@@ -87,21 +87,15 @@ def package_tables(
     A package without a device uses all there are. Equal tables of CPUs of a package are one table, with one cursor.
     """
     everywhere = _by_device(bound)
-    tables = []
-    for cpu in range(nr_cpus):
-        package = cpu * nr_packages // nr_cpus
+    tables: list[WqTable] = []
+    for package in range(nr_packages):
+        first, last = (-(-p * nr_cpus // nr_packages) for p in (package, package + 1))  # its CPUs
         devices = [wqs for wqs in everywhere if package_of(wqs[0].device) == package] or everywhere
-        if not devices:
-            tables.append(WqTable((), ()))
-            continue
-        first = -(-package * nr_cpus // nr_packages)
-        last = -(-(package + 1) * nr_cpus // nr_packages)
-        mapped = devices[(cpu - first) * len(devices) // (last - first)]
-        kinds = [_split(wqs, g_comp_wqs_per_iaa) for wqs in devices]
-        mine = _split(mapped, g_comp_wqs_per_iaa)
-        comp = tuple(itertools.chain(*(c for c, _ in kinds))) if distribute_comps else mine[0]
-        decomp = tuple(itertools.chain(*(d for _, d in kinds))) if distribute_decomps else mine[1]
-        tables.append(WqTable(comp, decomp))
+        split = [_split(wqs, g_comp_wqs_per_iaa) for wqs in devices]
+        comps, decomps = (tuple(itertools.chain(*(kinds[i] for kinds in split))) for i in (0, 1))
+        for cpu in range(last - first):
+            mine = split[cpu * len(split) // (last - first)] if split else ((), ())
+            tables.append(WqTable(comps if distribute_comps else mine[0], decomps if distribute_decomps else mine[1]))
     return tables
 
 

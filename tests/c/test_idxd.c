@@ -350,7 +350,7 @@ static void *sleep_on(void *arg)
 	struct sleeper *s = arg;
 
 	s->ret = idxd_desc_wait(s->desc);
-	s->woken = now_ns();
+	s->woken = ktime_get_ns();
 	return NULL;
 }
 
@@ -366,7 +366,7 @@ static u64 wake_one(struct bed *bed, bool removal)
 	check(!pthread_create(&s.thread, NULL, sleep_on, &s), "pthread_create");
 	while (!(atomic_load(&s.desc->state) & IDXD_DESC_WAITED))
 		sched_yield();
-	start = now_ns();
+	start = ktime_get_ns();
 	if (removal)
 		idxd_device_set_state(bed->device, IDXD_DEV_REMOVED);
 	else
@@ -404,7 +404,7 @@ static void test_wakes(bool removal)
 static void test_device_time(void)
 {
 	const struct idxd_config config = default_device(1, 1);
-	const u64 ms = 1000000, start = now_ns();
+	const u64 ms = 1000000, start = ktime_get_ns();
 	struct idxd_desc *desc;
 	struct bed bed;
 	u8 dst[PAGE_SIZE];
