@@ -48,10 +48,15 @@ void fault_arm(struct faults *faults, enum fault_kind kind, u64 nth, u64 times, 
 void fault_disarm(struct faults *faults, enum fault_kind kind);
 int __fault_hit(struct fault *fault, int cpu);
 
+static inline bool fault_armed(struct faults *faults, enum fault_kind kind)
+{
+	return unlikely(atomic_load_explicit(&faults->armed, memory_order_acquire) & (1u << kind));
+}
+
 /* 0, or the negative errno that this try must fail with. */
 static inline int fault_hit(struct faults *faults, enum fault_kind kind, int cpu)
 {
-	if (likely(!(atomic_load_explicit(&faults->armed, memory_order_acquire) & (1u << kind))))
+	if (!fault_armed(faults, kind))
 		return 0;
 	return __fault_hit(&faults->fault[kind], cpu);
 }

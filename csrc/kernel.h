@@ -20,6 +20,7 @@ typedef uint64_t u64;
 
 #define likely(x)	__builtin_expect(!!(x), 1)
 #define unlikely(x)	__builtin_expect(!!(x), 0)
+#define noinline	__attribute__((noinline))
 #define prefetch(p)	__builtin_prefetch((p), 0)
 #define prefetchw(p)	__builtin_prefetch((p), 1)
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))

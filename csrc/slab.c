@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "slab.h"
+#include "vmalloc.h"
 
 #define CHUNK_SIZE	(64u << 10)
 #define STACK_REFILL	32	/* objects that go to a CPU's stack at once */
@@ -58,6 +58,23 @@ void kfree(struct kmem *mm, void *p)
 	header--;
 	atomic_fetch_sub(&mm->bytes[header->kind * mm->nr_nodes + header->nid], header->size);
 	free(header);
+}
+
+void *kvzalloc_node(struct kmem *mm, enum fault_kind kind, size_t size, unsigned int nid)
+{
+	void *p = fault_hit(mm->faults, kind, raw_smp_processor_id()) ? NULL : vzalloc(size);
+
+	if (p)
+		atomic_fetch_add(&mm->bytes[kind * mm->nr_nodes + nid], size);
+	return p;
+}
+
+void kvfree(struct kmem *mm, enum fault_kind kind, void *p, size_t size, unsigned int nid)
+{
+	if (!p)
+		return;
+	atomic_fetch_sub(&mm->bytes[kind * mm->nr_nodes + nid], size);
+	vfree(p, size);
 }
 
 u64 kmem_bytes(const struct kmem *mm, enum fault_kind kind, unsigned int nid)
@@ -121,7 +138,7 @@ static void free_chunks(struct kmem_cache *cache)
 		struct kmem_chunk *chunk = cache->chunks;
 
 		cache->chunks = chunk->next;
-		munmap(chunk, CHUNK_SIZE);
+		vfree(chunk, CHUNK_SIZE);
 	}
 	cache->nr_chunks = 0;
 	cache->fresh = cache->fresh_end = NULL;
@@ -140,10 +157,9 @@ void kmem_cache_destroy(struct kmem_cache *cache)
 
 static bool add_chunk(struct kmem_cache *cache)
 {
-	struct kmem_chunk *chunk = mmap(NULL, CHUNK_SIZE, PROT_READ | PROT_WRITE,
-					MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct kmem_chunk *chunk = vzalloc(CHUNK_SIZE);
 
-	if (chunk == MAP_FAILED)
+	if (!chunk)
 		return false;
 	chunk->next = cache->chunks;
 	cache->chunks = chunk;
@@ -199,7 +215,7 @@ unsigned int kmem_cache_alloc_bulk(struct kmem_cache *cache, unsigned int nid, u
 	unsigned int cpu = raw_smp_processor_id(), i;
 	struct kmem_stack *stack = &cache->stacks[cpu];
 
-	for (i = 0; i < nr; i++)
+	for (i = 0; fault_armed(cache->mm->faults, cache->kind) && i < nr; i++)
 		if (fault_hit(cache->mm->faults, cache->kind, cpu))
 			return 0;
 	spin_lock(&stack->lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The swap-slot index: for each swap type trees of 2^14 slots, a word a slot. The word holds what is stored at
+ * The swap-slot index: for each swap type trees of 2^14 slots, a word a slot, in directories of up to 2^12 trees; a file
+ * of more than 2^26 slots has directories of directories. All but the topmost is made when it is needed. The word holds what is stored at
  * the slot and, in its low bits, the slot's lock, which stands for what the lock of the swap-cache folio does in
  * the kernel: whoever changes a slot holds it. Several are taken in ascending order.
  */
@@ -11,6 +12,7 @@
 
 #define SWAP_ADDRESS_SPACE_SHIFT 14
 #define SWAP_ADDRESS_SPACE_PAGES (1u << SWAP_ADDRESS_SPACE_SHIFT)
+#define SWAP_DIR_SHIFT		12
 #define MAX_SWAPFILES_SHIFT	5
 #define MAX_SWAPFILES		(1u << MAX_SWAPFILES_SHIFT)
 #define SWP_TYPE_SHIFT		58
@@ -24,7 +26,8 @@ typedef _Atomic u64 slot_t;
 
 struct swap_file {
 	u64 nr_pages;
-	_Atomic(slot_t *) trees[];
+	unsigned int height;		/* directories from the topmost to a tree */
+	_Atomic(void *) dir[];		/* the topmost */
 };
 
 struct swap_index {
@@ -79,16 +82,23 @@ static inline struct swap_file *swap_file_of(struct swap_index *index, u64 swp, 
 	return offset < file->nr_pages && nr <= file->nr_pages - offset ? file : NULL;
 }
 
+slot_t *swap_tree_slow(struct swap_file *file, u64 offset);
+
 /* The slot's word, or NULL if its tree was never needed. */
 static inline slot_t *swap_slot(struct swap_file *file, u64 offset)
 {
-	slot_t *tree = atomic_load_explicit(&file->trees[offset >> SWAP_ADDRESS_SPACE_SHIFT], memory_order_acquire);
+	slot_t *tree = likely(file->height == 1) ?
+		atomic_load_explicit(&file->dir[offset >> SWAP_ADDRESS_SPACE_SHIFT], memory_order_acquire) :
+		swap_tree_slow(file, offset);
 
 	return likely(tree) ? &tree[offset & (SWAP_ADDRESS_SPACE_PAGES - 1)] : NULL;
 }
 
 /* The same, making the tree; NULL if there is no memory for it. */
 slot_t *swap_slot_create(struct swap_index *index, struct swap_file *file, u64 offset);
+
+/* The first slot from 'offset' on that has a word, or nr_pages: so that only what exists is walked. */
+u64 swap_next_slot(struct swap_file *file, u64 offset);
 
 void slot_lock_slow(slot_t *slot);
 

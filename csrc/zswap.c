@@ -17,6 +17,7 @@
 #include "printk.h"
 #include "srcu.h"
 #include "tree.h"
+#include "vmalloc.h"
 #include "zsmalloc.h"
 #include "zswap.h"
 
@@ -59,6 +60,7 @@ struct crypto_acomp_ctx {
 struct zswap_pool {
 	struct zpool zpool;
 	struct crypto_acomp_ctx *acomp_ctx;	/* by CPU */
+	atomic_uint nr_prepared;	/* contexts made so far, where CPUs also lose theirs */
 	_Atomic int64_t refs;
 	struct zswap *zswap;
 	const struct acomp_alg *alg;
@@ -91,6 +93,8 @@ struct zswap_entry {
 _Static_assert(sizeof(struct zswap_entry) <= 56, "an entry and its handle's cell are at most 64 bytes");
 _Static_assert(offsetof(struct zswap_entry, lru) % 8 == 0, "a slot keeps flags in an entry's low bits");
 
+#define ALIVE 1
+
 struct zswap {
 	struct zswap_config config;
 	size_t page_size;
@@ -105,7 +109,7 @@ struct zswap {
 	struct printk_log log;
 
 	_Atomic u32 param[ZSWAP_ACCEPT_THRESHOLD_PERCENT + 1];
-	_Atomic int dead;		/* 0, or what every call gives: -ESHUTDOWN, -ECHILD */
+	_Atomic int *life;		/* ALIVE; else what every call gives; 0 in a forked child, where fork() wipes it */
 	_Atomic bool pool_reached_full;
 	_Atomic bool has_pool;		/* false: zswap was never enabled */
 	_Atomic bool highmem_warned, batch_warned, batch_size_warned;
@@ -139,6 +143,14 @@ static void count(struct zswap *z, enum zswap_stat stat)
 
 /* ---- a call into the library ---- */
 
+/* 0, or the error that a call gives at once. */
+static int dead(const struct zswap *z)
+{
+	int life = atomic_load(z->life);
+
+	return likely(life == ALIVE) ? 0 : life ? life : -ECHILD;
+}
+
 struct zswap_call {
 	struct task task;
 	unsigned int srcu_idx;
@@ -156,17 +168,17 @@ static bool inside(const struct zswap *z)
 /* 0, or the error that the call gives at once. */
 static int zswap_enter(struct zswap *z, unsigned int cpu, struct zswap_call *call)
 {
-	int dead;
+	int err;
 
 	if (unlikely(cpu >= z->config.nr_cpus))
 		return -EINVAL;
 	if (unlikely(inside(z)))
 		return -EDEADLK;
 	call->srcu_idx = srcu_read_lock(&z->srcu, cpu);
-	dead = atomic_load(&z->dead);
-	if (unlikely(dead)) {
+	err = dead(z);
+	if (unlikely(err)) {
 		srcu_read_unlock(&z->srcu, cpu, call->srcu_idx);
-		return dead;
+		return err;
 	}
 	call->task = (struct task){ .cpu = cpu, .owner = z, .outer = current_task };
 	current_task = &call->task;
@@ -324,6 +336,7 @@ int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu)
 		acomp_ctx->req = new.req;
 		acomp_ctx->buffers = new.buffers;
 		acomp_ctx->is_sleepable = new.is_sleepable;
+		atomic_fetch_add_explicit(&pool->nr_prepared, 1, memory_order_release);
 		pthread_mutex_unlock(&acomp_ctx->mutex);
 	}
 	return ret;
@@ -487,7 +500,7 @@ struct zswap_pool *zswap_pool_wait_empty(struct zswap *z)
 	struct zswap_pool *pool = NULL;
 
 	pthread_mutex_lock(&z->release_mutex);
-	while (list_empty(&z->empty_pools) && !atomic_load(&z->dead))
+	while (list_empty(&z->empty_pools) && !dead(z))
 		pthread_cond_wait(&z->release_cond, &z->release_mutex);
 	spin_lock(&z->pools_lock);
 	if (!list_empty(&z->empty_pools)) {
@@ -628,27 +641,49 @@ static void zswap_entry_free(struct zswap *z, struct zswap_entry *entry)
 * compressed storage functions
 **********************************/
 
+/* A CPU's context, locked; NULL if it has none. */
+static struct crypto_acomp_ctx *acomp_ctx_lock(struct zswap_pool *pool, unsigned int cpu)
+{
+	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu];
+
+	if (unlikely(!atomic_load_explicit(&acomp_ctx->ready, memory_order_acquire)))
+		return NULL;
+	pthread_mutex_lock(&acomp_ctx->mutex);
+	if (likely(acomp_ctx->req))
+		return acomp_ctx;
+	pthread_mutex_unlock(&acomp_ctx->mutex);
+	return NULL;
+}
+
 /*
- * This CPU's context, locked; NULL if it has none. Where a dead CPU's is freed, the task goes on at the next CPU
- * that has one, as it would find itself running there.
+ * Where a dead CPU's context is freed, the task goes on at the next CPU that has one, as it would find itself
+ * running there. A CPU may get a context after it was looked at, while those that follow lose theirs: then it
+ * looks again, as the kernel does.
  */
-static struct crypto_acomp_ctx *acomp_ctx_get_cpu_lock(struct zswap_pool *pool)
+static noinline struct crypto_acomp_ctx *acomp_ctx_move_lock(struct zswap_pool *pool)
 {
 	struct zswap *z = pool->zswap;
-	unsigned int cpu = raw_smp_processor_id(), nr_cpus = z->config.nr_cpus;
+	unsigned int cpu = raw_smp_processor_id(), nr_cpus = z->config.nr_cpus, nr_prepared;
 
-	for (unsigned int i = 0; i < (z->config.dead_frees ? nr_cpus : 1); i++) {
-		struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[(cpu + i) % nr_cpus];
+	do {
+		nr_prepared = atomic_load_explicit(&pool->nr_prepared, memory_order_acquire);
+		for (unsigned int i = 0; i < nr_cpus && z->config.dead_frees; i++) {
+			struct crypto_acomp_ctx *acomp_ctx = acomp_ctx_lock(pool, (cpu + i) % nr_cpus);
 
-		if (unlikely(!atomic_load_explicit(&acomp_ctx->ready, memory_order_acquire)))
-			continue;
-		pthread_mutex_lock(&acomp_ctx->mutex);
-		if (likely(acomp_ctx->req))
-			return acomp_ctx;
-		pthread_mutex_unlock(&acomp_ctx->mutex);
-	}
+			if (acomp_ctx)
+				return acomp_ctx;
+		}
+	} while (nr_prepared != atomic_load_explicit(&pool->nr_prepared, memory_order_acquire));
 	atomic_fetch_add_explicit(&z->no_context, 1, memory_order_relaxed);
 	return NULL;
+}
+
+/* This CPU's context, locked; NULL if there is none to be had. */
+static struct crypto_acomp_ctx *acomp_ctx_get_cpu_lock(struct zswap_pool *pool)
+{
+	struct crypto_acomp_ctx *acomp_ctx = acomp_ctx_lock(pool, raw_smp_processor_id());
+
+	return likely(acomp_ctx) ? acomp_ctx : acomp_ctx_move_lock(pool);
 }
 
 static void acomp_ctx_put_unlock(struct crypto_acomp_ctx *acomp_ctx)
@@ -965,15 +1000,16 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
 
 	for (; nr_stored < nr; nr_stored++) {
 		struct zswap_entry *entry = entries[nr_stored], *old;
+		slot_t *slot = likely(file) ? swap_slot(file, swp_offset(swp) + nr_stored) : NULL;
 
-		if (unlikely(fault_hit(&z->faults, FAULT_TREE, raw_smp_processor_id()))) {
+		if (unlikely(!slot || fault_hit(&z->faults, FAULT_TREE, raw_smp_processor_id()))) {
 			count(z, reject_alloc_fail);
 			free_entries(z, entries, nr_stored, nr);
 			ret = ZSWAP_REJECT_ALLOC_FAIL;
 			break;
 		}
 		/* The slot's lock is held, so what was there can neither be loaded nor written back any more. */
-		old = slot_xchg(swap_slot(file, swp_offset(swp) + nr_stored), entry);
+		old = slot_xchg(slot, entry);
 		if (old)
 			zswap_entry_free(z, old);
 		bytes += entry->length;
@@ -997,7 +1033,11 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
  */
 static bool lock_slots(struct zswap *z, struct swap_file *file, u64 offset, unsigned int nr)
 {
-	if (unlikely(!swap_slot_create(&z->index, file, offset) || !swap_slot_create(&z->index, file, offset + nr - 1)))
+	u64 last = offset + nr - 1;
+
+	if (unlikely(!swap_slot_create(&z->index, file, offset)))
+		return false;
+	if (unlikely((offset ^ last) >> SWAP_ADDRESS_SPACE_SHIFT) && !swap_slot_create(&z->index, file, last))
 		return false;
 	for (unsigned int i = 0; i < nr; i++)
 		slot_lock(swap_slot(file, offset + i));
@@ -1010,41 +1050,72 @@ static void unlock_slots(struct swap_file *file, u64 offset, unsigned int nr)
 		slot_unlock(swap_slot(file, offset + i));
 }
 
+/* The same while they are locked. */
 static void erase_slots(struct zswap *z, struct swap_file *file, u64 offset, unsigned int nr)
 {
 	for (unsigned int i = 0; i < nr; i++) {
-		slot_t *slot = swap_slot(file, offset + i);
-		struct zswap_entry *entry = slot ? slot_xchg(slot, NULL) : NULL;
+		struct zswap_entry *entry = slot_xchg(swap_slot(file, offset + i), NULL);
 
 		if (entry)
 			zswap_entry_free(z, entry);
 	}
 }
 
-static int store_folio(struct zswap *z, struct swap_file *file, u64 swp, const u8 *folio, unsigned int nr_pages)
+/* Frees what the slots hold, each under its lock, if not all of them at once. */
+static void drop_slots(struct zswap *z, struct swap_file *file, u64 offset, u64 nr)
+{
+	u64 end = offset + nr;
+
+	for (offset = swap_next_slot(file, offset); offset < end; offset = swap_next_slot(file, offset)) {
+		u64 tree_end = min(end, (offset | (SWAP_ADDRESS_SPACE_PAGES - 1)) + 1);
+
+		for (; offset < tree_end; offset++) {
+			slot_t *slot = swap_slot(file, offset);
+			struct zswap_entry *entry = slot_lock(slot);
+
+			if (entry) {
+				slot_xchg(slot, NULL);
+				zswap_entry_free(z, entry);
+			}
+			slot_unlock(slot);
+		}
+	}
+}
+
+/* The pool that a store goes to, with a reference. NULL and *ret: there is no store. */
+static struct zswap_pool *pool_to_store_in(struct zswap *z, int *ret)
 {
 	struct zswap_pool *pool;
-	int ret = ZSWAP_STORED;
 
+	*ret = ZSWAP_REJECT_DISABLED;
 	if (!zswap_get_param(z, ZSWAP_ENABLED))
-		return ZSWAP_REJECT_DISABLED;
+		return NULL;
+	*ret = ZSWAP_POOL_LIMIT_HIT;
 	if (zswap_check_limits(z))
-		return ZSWAP_POOL_LIMIT_HIT;
+		return NULL;
+	*ret = ZSWAP_REJECT_NO_POOL;
 	pool = zswap_pool_current_get(z);
-	if (!pool)
-		return ZSWAP_REJECT_NO_POOL;
+	return pool;
+}
+
+/* The slots are locked; file NULL: there is no memory for one of their trees. */
+static int store_folio(struct zswap *z, struct swap_file *file, u64 swp, const u8 *folio, unsigned int nr_pages,
+		       struct zswap_pool *pool)
+{
+	int ret = ZSWAP_STORED;
 
 	for (unsigned int start = 0; start < nr_pages && !ret; start += pool->batch_size)
 		ret = zswap_store_pages(z, file, swp + start, folio + start * z->page_size,
 					min(pool->batch_size, nr_pages - start), pool);
-	zswap_pool_put(pool, 1);
 	return ret;
 }
 
 int zswap_store(struct zswap *z, unsigned int cpu, u64 swp, const void *folio, unsigned int nr_pages)
 {
 	struct swap_file *file = NULL;
+	struct zswap_pool *pool;
 	struct zswap_call call;
+	bool locked = false;
 	int ret;
 
 	if (!nr_pages || nr_pages > ZSWAP_MAX_FOLIO)
@@ -1058,22 +1129,25 @@ int zswap_store(struct zswap *z, unsigned int cpu, u64 swp, const void *folio, u
 		goto exit;
 	}
 
-	if (unlikely(!lock_slots(z, file, swp_offset(swp), nr_pages))) {
-		count(z, reject_alloc_fail);
-		zswap_exit(z, &call);
-		ret = zswap_invalidate(z, cpu, swp, nr_pages);
-		return ret ? ret : ZSWAP_REJECT_ALLOC_FAIL;
-	}
-	ret = store_folio(z, file, swp, folio, nr_pages);
+	pool = pool_to_store_in(z, &ret);
+	if (unlikely(!pool))
+		goto check_old;
+	locked = lock_slots(z, file, swp_offset(swp), nr_pages);
+	ret = store_folio(z, locked ? file : NULL, swp, folio, nr_pages, pool);
+	zswap_pool_put(pool, 1);
+	if (likely(!ret))
+		atomic_fetch_add_explicit(&z->zswpout, nr_pages, memory_order_relaxed);
+check_old:
 	/*
 	 * If the store failed in the middle, or zswap is disabled, or full, no slot may keep anything: a stale entry would be
 	 * written back over newer data.
 	 */
-	if (likely(!ret))
-		atomic_fetch_add_explicit(&z->zswpout, nr_pages, memory_order_relaxed);
-	else
+	if (unlikely(ret && locked))
 		erase_slots(z, file, swp_offset(swp), nr_pages);
-	unlock_slots(file, swp_offset(swp), nr_pages);
+	if (likely(locked))
+		unlock_slots(file, swp_offset(swp), nr_pages);
+	else
+		drop_slots(z, file, swp_offset(swp), nr_pages);
 exit:
 	zswap_exit(z, &call);
 	return ret;
@@ -1256,23 +1330,10 @@ int zswap_invalidate(struct zswap *z, unsigned int cpu, u64 swp, u64 nr)
 	if (unlikely(ret))
 		return ret;
 	file = swap_file_of(&z->index, swp, nr);
-	if (likely(file)) {
-		for (u64 offset = swp_offset(swp); nr; nr--, offset++) {
-			slot_t *slot = swap_slot(file, offset);
-			struct zswap_entry *entry;
-
-			if (!slot)
-				continue;
-			entry = slot_lock(slot);
-			if (entry) {
-				slot_xchg(slot, NULL);
-				zswap_entry_free(z, entry);
-			}
-			slot_unlock(slot);
-		}
-	} else {
+	if (likely(file))
+		drop_slots(z, file, swp_offset(swp), nr);
+	else
 		ret = -EBADSLT;
-	}
 	zswap_exit(z, &call);
 	return ret;
 }
@@ -1320,9 +1381,7 @@ int zswap_swapoff(struct zswap *z, unsigned int type)
 	ret = zswap_enter(z, 0, &call);
 	if (unlikely(ret))
 		return ret;
-	for (u64 offset = 0; offset < file->nr_pages; offset += SWAP_ADDRESS_SPACE_PAGES)
-		if (swap_slot(file, offset))
-			erase_slots(z, file, offset, min(SWAP_ADDRESS_SPACE_PAGES, file->nr_pages - offset));
+	drop_slots(z, file, 0, file->nr_pages);
 	swap_index_free(&z->index, type);
 	zswap_exit(z, &call);
 	return 0;
@@ -1552,6 +1611,10 @@ static int zswap_setup(struct zswap *z)
 	const struct zswap_config *config = &z->config;
 	struct zs_host *host = &z->host;
 
+	z->life = vzalloc_wiped_by_fork(sizeof(*z->life));
+	if (!z->life)
+		return -ENOMEM;
+	atomic_store(z->life, ALIVE);
 	if (srcu_init(&z->srcu, config->nr_cpus) ||
 	    kmem_init(&z->mm, &z->faults, config->nr_cpus, config->nr_nodes) || list_lru_init(&z->list_lru, &z->mm))
 		return -ENOMEM;
@@ -1602,8 +1665,10 @@ int zswap_shutdown(struct zswap *z)
 {
 	if (inside(z))
 		return -EDEADLK;
+	if (dead(z) == -ECHILD)
+		return -ECHILD;
 	pthread_mutex_lock(&z->release_mutex);
-	atomic_store(&z->dead, -ESHUTDOWN);
+	atomic_store(z->life, -ESHUTDOWN);
 	pthread_cond_broadcast(&z->release_cond);
 	pthread_mutex_unlock(&z->release_mutex);
 	synchronize_srcu(&z->srcu);
@@ -1612,12 +1677,20 @@ int zswap_shutdown(struct zswap *z)
 
 void zswap_forked(struct zswap *z)
 {
-	atomic_store(&z->dead, -ECHILD);
+	atomic_store(z->life, -ECHILD);
+}
+
+/* What an instance's memory was may be anything else's there, and its locks are in whatever state another thread left them. */
+static bool is_childs_copy(const struct zswap *z)
+{
+	return z->pid != getpid();
 }
 
 /* Nobody is inside: the contents go with the memory that they lie in. */
 void zswap_release(struct zswap *z)
 {
+	if (is_childs_copy(z))
+		return;
 	while (!list_empty(&z->zswap_pools))
 		zswap_pool_destroy(list_first_entry(&z->zswap_pools, struct zswap_pool, list));
 	while (!list_empty(&z->empty_pools)) {
@@ -1640,10 +1713,10 @@ void zswap_release(struct zswap *z)
 
 void zswap_destroy(struct zswap *z)
 {
-	/* A child's copy of the locks is in whatever state another thread left it. */
-	if (!z || z->pid != getpid())
+	if (!z || is_childs_copy(z))
 		return;
 	zswap_release(z);
+	vfree(z->life, sizeof(*z->life));
 	srcu_deinit(&z->srcu);
 	pthread_cond_destroy(&z->release_cond);
 	pthread_mutex_destroy(&z->release_mutex);
@@ -1707,21 +1780,21 @@ int zswap_flip(struct zswap *z, unsigned int cpu, u64 swp, u32 byte, u8 mask)
 }
 
 struct tally {
-	u64 entries, incompressible, bytes;
+	u64 entries, incompressible, bytes, on_node[UINT8_MAX];
 };
 
 static const char *check_file(struct zswap *z, unsigned int type, struct tally *tally)
 {
 	struct swap_file *file = swap_file_any(&z->index, type);
 
-	for (u64 offset = 0; file && offset < file->nr_pages; offset++) {
-		slot_t *slot = swap_slot(file, offset);
+	for (u64 offset = 0; file; offset++) {
 		struct zswap_entry *entry;
+		slot_t *slot;
 
-		if (!slot) {
-			offset |= SWAP_ADDRESS_SPACE_PAGES - 1;
-			continue;
-		}
+		offset = swap_next_slot(file, offset);
+		if (offset == file->nr_pages)
+			break;
+		slot = swap_slot(file, offset);
 		if (atomic_load(slot) & SLOT_LOCKED)
 			return "a slot is locked, but no call is inside";
 		entry = slot_get(slot);
@@ -1734,6 +1807,7 @@ static const char *check_file(struct zswap *z, unsigned int type, struct tally *
 		if (list_empty(&entry->lru))
 			return "an entry is on no LRU";
 		tally->entries++;
+		tally->on_node[entry->nid]++;
 		tally->incompressible += stored_raw(z, entry);
 		tally->bytes += entry->length;
 	}
@@ -1745,7 +1819,7 @@ static const char *check_all(struct zswap *z)
 	struct tally tally = { 0 };
 	struct zswap_pool *pool, *current = atomic_load(&z->current_pool);
 	const char *wrong = NULL;
-	u64 on_lru = 0, pages = 0;
+	u64 pages = 0;
 	int64_t refs = 0;
 
 	for (unsigned int type = 0; type < MAX_SWAPFILES && !wrong; type++)
@@ -1753,7 +1827,8 @@ static const char *check_all(struct zswap *z)
 	if (wrong)
 		return wrong;
 	for (unsigned int nid = 0; nid < z->config.nr_nodes; nid++)
-		on_lru += list_lru_count_node(&z->list_lru, nid);
+		if (list_lru_count_node(&z->list_lru, nid) != tally.on_node[nid])
+			return "a node's LRU has not the entries that the index has";
 	list_for_each_entry(pool, &z->zswap_pools, list) {
 		wrong = zs_check(pool->zpool.pool);
 		if (wrong)
@@ -1761,8 +1836,6 @@ static const char *check_all(struct zswap *z)
 		pages += zpool_get_total_pages(&pool->zpool);
 		refs += pool->refs;
 	}
-	if (on_lru != tally.entries)
-		return "the LRU has not the entries that the index has";
 	if (z->stored_pages != tally.entries || z->stored_incompressible_pages != tally.incompressible ||
 	    z->zswap_bytes != tally.bytes)
 		return "stored_pages, stored_incompressible_pages or zswap_bytes is wrong";
