@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * zswap from the inside: contexts that are made by halves, compressors that do not keep to their room or answer later, an allocator
- * that gives the buffer itself, a tree that there is no memory for. What of this the interface shows, test_zswap.c has.
+ * that gives the buffer itself, a tree or half a zspage that there is no memory for, objects that end at a page's border. What of this the interface shows, test_zswap.c has.
  */
 #include "../../csrc/zswap.c"
 
@@ -600,6 +600,359 @@ static void late_batches(void)
 	stop_engine(alg);
 }
 
+/* ---- a page that is not whole, and a batch of which nothing is said ---- */
+
+static unsigned int short_by;	/* bytes of a decompressed page that are missing */
+
+static int short_rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+{
+	int ret = rle(handle, compress, src, slen, dst, dlen);
+
+	if (!compress && !ret)
+		*dlen -= short_by;
+	return ret;
+}
+
+/* A page that comes out short, with success, is no page. */
+static void short_pages(unsigned int batch_size)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = acomp_alg_create_custom("short", "test", short_rle, NULL);
+	struct zswap_stats stats;
+	struct zswap_pool *pool;
+	struct zswap *z;
+	u8 page[PAGE_SIZE];
+	int ret[NR_PAGES];
+
+	acomp_alg_set_batch_size(alg, batch_size);
+	z = start_zswap(&config, alg, &pool);
+	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "none of them is raw");
+	for (short_by = 1; short_by <= PAGE_SIZE; short_by = short_by * PAGE_SIZE) {
+		check(zswap_load(z, 0, 1, page, 1, true) == -EIO && zswap_peek(z, 0, 1, page) == -EIO, "%u bytes less", short_by);
+		check(load_batch(z, 0, 0, NR_PAGES, ret) == NR_PAGES, "%u bytes less", short_by);
+		for (unsigned int i = 0; i < NR_PAGES; i++)
+			check(ret[i] == -EIO, "page %u: %d", i, ret[i]);
+	}
+	short_by = 0;
+	check(!zswap_stats(z, &stats) && stats.decompress_fail == 2 * (2 + NR_PAGES), "%lu failures", (long)stats.decompress_fail);
+	check(messages(z, "->4095)"), "a message has the length");
+	load_each(z, 0, 0, NR_PAGES);
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+static int silent_compress(struct acomp_req *req)
+{
+	struct swap_batch_comp_data *batch = req->kernel_data;
+
+	for (u8 i = 0; i < batch->nr_comps; i++)
+		check(batch->errors[i] == -EINVAL, "page %u: %d before the compressor says anything", i, batch->errors[i]);
+	return -EIO;
+}
+
+static int silent_decompress(struct acomp_req *req)
+{
+	struct swap_batch_decomp_data *batch = req->kernel_data;
+
+	for (u8 i = 0; i < batch->nr_decomps; i++)
+		check(batch->errors[i] == -EINVAL, "page %u: %d before the compressor says anything", i, batch->errors[i]);
+	return -EIO;
+}
+
+/* A compressor that fails a batch without a word on its pages has failed them all. */
+static void silent_batches(void)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", NR_PAGES);
+	struct zswap_stats stats;
+	struct zswap_pool *pool;
+	struct zswap *z;
+	int ret[NR_PAGES];
+
+	config.store_incompressible = false;
+	z = start_zswap(&config, alg, &pool);
+	for (unsigned int i = 1; i <= 3; i++) {
+		/* what a batch that went well leaves behind must not be taken for this one's */
+		check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "%u", i);
+		alg->batch_decompress = silent_decompress;
+		check(load_batch(z, 0, 0, NR_PAGES, ret) == NR_PAGES, "%u", i);
+		for (unsigned int k = 0; k < NR_PAGES; k++)
+			check(ret[k] == -EIO, "page %u: %d", k, ret[k]);
+		alg->batch_decompress = NULL;
+		check(!load_batch(z, 0, 0, NR_PAGES, ret), "%u", i);
+		alg->batch_compress = silent_compress;
+		check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_REJECT_COMPRESS_FAIL, "%u", i);
+		alg->batch_compress = NULL;
+		check(!zswap_stats(z, &stats) && stats.reject_compress_fail == i * NR_PAGES, "each page is counted");
+		check_held(z, 0, NR_PAGES, false);
+	}
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+/* ---- pages of two nodes, let go of together ---- */
+
+static void nodes(void)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", NR_PAGES);
+	struct zswap_pool *pool;
+	struct zswap *z = start_zswap(&config, alg, &pool);
+	u64 on_node[2] = { 0 };
+	int ret[NR_PAGES];
+
+	for (u64 swp = 0; swp < 3 * NR_PAGES; swp++) {
+		unsigned int cpu = swp / 3 % 2 * 4;
+
+		check(store(z, cpu, swp, 1, 2) == ZSWAP_STORED, "slot %lu", (long)swp);
+		on_node[cpu_to_node(z, cpu)]++;
+	}
+	for (u64 swp = 0; swp < 3 * NR_PAGES; swp += NR_PAGES) {
+		for (unsigned int nid = 0; nid < 2; nid++)
+			check(list_lru_count_node(&z->list_lru, nid) == on_node[nid], "node %u has %lu entries, not %lu", nid,
+			      (long)list_lru_count_node(&z->list_lru, nid), (long)on_node[nid]);
+		check(!load_batch(z, 0, swp, NR_PAGES, ret), "slot %lu", (long)swp);
+		for (u64 gone = swp; gone < swp + NR_PAGES; gone++)
+			on_node[gone / 3 % 2]--;
+		check(!what_is_wrong(z), "%s", what_is_wrong(z));
+	}
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+/* ---- a dead pool is not released while a call is inside, which may have seen it ---- */
+
+static struct {
+	sem_t inside, leave;
+	atomic_bool released;
+} reader;
+
+static int waiting_rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+{
+	if (compress) {
+		sem_post(&reader.inside);
+		sem_wait(&reader.leave);
+	}
+	return rle(handle, compress, src, slen, dst, dlen);
+}
+
+static void *store_one(void *arg)
+{
+	check(store(arg, 0, 1, 1, 1) == ZSWAP_STORED, "slot 1");
+	return NULL;
+}
+
+static void *release_one(void *arg)
+{
+	struct zswap_pool *pool = zswap_pool_wait_empty(arg);
+
+	atomic_store(&reader.released, true);
+	zswap_pool_destroy(pool);
+	return NULL;
+}
+
+static void readers_are_waited_for(void)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = acomp_alg_create_custom("waiting", "test", waiting_rle, NULL);
+	struct zswap_pool *pool, *dying;
+	struct zswap *z = start_zswap(&config, alg, &pool);
+	pthread_t store_thread, release_thread;
+
+	sem_init(&reader.inside, 0, 0);
+	sem_init(&reader.leave, 0, 0);
+	check(!pthread_create(&store_thread, NULL, store_one, z), "pthread_create");
+	sem_wait(&reader.inside);
+	dying = new_pool(z, alg, config.nr_cpus);
+	zswap_pool_kill(dying);
+	check(!pthread_create(&release_thread, NULL, release_one, z), "pthread_create");
+	usleep(100000);
+	check(!atomic_load(&reader.released), "a call is still inside");
+	sem_post(&reader.leave);
+	pthread_join(store_thread, NULL);
+	pthread_join(release_thread, NULL);
+	check(atomic_load(&reader.released), "it has left");
+	sem_destroy(&reader.inside);
+	sem_destroy(&reader.leave);
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+/* ---- zsmalloc ---- */
+
+static unsigned int pages_left = UINT_MAX;	/* that the arena gives one by one */
+
+void *__real_arena_alloc_page(struct arena *arena);
+void *__wrap_arena_alloc_page(struct arena *arena);
+
+void *__wrap_arena_alloc_page(struct arena *arena)
+{
+	if (!pages_left)
+		return NULL;
+	pages_left -= pages_left != UINT_MAX;
+	return __real_arena_alloc_page(arena);
+}
+
+/* A zspage of highmem pages takes them one by one: where one is missing, those before it go back. */
+static void half_a_zspage(void)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", 1);
+	struct zswap_pool *pool;
+	struct zswap_stats stats;
+	struct zswap *z;
+	unsigned int most = 0;
+
+	config.highmem = 500;
+	z = start_zswap(&config, alg, &pool);
+	for (unsigned int size = 100; size <= PAGE_SIZE; size += 100) {
+		unsigned long handle;
+
+		for (unsigned int nr = 0; ; nr++) {
+			int ret;
+
+			pages_left = nr;
+			ret = zpool_malloc(&pool->zpool, size, &handle, 0);
+			pages_left = UINT_MAX;
+			if (!ret)
+				break;
+			check(ret == -ENOMEM, "%d", ret);
+			check(!arena_pages(z->host.arena), "%lu pages are left after %u", (long)arena_pages(z->host.arena), nr);
+			check(!zpool_get_total_pages(&pool->zpool), "the pool has none");
+			most = max(most, nr);
+		}
+		zpool_free(&pool->zpool, handle);
+		check(!arena_pages(z->host.arena), "%lu pages are left", (long)arena_pages(z->host.arena));
+	}
+	check(most == config.chain_size - 1, "at most %u pages", most);
+
+	pages_left = 1;
+	check(store(z, 0, 0, NR_PAGES, 1) == ZSWAP_REJECT_ALLOC_FAIL, "no zspage");
+	pages_left = UINT_MAX;
+	check(!zswap_stats(z, &stats) && !stats.pool_total_size && stats.reject_alloc_fail == 1, "%lu bytes are left",
+	      (long)stats.pool_total_size);
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+static u64 crossing_reads(struct zswap_pool *pool)
+{
+	struct zswap_pool_info info;
+
+	zswap_pool_info(pool, &info);
+	return info.crossing_reads;
+}
+
+/* The first length that has a page of its own is told, and is not one too many or too few. */
+static void huge_objects(unsigned int page_shift, unsigned int chain_size, u64 expected)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", 1);
+	struct zswap_pool_info info;
+	struct zswap_pool *pool;
+	unsigned long handle[2];
+	struct zswap *z;
+
+	config.page_shift = page_shift;
+	config.chain_size = chain_size;
+	z = start_zswap(&config, alg, &pool);
+	zswap_pool_info(pool, &info);
+	check(info.huge_class_size == expected, "%lu, not %lu", (long)info.huge_class_size, (long)expected);
+	for (unsigned int i = 0; i < 2; i++) {
+		check(!zpool_malloc(&pool->zpool, info.huge_class_size - i, &handle[i], 0), "%lu bytes", (long)info.huge_class_size - i);
+		check((zpool_get_total_pages(&pool->zpool) > i + 1) == (i == 1), "%lu bytes: %lu pages", (long)info.huge_class_size - i,
+		      (long)zpool_get_total_pages(&pool->zpool));
+	}
+	for (unsigned int i = 0; i < 2; i++)
+		zpool_free(&pool->zpool, handle[i]);
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+/* Objects of 2,048 bytes with their handles end at each border and cross none; of three in two pages the second crosses. */
+static void border_objects(unsigned int highmem)
+{
+	static const struct { unsigned int size; bool crosses[4]; } objects[] = {
+		{ 2048 - 8, { false, false, false, false } },
+		{ 1024 - 8, { false, false, false, false } },
+		{ 2720 - 8, { false, true, false, false } },
+	};
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", 1);
+	struct zswap_pool *pool;
+	struct zswap *z;
+
+	config.highmem = highmem;
+	z = start_zswap(&config, alg, &pool);
+	for (unsigned int i = 0; i < ARRAY_SIZE(objects); i++) {
+		unsigned int size = objects[i].size;
+		unsigned long handle[4];
+		u8 bytes[PAGE_SIZE], local[2 * PAGE_SIZE];
+
+		for (unsigned int k = 0; k < 4; k++) {
+			check(!zpool_malloc(&pool->zpool, size, &handle[k], 0), "%u bytes", size);
+			memset(bytes, k, size);
+			zpool_obj_write(&pool->zpool, handle[k], bytes, size);
+		}
+		for (unsigned int k = 0; k < 4; k++) {
+			u64 before = crossing_reads(pool);
+			u8 *obj = zpool_obj_read_begin(&pool->zpool, handle[k], local);
+			bool copied = obj >= local && obj < local + sizeof(local);
+
+			memset(bytes, k, size);
+			check(!memcmp(obj, bytes, size), "object %u of %u bytes", k, size);
+			check(crossing_reads(pool) - before == objects[i].crosses[k], "object %u of %u bytes", k, size);
+			check(copied == (highmem && objects[i].crosses[k]), "object %u of %u bytes is copied", k, size);
+			zpool_obj_read_end(&pool->zpool, handle[k], obj);
+		}
+		for (unsigned int k = 0; k < 4; k++)
+			zpool_free(&pool->zpool, handle[k]);
+	}
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
+/* ---- the order of refusal: what has a reason of its own asks for no tree ---- */
+
+static void refused_without_a_tree(void)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = acomp_alg_create_custom("odd", "test", odd_run, NULL);
+	struct zswap_stats stats;
+	struct zswap_pool *pool;
+	struct zswap *z;
+
+	config.store_incompressible = false;
+	z = start_zswap(&config, alg, &pool);
+	zswap_fault_arm(z, FAULT_TREE, 1, 0, -ENOMEM, -1);
+	zswap_set_param(z, ZSWAP_ENABLED, false);
+	check(store(z, 0, 0, NR_PAGES, 1) == ZSWAP_REJECT_DISABLED, "disabled");
+	zswap_set_param(z, ZSWAP_ENABLED, true);
+	zswap_pool_make_current(z, NULL);
+	check(store(z, 0, 0, NR_PAGES, 1) == ZSWAP_REJECT_NO_POOL, "no pool");
+	zswap_pool_make_current(z, pool);
+	zswap_set_param(z, ZSWAP_MAX_POOL_PERCENT, 0);
+	check(store(z, 0, 0, NR_PAGES, 1) == ZSWAP_POOL_LIMIT_HIT, "the limit");
+	zswap_set_param(z, ZSWAP_MAX_POOL_PERCENT, 20);
+	check(!zswap_fault_hits(z, FAULT_TREE), "%lu trees were asked for", (long)zswap_fault_hits(z, FAULT_TREE));
+
+	/* the tree takes an entry only once there is one, and once it has an object */
+	zswap_fault_arm(z, FAULT_ENTRY, 1, 1, -ENOMEM, -1);
+	check(store(z, 0, 0, NR_PAGES, 1) == ZSWAP_REJECT_KMEMCACHE_FAIL, "no entry");
+	zswap_fault_disarm(z, FAULT_ENTRY);
+	odd = (struct odd){ -EIO, 0 };
+	check(store(z, 0, 0, NR_PAGES, ODD) == ZSWAP_REJECT_COMPRESS_FAIL, "no object");
+	check(!zswap_stats(z, &stats) && stats.pool_limit_hit == 1 && stats.reject_kmemcache_fail == 1 &&
+	      stats.reject_compress_fail == 1 && !stats.reject_alloc_fail, "%lu failures", (long)stats.reject_alloc_fail);
+	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_REJECT_ALLOC_FAIL, "no tree");
+	check(!zswap_stats(z, &stats) && stats.reject_alloc_fail == 1 && !stats.pool_total_size, "%lu failures", (long)stats.reject_alloc_fail);
+	zswap_fault_disarm(z, FAULT_TREE);
+	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "nothing fails any more");
+	load_each(z, 0, 0, NR_PAGES);
+	end_zswap(z);
+	acomp_alg_free(alg);
+}
+
 /* ---- highmem: an allocator that gives the buffer that it was lent ---- */
 
 struct object {
@@ -801,8 +1154,20 @@ int main(void)
 		odd_answers(1, i & 1, i & 2);
 		odd_answers(NR_PAGES, i & 1, i & 2);
 	}
+	short_pages(1);
+	short_pages(NR_PAGES);
+	silent_batches();
 	late_singles();
 	late_batches();
+	nodes();
+	readers_are_waited_for();
+	half_a_zspage();
+	huge_objects(12, 8, 3625);
+	huge_objects(14, 8, 14553);
+	huge_objects(16, 8, 58137);
+	border_objects(0);
+	border_objects(1000);
+	refused_without_a_tree();
 	highmem(1);
 	highmem(ZSWAP_MAX_BATCH_SIZE);
 	tree_race(100, 1);
