@@ -342,23 +342,40 @@ static void *release_pools(void *arg)
 
 /* ---- trouble ---- */
 
-/* CPUs but the first, so that a call always finds a context. Pools are made and released under the same mutex. */
+static unsigned int nr_contexts(struct zswap_pool *pool)
+{
+	struct zswap_ctx_info ctx;
+	unsigned int nr = 0;
+
+	for (unsigned int cpu = 0; cpu < NR_CPUS; cpu++) {
+		zswap_ctx_info(pool, cpu, &ctx);
+		nr += ctx.acomp != NULL;
+	}
+	return nr;
+}
+
+/*
+ * Any CPU, but never the last that has a context: so a call always finds one, though it may move on as fast as a call
+ * looks. Pools are made and released under the same mutex.
+ */
 static void *hotplug(void *arg)
 {
 	uint64_t random = *(uint64_t *)arg + 1;
 
 	while (!stopped()) {
-		unsigned int which = next_random(&random) % NR_ALGS, cpu = 1 + next_random(&random) % (NR_CPUS - 1);
+		unsigned int which = next_random(&random) % NR_ALGS, steps = next_random(&random) % 200;
 
 		pthread_mutex_lock(&pools_mutex);
-		if (pools[which] && next_random(&random) % 2) {
-			zswap_cpu_comp_dead(pools[which], cpu);
-			count(&nr_dead, 1);
-		} else if (pools[which]) {
+		while (pools[which] && steps--) {
+			unsigned int cpu = next_random(&random) % NR_CPUS;
 			int err = zswap_cpu_comp_prepare(pools[which], cpu);
 
 			check(!err || err == -ENOMEM || err == -ENODEV, "cpu %u: %d", cpu, err);
 			count(err ? &nr_unprepared : &nr_prepared, 1);
+			while (!err && nr_contexts(pools[which]) > 1) {
+				zswap_cpu_comp_dead(pools[which], (cpu + 1 + next_random(&random) % (NR_CPUS - 1)) % NR_CPUS);
+				count(&nr_dead, 1);
+			}
 		}
 		pthread_mutex_unlock(&pools_mutex);
 		usleep(next_random(&random) % 100);
