@@ -8,6 +8,8 @@ from setuptools import setup
 
 if not sys.platform.startswith("linux"):
     sys.exit(f"zswap_py runs on Linux only (it reads /proc and mmaps arenas), not on {sys.platform}")
+if sys.maxsize < 2**32:
+    sys.exit("zswap_py is for 64-bit machines: a swap entry needs 64 bits")
 if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
     sys.exit("Python.h is missing: install the interpreter's headers first (Debian, Ubuntu: apt install python3-dev)")
 

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+_Static_assert(sizeof(void *) == 8, "zswap_py is for 64-bit machines: a swap entry, and a handle's cell, need 64 bits");
+
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;

@@ -56,16 +56,19 @@ struct zswap *zswap_create(const struct zswap_config *config, int *err);
 
 /*
  * From now on every call gives -ESHUTDOWN; returns when those that are inside have left. Idempotent. 0, or -EDEADLK where the calling
- * thread is inside itself, in a compressor of its own: nothing has changed then.
+ * thread is inside itself, in a compressor of its own, -ECHILD in a forked child: nothing has changed then.
  */
 int zswap_shutdown(struct zswap *z);
 
-/* In a forked child, whose copy of the instance is of no use: from now on every call gives -ECHILD. */
+/*
+ * A forked child has none of an instance's memory, and every call there gives -ECHILD. Linux 4.14 and later tell the
+ * instance so; older ones do not, and this must.
+ */
 void zswap_forked(struct zswap *z);
 
 /*
  * Frees all that the instance holds, pools too. Only after zswap_shutdown(), once, and after the last use of any pointer
- * that came from it. The calls under "pages" go on to give -ESHUTDOWN.
+ * that came from it. The calls under "pages" go on to give -ESHUTDOWN. In a forked child nothing is freed.
  */
 void zswap_release(struct zswap *z);
 
@@ -158,7 +161,7 @@ int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class
 
 /* ---- swap files ---- */
 
-/* Room for the slots of a new swap file, 1 to 2^58 - 1. Its type, from 0; -EINVAL; -ENOMEM; -EPERM if all 32 types are in use. */
+/* A new swap file of 1 to 2^58 - 1 slots, which cost memory once they are used. Its type, from 0; -EINVAL; -ENOMEM; -EPERM if all 32 types are in use. */
 int zswap_swapon(struct zswap *z, uint64_t nr_pages);
 
 /* Drops all that the file's slots hold, and waits for calls that are inside. -EBADSLT if there is no such type. */
@@ -205,7 +208,7 @@ int zswap_peek(struct zswap *z, unsigned int cpu, uint64_t swp, void *page);
  */
 int zswap_load_batch(struct zswap *z, unsigned int cpu, const uint64_t *swp, unsigned int nr, void *out, int *ret);
 
-/* Frees what the slots hold. 0, whether or not they held anything. */
+/* Frees what the slots hold; takes time for what there is, not for 'nr'. 0, whether or not they held anything. */
 int zswap_invalidate(struct zswap *z, unsigned int cpu, uint64_t swp, uint64_t nr);
 
 /* 1 if zswap holds the slot, 0 if not. */

@@ -267,8 +267,10 @@ class Zswap:
             self.counters[reason] += 1
         return refused[-1] if refused else None
 
-    def _store_batch(self, slot: int, pages: list[bytes], pool: Zsmalloc) -> str | None:
-        """Compress and allocate all of it, a request after another; then the tree takes it. None, or why not."""
+    def _store_batch(self, slot: int, pages: list[bytes], pool: Zsmalloc, trees: bool) -> str | None:
+        """Compress and allocate all of it, a request after another; then the tree takes it, if it could be had. None,
+        or why not.
+        """
         request = self.batching.get(self.compressor, 1)
         batch: list[Entry] = []
         reason = None
@@ -287,7 +289,7 @@ class Zswap:
             if reason:
                 break
         for i, entry in enumerate(batch):
-            if reason is None and self._fails("tree"):
+            if reason is None and (not trees or self._fails("tree")):
                 reason = self._count(["reject_alloc_fail"])
             if reason:
                 pool.free(entry.handle)
@@ -309,16 +311,15 @@ class Zswap:
 
     def _store(self, slot: int, pages: list[bytes]) -> str | None:
         """None when stored, else why not."""
-        if not self._grow_trees(slot, len(pages)):
-            return self._count(["reject_alloc_fail"])
         if not self.enabled:
             return "disabled"
         if self.check_limits():
             return "pool_limit_hit"
         pool = self.pools.setdefault(self.compressor, Zsmalloc(self.page_size, self.chain_size, self._fails))
         batch_size = self.batching.get(self.compressor, self.batch_size)
+        trees = self._grow_trees(slot, len(pages))
         for start in range(0, len(pages), batch_size):
-            reason = self._store_batch(slot + start, pages[start : start + batch_size], pool)
+            reason = self._store_batch(slot + start, pages[start : start + batch_size], pool, trees)
             if reason:
                 return reason
         return None

@@ -678,6 +678,77 @@ def test_a_forked_child_is_told_and_leaves_cleanly():
     assert (done.returncode, done.stdout, done.stderr) == (0, "parent is well\n", "")
 
 
+LIMITED = """
+import mmap, resource, sys
+import zswap_py as zs
+MIB = 1 << 20
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2000 * MIB,) * 2)
+machines = [zs.Zswap("lzo", highmem=0.25 * (i % 2)) for i in range(3)]
+for z in machines:
+    z.swapon(1 << 20)
+    assert z.store(0, b"x" * 65536)
+room = [mmap.mmap(-1, 100 * MIB) for _ in range(7)]  # other things need addresses too
+z = machines[-1]
+pages = [bytes([i]) * 100 + open("/dev/urandom", "rb").read(3900) + bytes(96) for i in range(16)]
+slot = 16
+while (r := z.store(slot, b"".join(pages))):
+    slot += 16
+    assert z.stats()["pool_total_size"] < 2000 * MIB
+assert r.reason == "reject_alloc_fail" and z.stats()["reject_alloc_fail"] == 1, r
+assert z.stats()["pool_total_size"] > 100 * MIB
+for s in range(16, slot):
+    out = bytearray(4096)
+    assert z.load(s, out) and out == pages[s % 16]
+    assert s > 16 or z.store(1 << 19, b"".join(pages[:1]))  # what went makes room
+z.verify()
+"""
+
+
+def test_an_address_limit_leaves_room_and_a_full_arena_refuses():
+    done = python("-c", LIMITED)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+CHILD = """
+import os, sys
+import zswap_py as zs
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+z = zs.Zswap("lzo")
+z.swapon(1 << 16)
+before = resident()
+for slot in range(0, 1 << 14, 256):
+    assert z.store(slot, os.urandom(256 * 4096))
+assert resident() - before > 60 << 20
+pid = os.fork()
+if pid == 0:
+    os._exit(resident() - before > 20 << 20)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+"""
+
+
+def test_a_forked_child_holds_no_copy_of_the_pool():
+    done = python("-c", CHILD)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_swap_file_costs_what_its_slots_need(z):
+    before = z.memory()["tree"]
+    big = z.swapon(1 << 42)
+    assert z.memory()["tree"] - before < 64 << 10
+    far = zs.swp_entry(big, (1 << 42) - 16)
+    assert z.store(far, b"f" * 16 * PAGE)
+    assert z.memory()["tree"] - before < 256 << 10
+    z.invalidate(zs.swp_entry(big, 0), (1 << 42) - 8)
+    assert far not in z
+    assert far + 8 in z
+    z.swapoff(big)
+    assert z.memory()["tree"] == before
+
+
 def test_instances_know_nothing_of_each_other(out):
     machines = [zs.Zswap(name, max_pool_percent=10 + i) for i, name in enumerate((SPECS * 2)[:10])]
     try:
