@@ -91,7 +91,7 @@ struct zswap_entry {
 };
 
 _Static_assert(sizeof(struct zswap_entry) <= 56, "an entry and its handle's cell are at most 64 bytes");
-_Static_assert(offsetof(struct zswap_entry, lru) % 8 == 0, "a slot keeps flags in an entry's low bits");
+_Static_assert(_Alignof(struct zswap_entry) > SLOT_LOCKED, "a slot keeps its lock in an entry's lowest bit");
 
 #define ALIVE 1
 
