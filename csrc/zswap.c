@@ -499,6 +499,8 @@ struct zswap_pool *zswap_pool_wait_empty(struct zswap *z)
 {
 	struct zswap_pool *pool = NULL;
 
+	if (dead(z) == -ECHILD)		/* a thread of the parent may hold the mutex for ever: so below */
+		return NULL;
 	pthread_mutex_lock(&z->release_mutex);
 	while (list_empty(&z->empty_pools) && !dead(z))
 		pthread_cond_wait(&z->release_cond, &z->release_mutex);
@@ -1050,35 +1052,38 @@ static void unlock_slots(struct swap_file *file, u64 offset, unsigned int nr)
 		slot_unlock(swap_slot(file, offset + i));
 }
 
-/* The same while they are locked. */
-static void erase_slots(struct zswap *z, struct swap_file *file, u64 offset, unsigned int nr)
+/* Frees what a slot holds whose lock the caller holds. */
+static void erase_slot(struct zswap *z, slot_t *slot)
 {
-	for (unsigned int i = 0; i < nr; i++) {
-		struct zswap_entry *entry = slot_xchg(swap_slot(file, offset + i), NULL);
+	struct zswap_entry *entry = slot_xchg(slot, NULL);
 
-		if (entry)
-			zswap_entry_free(z, entry);
-	}
+	if (entry)
+		zswap_entry_free(z, entry);
 }
 
-/* Frees what the slots hold, each under its lock, if not all of them at once. */
+/* The same of a folio's slots, all of them locked. */
+static void erase_slots(struct zswap *z, struct swap_file *file, u64 offset, unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++)
+		erase_slot(z, swap_slot(file, offset + i));
+}
+
+/* Frees what the slots hold, taking one lock after another; slots that have no tree are passed over. */
 static void drop_slots(struct zswap *z, struct swap_file *file, u64 offset, u64 nr)
 {
 	u64 end = offset + nr;
 
-	for (offset = swap_next_slot(file, offset); offset < end; offset = swap_next_slot(file, offset)) {
-		u64 tree_end = min(end, (offset | (SWAP_ADDRESS_SPACE_PAGES - 1)) + 1);
+	while (offset < end) {
+		slot_t *slot = swap_slot(file, offset);
 
-		for (; offset < tree_end; offset++) {
-			slot_t *slot = swap_slot(file, offset);
-			struct zswap_entry *entry = slot_lock(slot);
-
-			if (entry) {
-				slot_xchg(slot, NULL);
-				zswap_entry_free(z, entry);
-			}
-			slot_unlock(slot);
+		if (unlikely(!slot)) {
+			offset = swap_next_slot(file, offset);
+			continue;
 		}
+		slot_lock(slot);
+		erase_slot(z, slot);
+		slot_unlock(slot);
+		offset++;
 	}
 }
 
@@ -1098,7 +1103,7 @@ static struct zswap_pool *pool_to_store_in(struct zswap *z, int *ret)
 	return pool;
 }
 
-/* The slots are locked; file NULL: there is no memory for one of their trees. */
+/* The slots are locked; where 'file' is NULL they are not, as there is no memory for one of their trees. */
 static int store_folio(struct zswap *z, struct swap_file *file, u64 swp, const u8 *folio, unsigned int nr_pages,
 		       struct zswap_pool *pool)
 {
@@ -1484,7 +1489,7 @@ int zswap_trim(struct zswap *z)
 
 int zswap_next_message(struct zswap *z, char *buf, size_t len)
 {
-	return printk_next(&z->log, buf, len);
+	return dead(z) == -ECHILD ? 0 : printk_next(&z->log, buf, len);
 }
 
 void zswap_pool_info(struct zswap_pool *pool, struct zswap_pool_info *ret)
@@ -1506,7 +1511,7 @@ void zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_
 	struct crypto_acomp_ctx *acomp_ctx;
 
 	*ret = (struct zswap_ctx_info){ 0 };
-	if (cpu >= pool->zswap->config.nr_cpus)
+	if (cpu >= pool->zswap->config.nr_cpus || dead(pool->zswap) == -ECHILD)
 		return;
 	acomp_ctx = &pool->acomp_ctx[cpu];
 	ret->node = cpu_to_node(pool->zswap, cpu);
@@ -1527,7 +1532,7 @@ void zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_
 int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class_info *ret)
 {
 	struct zs_class_info info;
-	int err = zs_class_info(pool->zpool.pool, i, &info);
+	int err = dead(pool->zswap) == -ECHILD ? -ECHILD : zs_class_info(pool->zpool.pool, i, &info);
 
 	if (!err)
 		*ret = (struct zswap_class_info){

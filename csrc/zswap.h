@@ -127,7 +127,7 @@ void zswap_pool_kill(struct zswap_pool *pool);
 
 /*
  * Sleeps until a killed pool has lost its last reference and no call uses it any more; the caller then destroys it. NULL
- * after zswap_shutdown(), when no such pool is left.
+ * after zswap_shutdown(), when no such pool is left, and in a forked child.
  */
 struct zswap_pool *zswap_pool_wait_empty(struct zswap *z);
 
@@ -156,7 +156,7 @@ struct zswap_class_info {
 	uint64_t zspages, objs_inuse;
 };
 
-/* zsmalloc's class of slot i; slots that share a class tell the same. -ENOENT past the last one. */
+/* zsmalloc's class of slot i; slots that share a class tell the same. -ENOENT past the last one; -ECHILD. */
 int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class_info *ret);
 
 /* ---- swap files ---- */

@@ -94,6 +94,7 @@ ONLY_HERE = {
     "lock_slots": "a slot's lock stands for the lock of the swap-cache folio",
     "unlock_slots": "the same",
     "erase_slots": "the end of zswap_store()",
+    "erase_slot": "a part of it, and of drop_slots()",
     "drop_slots": "zswap_invalidate() of a range, which a refused store and swapoff need too",
     "pool_to_store_in": "the start of zswap_store()",
     "store_folio": "the middle of zswap_store()",

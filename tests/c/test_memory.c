@@ -469,8 +469,11 @@ static void child_has_no_copy(void)
 }
 
 /* Each call says so, whoever made the child and whether or not it was told; and the instance can be let go of. */
-static int use_in_child(struct zswap *z)
+static int use_in_child(struct zswap *z, struct zswap_pool *pool)
 {
+	struct zswap_class_info class;
+	struct zswap_ctx_info ctx;
+	char text[160];
 	uint8_t page[PAGE_SIZE] = { 1 };
 	struct zswap_events events;
 	struct zswap_stats stats;
@@ -485,6 +488,8 @@ static int use_in_child(struct zswap *z)
 	check(zswap_stats(z, &stats) == -ECHILD && zswap_events(z, &events) == -ECHILD, "stats, events");
 	check(zswap_trim(z) == -ECHILD && zswap_check(z, &wrong) == -ECHILD, "trim, check");
 	check(!zswap_pool_wait_empty(z) && zswap_shutdown(z) == -ECHILD, "wait_empty, shutdown");
+	zswap_ctx_info(pool, 0, &ctx);
+	check(!ctx.acomp && zswap_class_info(pool, 0, &class) == -ECHILD && !zswap_next_message(z, text, sizeof(text)), "%s", text);
 	zswap_release(z);
 	zswap_destroy(z);
 	return 0;
@@ -495,15 +500,17 @@ static void child_gets_an_error(bool told)
 	struct zswap_config config = default_config();
 	struct acomp_alg *alg;
 	struct zswap *z = start(&config, &alg);
+	struct zswap_entry_info info;
 	pid_t child;
 	int status;
 
 	store(z, PAGE_SIZE, 1, 1);
+	check(!zswap_entry_info(z, 0, 1, &info), "slot 1");
 	child = fork();
 	if (!child) {
 		if (told)
 			zswap_forked(z);
-		_exit(use_in_child(z));
+		_exit(use_in_child(z, (struct zswap_pool *)info.pool));
 	}
 	check(waitpid(child, &status, 0) == child && !status, "the child: %#x", status);
 	check_peek(z, PAGE_SIZE, 1, 1);
