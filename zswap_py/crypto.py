@@ -456,7 +456,7 @@ def register_compressor(
     ):
         raise ValueError(f"name {name!r}: a name of its own, without a colon")
     if base is not None:
-        origin = find(base)
+        origin = find(text("base", base))
         made = Compressor(name, origin.spec, origin._make, origin.library, origin.library_version, batch_size)
         made._kernel_sizes = origin.kernel_sizes
     else:

@@ -31,7 +31,7 @@ def buffer(name: str, value: Any, writable: bool = False) -> Any:
 
 def no_buffer(name: str, value: Any, e: TypeError | BufferError) -> TypeError | BufferError:
     """The same error, with the argument's name."""
-    return type(e)(f"{name}={reprlib.repr(value)}: a contiguous buffer, one that can be written if it is read into ({e})")
+    return type(e)(f"{name}={reprlib.repr(value)}: a contiguous buffer, and one to be written if it is read into ({e})")
 
 
 def whole(name: str, value: int, least: int, most: int, of: str | None = None) -> int:
@@ -68,7 +68,7 @@ def _power(n: int) -> str:
 
 def kstrtobool(value: bool | int | str, name: str) -> bool:
     """A switch, in the kernel's syntax: Y, N, 1, 0, on, off. OSError EINVAL for another text or number."""
-    s = value if isinstance(value, str) else str(index(name, value))
+    s = value if isinstance(value, str) else {0: "0", 1: "1"}.get(index(name, value), "")
     if s[:1] in tuple("yYtT1") or s[:2].lower() == "on":
         return True
     if s[:1] in tuple("nNfF0") or s[:2].lower() == "of":
