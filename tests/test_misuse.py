@@ -11,6 +11,8 @@ import logging
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -724,6 +726,66 @@ def test_a_device_that_is_closed_under_a_writer_writes_to_no_other_file(z, tmp_p
             thread.join(20)
         assert [type(e) for e in seen] == [ValueError]
         assert victim.stat().st_size == 0
+
+
+def test_a_close_that_was_interrupted_is_gone_on_with(monkeypatch):
+    z = zs.Zswap("lz4", nr_cpus=1, series="v13")
+    z.swapon(64)
+    z.store(0, TEXT)
+    pool = z.pool
+    interrupts = [(CpuHotplug, "remove_instance"), (zs.Pool, "_destroy"), (CpuHotplug, "remove_state")]
+    for owner, name in interrupts:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, lambda *args: signal.raise_signal(signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                z.close()
+        assert z.closed
+    z.close()
+    assert pool.released.is_set()
+    assert z.cpuhp.states() == {}
+
+
+def test_a_close_in_the_middle_of_a_close_returns(monkeypatch):
+    z, seen = zs.Zswap("lz4", nr_cpus=1), []
+    close = z._pools.close
+    monkeypatch.setattr(z._pools, "close", lambda: (seen.append(z.close()), close()))
+    z.close()
+    assert seen == [None]
+    assert z.pools == ()
+
+
+FORK = """
+import os, threading
+import zswap_py as zs
+z = zs.Zswap("lz4", nr_cpus=2, series={series!r})
+held, done = threading.Event(), threading.Event()
+def hold():
+    with z.cpuhp.lock:
+        held.set()
+        done.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    z.cpuhp.offline(1)
+    z.cpuhp.fail(1, None)
+    z.close()
+    os._exit(0)
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+done.set()
+thread.join()
+z.cpuhp.offline(1)
+z.close()
+raise SystemExit(status)
+"""
+
+
+@pytest.mark.parametrize("series", [None, "v10"])
+def test_the_cpus_of_a_forked_child_wait_for_no_thread_of_the_parent(series):
+    code = FORK.format(series=series)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60, check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # --- compressors in Python --------------------------------------------------------------------------------------------
