@@ -130,11 +130,11 @@ class Accelerator:
     pools made later), `g_comp_wqs_per_iaa`, `distribute_comps`, `distribute_decomps`. `bind=False` leaves the devices
     disabled and their queues to be bound. Faults are in `plan` (zswap_py.iaa_plan, which also reads them from JSON).
 
-    In virtual time give each actor a CPU (`cpu=`) and slots of its own: one that waits for what another holds while
-    that sleeps costs VirtualClock's stall_seconds.
+    In virtual time give each actor a CPU (`cpu=`) and slots of its own: an actor that waits for what another holds
+    while that sleeps loses its turn, and its call fails; see VirtualClock.
 
-    What the kernel would log goes to Python's logging at stats(), unbind() and close(). A call that waits for a device
-    cannot be interrupted until the timeout; close() from another thread ends it.
+    What the kernel would log goes to Python's logging in the call that met it. A call that waits for a device cannot be
+    interrupted until the timeout; close() from another thread ends it.
     """
 
     def __init__(
@@ -184,13 +184,16 @@ class Accelerator:
 
         err = ffi.new("int *")
         c_clock = ffi.NULL if clock is None else clock._clock
-        iaa = lib.iaa_create(self.software.alg(), _c_profile(profile, clock), c_clock, self.nr_cpus, self.nr_nodes, err)
+        generic = crypto.find("deflate:zlib")
+        iaa = lib.iaa_create(
+            self.software.alg(), generic.alg(), _c_profile(profile, clock), c_clock, self.nr_cpus, self.nr_nodes, err
+        )
         if iaa == ffi.NULL:
             raise oserror(err[0], "a new Accelerator")
         self._iaa = handle = ffi.gc(iaa, lib.iaa_put)  # a pool may have the compressor for longer than us
-        self.compressor = crypto.Compressor(
+        self.compressor = crypto.DeviceCompressor(
             "deflate-iaa", name, lambda: lib.iaa_alg(handle), self.software.library, self.software.library_version,
-            self.batch_size,
+            self.batch_size, lambda: drain_iaa_messages(handle),
         )  # fmt: skip
         threads: list[tuple[int, list[threading.Thread]]] = []
         self._threads = threads
@@ -253,7 +256,7 @@ class Accelerator:
 
     @property
     def software(self) -> crypto.Compressor:
-        """What does the devices' work, and decompresses where a device has failed."""
+        """What does the devices' work. Where a device has failed, the kernel's `deflate` decompresses."""
         return self._software
 
     @property
@@ -520,7 +523,7 @@ class Accelerator:
         row.wq = -1 if fault.wq is None else fault.wq
         row.opcode = OPS[fault.op]
         row.nth, row.times = fault.nth, fault.times
-        for name in ("status", "error_code", "ns", "back"):
+        for name in ("status", "error_code", "ns"):
             setattr(row, name, getattr(fault, name, 0))
 
     @property
@@ -532,7 +535,11 @@ class Accelerator:
     # ---- debugfs ----
 
     def stats(self) -> dict[str, int]:
-        """global_stats, with the kernel's names. Devices and queues have their own: `devices[0].stats()`."""
+        """global_stats, with the kernel's names. Devices and queues have their own: `devices[0].stats()`.
+
+        No kernel has total_no_wq_errors: requests that no queue took, because none is bound, a timeout has disabled the
+        driver, or the queue's device is not enabled.
+        """
         self._life.must_be_mine()
         self._drain_messages()
         c = ffi.new("struct iaa_stats *")
@@ -583,7 +590,7 @@ def _c_profile(profile: Profile, clock: VirtualClock | None) -> Any:
 _accelerators: weakref.WeakSet[Accelerator] = weakref.WeakSet()
 
 
-def _stop_all(iaa: Any, compressor: crypto.Compressor, devices: list[tuple[int, list[threading.Thread]]]) -> None:
+def _stop_all(iaa: Any, compressor: crypto.DeviceCompressor, devices: list[tuple[int, list[threading.Thread]]]) -> None:
     with contextlib.suppress(ValueError):  # no queue is bound
         crypto.unbind_accelerator(compressor)
     lib.iaa_set_enabled(iaa, False)

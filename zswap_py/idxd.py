@@ -257,11 +257,11 @@ class Device:
 
     def _start(self) -> None:
         """The threads that are not there yet: all of them, or the rest if the system had no more the last time."""
-        engines = [(f"engine{i}", lib.iaa_engine_run, (i,)) for i in range(len(self.config.engines))]
-        for name, body, args in [*engines, ("irq", lib.iaa_irq_run, ())][len(self._threads) :]:
+        for engine in range(len(self._threads), len(self.config.engines)):
             # it holds the C driver, but nothing of this object: who forgets it lets it end
             thread = threading.Thread(
-                target=body, args=(self._iaa, self.index, *args), name=f"{self.name}-{name}", daemon=True
-            )
+                target=lib.iaa_engine_run, args=(self._iaa, self.index, engine), name=f"{self.name}-engine{engine}",
+                daemon=True,
+            )  # fmt: skip
             thread.start()
             self._threads.append(thread)

@@ -162,12 +162,13 @@ class Zswap:
         self._finalizer.atexit = False  # _close_all() is for that
         self.faults = Faults(self._z)
         self._pools = Pools(self._z, cpuhp, self._rules)
+        self._devices: tuple[crypto.DeviceCompressor, ...] = ()  # their drivers may log something in a call
         _instances.add(self)
         try:
             self.enabled = enabled
             self.max_pool_percent = max_pool_percent
             self.accept_threshold_percent = accept_threshold_percent
-            self._pools.switch(chosen)
+            self._switch(chosen)
         except BaseException:
             self.close()
             raise
@@ -200,6 +201,7 @@ class Zswap:
         self._closed = True
         self._finalizer.detach()
         self._pools.forked()
+        self._devices = ()
         lib.zswap_forked(self._z)
 
     @property
@@ -255,8 +257,13 @@ class Zswap:
     @compressor.setter
     def compressor(self, value: str) -> None:
         self._must_be_open()
-        self._pools.switch(crypto.find(value))
+        self._switch(crypto.find(value))
         self._compressor = value.strip()
+
+    def _switch(self, compressor: crypto.Compressor) -> None:
+        self._pools.switch(compressor)
+        used = (pool.compressor for pool in self._pools.all)
+        self._devices = tuple(dict.fromkeys(c for c in used if isinstance(c, crypto.DeviceCompressor)))
 
     @property
     def pool(self) -> Pool:
@@ -312,12 +319,17 @@ class Zswap:
     def _failed(self, rc: int, what: str, cpu: int | None = None) -> None:
         """Raise what a compressor written in Python raised in the call that just returned, or what its result means."""
         drain_messages(self._z)
+        self._log_devices()
         e, crypto.raised.exception = crypto.raised.exception, None
         if e is not None:
             raise e
         if rc == -errno.EINVAL and cpu is not None and cpu >= self.cpuhp.nr_cpus:
             raise self._bad_number(None, cpu)
         check(rc, what)
+
+    def _log_devices(self) -> None:
+        for device in self._devices:
+            device.log_messages()
 
     def store(self, entry: int, folio: Any, *, cpu: int | None = None) -> StoreResult:
         """Compress and store a folio: a buffer of 1 to 512 pages, for slots entry, entry + 1, ...
@@ -337,6 +349,8 @@ class Zswap:
             del buf  # a traceback that keeps a buffer of a memoryview crashes the collector
         if rc or crypto.raised.exception is not None:
             self._failed(rc, f"store(entry={entry}, {nr} pages)", cpu)
+        elif self._devices:
+            self._log_devices()
         return _RESULTS[rc]
 
     def load(self, entry: int, out: Any, *, swapcache: bool = True, cpu: int | None = None) -> bool:
@@ -356,6 +370,8 @@ class Zswap:
         finally:
             del buf
         if not rc:
+            if self._devices:
+                self._log_devices()
             return True
         if rc != _ENOENT:
             what = f"load(entry={entry}, {nr} pages; zswap loads one)" if nr > 1 else f"load(entry={entry})"
@@ -374,6 +390,8 @@ class Zswap:
         finally:
             del buf
         if not rc:
+            if self._devices:
+                self._log_devices()
             return True
         if rc != _ENOENT:
             self._failed(rc, f"peek(entry={entry})", cpu)
@@ -403,6 +421,8 @@ class Zswap:
         finally:
             del buf
         if not rc:
+            if self._devices:
+                self._log_devices()
             return [0] * n
         results: list[int] = ffi.unpack(ret, n) if rc > 0 else []
         if -errno.EBADSLT in results:
