@@ -307,8 +307,8 @@ static int iaa_compress_verify(struct iaa_ctx *ctx, struct iaa_req *req)
 	return ret;
 }
 
-/* Gives the request to the CPU's next queue. 0, or what it is refused with. */
-static int enqueue(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
+/* -EINPROGRESS: it is with the device; 0: software has done it; or an error. */
+static int iaa_submit_once(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 {
 	struct iaa *iaa = ctx->iaa;
 	const struct iax_hw_desc hw = {
@@ -320,37 +320,37 @@ static int enqueue(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 		.max_dst_size = req->dlen,
 		.filter_flags = req->compress && ctx->mode.verify_compress ? IAX_FILTER_CRC : 0,
 	};
+	struct wq_counters *wq;
+	int ret;
 
 	if (unlikely(!atomic_load(&iaa->enabled)))
 		return refuse(iaa, req, -ENODEV);
 	if (unlikely(!req->src || !req->slen))
 		return -EINVAL;
 	req->wq = wq_table_next_wq(iaa, req->compress);
-	return likely(req->wq) ? submit(ctx, req, &hw) : refuse(iaa, req, -ENODEV);
-}
-
-/* -EINPROGRESS: it is with the device; 0: software has done it; or an error. */
-static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
-{
-	struct iaa *iaa = ctx->iaa;
-	u64 start = iaa->clock ? vclock_now(iaa->clock) : 0;
-	struct wq_counters *wq;
-	int ret = atomic_load(&iaa->dead);
-
+	ret = likely(req->wq) ? submit(ctx, req, &hw) : refuse(iaa, req, -ENODEV);
 	if (unlikely(ret))
-		return ret;
-	ret = enqueue(ctx, req, irq);
-	if (unlikely(ret)) {
-		/* a CPU that tries again and again must not hold up time */
-		if (iaa->clock && vclock_now(iaa->clock) == start)
-			spend(iaa, max(iaa->profile.host_ns, 1u));
 		return req->compress || !ctx->mode.any_failure ? ret : deflate_generic_decompress(ctx, req);
-	}
 
 	wq = counters(iaa, req);
 	add(req->compress ? &iaa->total_comp_calls : &iaa->total_decomp_calls, 1);
 	add(req->compress ? &wq->comp_calls : &wq->decomp_calls, 1);
 	return -EINPROGRESS;
+}
+
+/* The same; and a CPU that tries again and again does not hold up virtual time. */
+static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
+{
+	struct iaa *iaa = ctx->iaa;
+	u64 start = iaa->clock ? vclock_now(iaa->clock) : 0;
+	int ret = atomic_load(&iaa->dead);
+
+	if (unlikely(ret))
+		return ret;
+	ret = iaa_submit_once(ctx, req, irq);
+	if (unlikely(ret && ret != -EINPROGRESS) && iaa->clock && vclock_now(iaa->clock) == start)
+		spend(iaa, max(iaa->profile.host_ns, 1u));
+	return ret;
 }
 
 /* Waits for a request that is with the device, and takes it back from there. Software only where the caller is not a batch. */

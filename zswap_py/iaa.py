@@ -193,7 +193,7 @@ class Accelerator:
         self._iaa = handle = ffi.gc(iaa, lib.iaa_put)  # a pool may have the compressor for longer than us
         self.compressor = crypto.DeviceCompressor(
             "deflate-iaa", name, lambda: lib.iaa_alg(handle), self.software.library, self.software.library_version,
-            self.batch_size, lambda: drain_iaa_messages(handle),
+            self.batch_size, lambda: _log_messages(handle),
         )  # fmt: skip
         threads: list[tuple[int, list[threading.Thread]]] = []
         self._threads = threads
@@ -552,7 +552,7 @@ class Accelerator:
         lib.iaa_stats_reset(self._iaa)
 
     def _drain_messages(self) -> None:
-        drain_iaa_messages(self._iaa)
+        _log_messages(self._iaa)
 
 
 def _configs(devices: int | Sequence[DeviceConfig]) -> list[DeviceConfig]:
@@ -588,6 +588,13 @@ def _c_profile(profile: Profile, clock: VirtualClock | None) -> Any:
 # ---- all of them ----
 
 _accelerators: weakref.WeakSet[Accelerator] = weakref.WeakSet()
+_exiting = False
+
+
+def _log_messages(iaa: Any) -> None:
+    """But not what is refused to threads that the interpreter leaves behind when it exits."""
+    if not _exiting:
+        drain_iaa_messages(iaa)
 
 
 def _stop_all(iaa: Any, compressor: crypto.DeviceCompressor, devices: list[tuple[int, list[threading.Thread]]]) -> None:
@@ -602,6 +609,8 @@ def _stop_all(iaa: Any, compressor: crypto.DeviceCompressor, devices: list[tuple
 
 
 def _close_all() -> None:
+    global _exiting  # noqa: PLW0603  # there is one interpreter
+    _exiting = True
     for accelerator in list(_accelerators):
         accelerator.close()
 
