@@ -308,7 +308,7 @@ static int iaa_compress_verify(struct iaa_ctx *ctx, struct iaa_req *req)
 }
 
 /* -EINPROGRESS: it is with the device; 0: software has done it; or an error. */
-static int iaa_submit_once(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
+static int queue_or_fall_back(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 {
 	struct iaa *iaa = ctx->iaa;
 	const struct iax_hw_desc hw = {
@@ -347,7 +347,7 @@ static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 
 	if (unlikely(ret))
 		return ret;
-	ret = iaa_submit_once(ctx, req, irq);
+	ret = queue_or_fall_back(ctx, req, irq);
 	if (unlikely(ret && ret != -EINPROGRESS) && iaa->clock && vclock_now(iaa->clock) == start)
 		spend(iaa, max(iaa->profile.host_ns, 1u));
 	return ret;
