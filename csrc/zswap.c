@@ -8,6 +8,7 @@
  * (which pool is made when, CPU hotplug, parameters' syntax) is not here.
  */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,6 +67,7 @@ struct zswap_pool {
 	struct list_head empty;
 	u8 compr_batch_size;
 	u8 batch_size;
+	char tfm_name[CRYPTO_MAX_ALG_NAME];	/* as the user asked for it */
 };
 
 /*
@@ -144,8 +146,7 @@ struct zswap_call {
 	unsigned int srcu_idx;
 };
 
-/* True where this thread is in a compressor's own function, which a call on the instance has called. */
-static bool inside(const struct zswap *z)
+bool zswap_inside(const struct zswap *z)
 {
 	for (struct task *task = current_task; unlikely(task != NULL); task = task->outer)
 		if (task->owner == z)
@@ -160,7 +161,7 @@ static int zswap_enter(struct zswap *z, unsigned int cpu, struct zswap_call *cal
 
 	if (unlikely(cpu >= z->config.nr_cpus))
 		return -EINVAL;
-	if (unlikely(inside(z)))
+	if (unlikely(zswap_inside(z)))
 		return -EDEADLK;
 	call->srcu_idx = srcu_read_lock(&z->srcu, cpu);
 	dead = atomic_load(&z->dead);
@@ -249,7 +250,7 @@ static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu, struc
 	acomp_ctx->acomp = crypto_alloc_acomp_node(&z->mm, pool->alg, nid);
 	if (IS_ERR_OR_NULL(acomp_ctx->acomp)) {
 		ret = PTR_ERR(acomp_ctx->acomp);
-		pr_err(z, "could not alloc crypto acomp %s : %d", pool->alg->cra_name, ret);
+		pr_err(z, "could not alloc crypto acomp %s : %d", pool->tfm_name, ret);
 		goto fail;
 	}
 	acomp_ctx->is_sleepable = acomp_is_async(acomp_ctx->acomp);
@@ -257,14 +258,14 @@ static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu, struc
 	ret = -ENOMEM;
 	acomp_ctx->req = acomp_request_alloc(acomp_ctx->acomp);
 	if (IS_ERR_OR_NULL(acomp_ctx->req)) {
-		pr_err(z, "could not alloc crypto acomp_request %s", pool->alg->cra_name);
+		pr_err(z, "could not alloc crypto acomp_request %s", pool->tfm_name);
 		goto fail;
 	}
 
 	/* Up to ZSWAP_MAX_BATCH_SIZE dst buffers if the compressor supports batching. */
 	compr_batch_size = min(z->config.max_batch, crypto_acomp_batch_size(acomp_ctx->acomp));
 	if (pool->compr_batch_size && pool->compr_batch_size != compr_batch_size) {
-		pr_err(z, "batch size of crypto acomp %s is %u on cpu %u, %u before", pool->alg->cra_name,
+		pr_err(z, "batch size of crypto acomp %s is %u on cpu %u, %u before", pool->tfm_name,
 		       compr_batch_size, cpu, pool->compr_batch_size);
 		ret = -EINVAL;
 		goto fail;
@@ -300,12 +301,16 @@ fail:
 int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu)
 {
 	struct zswap *z = pool->zswap;
-	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu];
-	int ret;
+	struct crypto_acomp_ctx *acomp_ctx;
+	struct zswap_call call;
+	int ret = zswap_enter(z, cpu, &call);	/* on the CPU that is prepared, whichever runs this: a fault asks which */
 
+	if (ret)
+		return ret;
+	acomp_ctx = &pool->acomp_ctx[cpu];
 	/* The context is zero-initialised, so an acomp says that all of it is there. */
 	if (!IS_ERR_OR_NULL(acomp_ctx->acomp))
-		return 0;
+		goto exit;
 
 	if (!z->config.dead_frees) {
 		ret = zswap_cpu_comp_alloc(pool, cpu, acomp_ctx);
@@ -317,7 +322,7 @@ int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu)
 
 		ret = zswap_cpu_comp_alloc(pool, cpu, &new);
 		if (ret)
-			return ret;
+			goto exit;
 		new.req->data = &acomp_ctx->wait;
 		pthread_mutex_lock(&acomp_ctx->mutex);
 		acomp_ctx->acomp = new.acomp;
@@ -326,15 +331,19 @@ int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu)
 		acomp_ctx->is_sleepable = new.is_sleepable;
 		pthread_mutex_unlock(&acomp_ctx->mutex);
 	}
+exit:
+	zswap_exit(z, &call);
 	return ret;
 }
 
-void zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu)
+int zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu)
 {
 	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu], old;
 
+	if (zswap_inside(pool->zswap))
+		return -EDEADLK;
 	if (!atomic_load_explicit(&acomp_ctx->ready, memory_order_acquire))
-		return;
+		return 0;
 	pthread_mutex_lock(&acomp_ctx->mutex);
 	old.acomp = acomp_ctx->acomp;
 	old.req = acomp_ctx->req;
@@ -346,18 +355,25 @@ void zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu)
 
 	/* Freed outside the mutex: what frees an acomp may wait for somebody who wants it. */
 	acomp_ctx_dealloc(pool->zswap, &old, pool->compr_batch_size);
+	return 0;
 }
 
-struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *alg, int *err)
+struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *alg, const char *tfm_name, int *err)
 {
-	/* Many things rely on the zero-initialization. */
-	struct zswap_pool *pool = kzalloc_node(&z->mm, FAULT_POOL, sizeof(*pool), 0);
+	struct zswap_pool *pool;
+	struct zswap_call call;
 
-	*err = -ENOMEM;
-	if (!pool)
+	*err = zswap_enter(z, 0, &call);
+	if (*err)
 		return NULL;
+	*err = -ENOMEM;
+	/* Many things rely on the zero-initialization. */
+	pool = kzalloc_node(&z->mm, FAULT_POOL, sizeof(*pool), 0);
+	if (!pool)
+		goto exit;
 	pool->zswap = z;
 	pool->alg = alg;
+	snprintf(pool->tfm_name, sizeof(pool->tfm_name), "%s", tfm_name);
 	INIT_LIST_HEAD(&pool->list);
 	INIT_LIST_HEAD(&pool->empty);
 
@@ -370,11 +386,14 @@ struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *al
 		for (unsigned int cpu = 0; cpu < z->config.nr_cpus; cpu++)
 			acomp_ctx_init_locks(&pool->acomp_ctx[cpu]);
 	*err = 0;
-	return pool;
+	goto exit;
 
 error:
 	zswap_pool_destroy(pool);
-	return NULL;
+	pool = NULL;
+exit:
+	zswap_exit(z, &call);
+	return pool;
 }
 
 void zswap_pool_destroy(struct zswap_pool *pool)
@@ -393,6 +412,7 @@ void zswap_pool_destroy(struct zswap_pool *pool)
 	}
 	spin_lock(&z->pools_lock);
 	list_del_init(&pool->list);
+	list_del_init(&pool->empty);
 	spin_unlock(&z->pools_lock);
 	zpool_destroy_pool(&pool->zpool);
 	kfree(&z->mm, pool);
@@ -486,6 +506,8 @@ struct zswap_pool *zswap_pool_wait_empty(struct zswap *z)
 {
 	struct zswap_pool *pool = NULL;
 
+	if (zswap_inside(z))
+		return NULL;
 	pthread_mutex_lock(&z->release_mutex);
 	while (list_empty(&z->empty_pools) && !atomic_load(&z->dead))
 		pthread_cond_wait(&z->release_cond, &z->release_mutex);
@@ -657,9 +679,10 @@ static void acomp_ctx_put_unlock(struct crypto_acomp_ctx *acomp_ctx)
 }
 
 /* One request for nr pages; each page's result in errors[] and dlens[]. Non-zero if the request itself is lost. */
-static int compress_request(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, const u8 **pages, u8 nr, int *errors,
-			    unsigned int *dlens)
+static int compress_request(struct zswap_pool *pool, struct crypto_acomp_ctx *acomp_ctx, const u8 **pages, u8 nr,
+			    int *errors, unsigned int *dlens)
 {
+	struct zswap *z = pool->zswap;
 	struct acomp_req *req = acomp_ctx->req;
 	struct swap_batch_comp_data batch = {
 		.pages = pages, .dsts = acomp_ctx->buffers, .dlens = dlens, .errors = errors, .nr_comps = nr,
@@ -684,7 +707,7 @@ static int compress_request(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx,
 	if (unlikely(ret == -EINPROGRESS || ret == -EBUSY)) {
 		if (first_time(z->batch_warned))
 			pr_err(z, "crypto acomp %s answered %d for a batch, which must be done when the call returns",
-			       req->tfm->alg->cra_name, ret);
+			       pool->tfm_name, ret);
 		crypto_wait_req(ret, &acomp_ctx->wait);
 		req->kernel_data = NULL;
 		return -EIO;
@@ -754,7 +777,7 @@ static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_page
 	/* batch_size is compr_batch_size for a compressor that batches: what is more has no buffers */
 	if (unlikely(pool->compr_batch_size > 1 && nr_pages > pool->compr_batch_size)) {
 		if (first_time(z->batch_size_warned))
-			pr_err(z, "batch of %u pages, crypto acomp %s takes %u", nr_pages, pool->alg->cra_name,
+			pr_err(z, "batch of %u pages, crypto acomp %s takes %u", nr_pages, pool->tfm_name,
 			       pool->compr_batch_size);
 		return count_compress_failure(z, -EINVAL, 0);
 	}
@@ -768,7 +791,7 @@ static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_page
 
 		for (u8 i = 0; i < nr; i++)
 			srcs[i] = pages + (start + i) * z->page_size;
-		lost = compress_request(z, acomp_ctx, srcs, nr, errors, dlens);
+		lost = compress_request(pool, acomp_ctx, srcs, nr, errors, dlens);
 
 		for (u8 i = 0; i < nr; i++) {
 			int injected = fault_hit(&z->faults, FAULT_COMPRESS, raw_smp_processor_id());
@@ -814,7 +837,7 @@ static int decompress_result(struct zswap *z, struct zswap_entry *entry, int dec
 		return 0;
 	count(z, decompress_fail);
 	pr_alert(z, "Decompression error from zswap (%u:%llu %s %u->%u)", swp_type(entry->swpentry),
-		 (unsigned long long)swp_offset(entry->swpentry), entry->pool->alg->cra_name, entry->length, dlen);
+		 (unsigned long long)swp_offset(entry->swpentry), entry->pool->tfm_name, entry->length, dlen);
 	return -EIO;
 }
 
@@ -1442,17 +1465,19 @@ void zswap_pool_info(struct zswap_pool *pool, struct zswap_pool_info *ret)
 	};
 }
 
-void zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_info *ret)
+int zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_info *ret)
 {
 	struct crypto_acomp_ctx *acomp_ctx;
 
 	*ret = (struct zswap_ctx_info){ 0 };
 	if (cpu >= pool->zswap->config.nr_cpus)
-		return;
+		return -EINVAL;
+	if (zswap_inside(pool->zswap))
+		return -EDEADLK;
 	acomp_ctx = &pool->acomp_ctx[cpu];
 	ret->node = cpu_to_node(pool->zswap, cpu);
 	if (!atomic_load_explicit(&acomp_ctx->ready, memory_order_acquire))
-		return;
+		return 0;
 	pthread_mutex_lock(&acomp_ctx->mutex);
 	ret->acomp = acomp_ctx->acomp;
 	ret->req = acomp_ctx->req;
@@ -1463,6 +1488,7 @@ void zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_
 			ret->buffers[i] = acomp_ctx->buffers[i];
 	}
 	pthread_mutex_unlock(&acomp_ctx->mutex);
+	return 0;
 }
 
 int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class_info *ret)
@@ -1600,7 +1626,7 @@ struct zswap *zswap_create(const struct zswap_config *config, int *err)
 
 int zswap_shutdown(struct zswap *z)
 {
-	if (inside(z))
+	if (zswap_inside(z))
 		return -EDEADLK;
 	pthread_mutex_lock(&z->release_mutex);
 	atomic_store(&z->dead, -ESHUTDOWN);
@@ -1608,6 +1634,11 @@ int zswap_shutdown(struct zswap *z)
 	pthread_mutex_unlock(&z->release_mutex);
 	synchronize_srcu(&z->srcu);
 	return 0;
+}
+
+size_t zswap_page_size(const struct zswap *z)
+{
+	return z->page_size;
 }
 
 void zswap_forked(struct zswap *z)
@@ -1620,12 +1651,8 @@ void zswap_release(struct zswap *z)
 {
 	while (!list_empty(&z->zswap_pools))
 		zswap_pool_destroy(list_first_entry(&z->zswap_pools, struct zswap_pool, list));
-	while (!list_empty(&z->empty_pools)) {
-		struct zswap_pool *pool = list_first_entry(&z->empty_pools, struct zswap_pool, empty);
-
-		list_del_init(&pool->empty);
-		zswap_pool_destroy(pool);
-	}
+	while (!list_empty(&z->empty_pools))
+		zswap_pool_destroy(list_first_entry(&z->empty_pools, struct zswap_pool, empty));
 	for (unsigned int type = 0; type < MAX_SWAPFILES; type++)
 		swap_index_free(&z->index, type);
 	kmem_cache_destroy(z->entry_cache);

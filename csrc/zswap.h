@@ -60,6 +60,15 @@ struct zswap *zswap_create(const struct zswap_config *config, int *err);
  */
 int zswap_shutdown(struct zswap *z);
 
+/* A page's bytes, for as long as the instance is there. */
+size_t zswap_page_size(const struct zswap *z);
+
+/*
+ * True where the calling thread is in a compressor's own function, which a call on the instance has called. It holds
+ * a context's mutex then, and must not wait for a lock under which another thread waits for that.
+ */
+bool zswap_inside(const struct zswap *z);
+
 /* In a forked child, whose copy of the instance is of no use: from now on every call gives -ECHILD. */
 void zswap_forked(struct zswap *z);
 
@@ -86,26 +95,27 @@ uint32_t zswap_get_param(struct zswap *z, enum zswap_param param);
 /* ---- pools ---- */
 
 /*
- * A pool for one compressor: its allocator and its per-CPU contexts, all zero. 'alg' must outlive it. It is not
- * on the instance's list until zswap_pool_start(). NULL and *err on failure: -ENOMEM.
+ * A pool for one compressor: its allocator and its per-CPU contexts, all zero. 'alg' must outlive it. Messages name
+ * the compressor 'tfm_name', as the user asked for it. The pool is not on the instance's list until
+ * zswap_pool_start(). NULL and *err on failure: -ENOMEM, or what every call gives.
  */
-struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *alg, int *err);
+struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *alg, const char *tfm_name, int *err);
 
-/* Frees every possible CPU's resources and the pool, started or not, once nothing of it is used any more. */
+/* Frees every possible CPU's resources and the pool, started, killed or neither, once nothing of it is used any more. */
 void zswap_pool_destroy(struct zswap_pool *pool);
 
 /*
  * Makes a CPU's context: acomp, request, buffers, mutex. 0, also where it is there already; -ENOMEM, or what the compressor
  * says: then the CPU has nothing. -EINVAL if this CPU's compressor has another batch size than the pool's first one.
- * The callers are serialised, as the CPU hotplug lock does it.
+ * The callers are serialised, as the CPU hotplug lock does it. It runs on 'cpu', as faults see it.
  */
 int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu);
 
 /*
  * Takes a CPU's context away under its mutex, then frees it: the callback that the batching series did away with. Only where the
- * configuration says dead_frees.
+ * configuration says dead_frees. 0, or -EDEADLK from a compressor's own function, which may hold that mutex.
  */
-void zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu);
+int zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu);
 
 /* The last step of creation, after one prepare at least: sets batch_size, takes the reference that stands for "current", puts the pool on the list. */
 void zswap_pool_start(struct zswap_pool *pool);
@@ -124,7 +134,7 @@ void zswap_pool_kill(struct zswap_pool *pool);
 
 /*
  * Sleeps until a killed pool has lost its last reference and no call uses it any more; the caller then destroys it. NULL
- * after zswap_shutdown(), when no such pool is left.
+ * after zswap_shutdown(), when no such pool is left, and in a compressor's own function.
  */
 struct zswap_pool *zswap_pool_wait_empty(struct zswap *z);
 
@@ -145,8 +155,11 @@ struct zswap_ctx_info {
 	uint64_t highmem_copies;	/* objects that were copied to buffers[0] because the compressor cannot address them */
 };
 
-/* What a CPU's context has. Not while a prepare of it runs. */
-void zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_info *ret);
+/*
+ * What a CPU's context has. Not while a prepare of it runs. 0; -EINVAL if there is no such CPU; -EDEADLK from a
+ * compressor's own function, which may hold the context's mutex.
+ */
+int zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_info *ret);
 
 struct zswap_class_info {
 	uint32_t index, size, pages_per_zspage, objs_per_zspage;

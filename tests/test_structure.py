@@ -61,7 +61,7 @@ ONLY_HERE = {
     "count": "a counter is an atomic of the instance",
     "zswap_enter": "a call into the library, which the kernel has no need to mark: shutdown, recursion, this CPU",
     "zswap_exit": "the same",
-    "inside": "a part of zswap_enter()",
+    "zswap_inside": "a part of zswap_enter()",
     "cpu_to_node": "the simulated machine's topology",
     "acomp_ctx_init_locks": "a mutex here must be destroyed too",
     "acomp_ctx_destroy_locks": "the same",
@@ -114,6 +114,7 @@ ONLY_HERE = {
     "config_is_valid": "an instance has a configuration",
     "zswap_create": "zswap_init() of an instance",
     "zswap_shutdown": "the end of an instance",
+    "zswap_page_size": "an instance has a configuration",
     "zswap_forked": "the same, in a child",
     "zswap_release": "the same",
     "zswap_destroy": "the same",
@@ -168,7 +169,7 @@ def test_no_lower_floor_knows_of_zswap():
 
 
 FLOORS = [
-    {"_native", "knownpages", "corpus", "hostkernel"},
+    {"_fixed", "_native", "knownpages", "corpus", "hostkernel"},
     {"params"},
     {"crypto", "cpuhp", "kernels", "faults", "clock", "iaa_plan", "idxd"},
     {"pool", "iaa"},

@@ -9,14 +9,20 @@ after it is dead.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from zswap_py._fixed import Owner
 from zswap_py._native import oserror
+from zswap_py.params import text, whole
+
+NR_CPUS = 8192
+"""The most CPUs that Linux can be built for."""
 
 Callback = Callable[[int, Any], int]
 """Called with (cpu, instance); 0 or a negative errno."""
@@ -38,41 +44,90 @@ class _Step:
     startup: Callback | None
     teardown: Callback | None
     multi: bool
+    inside: Callable[[], bool] | None
     instances: list[Any] = field(default_factory=list)  # newest first
 
 
-class CpuHotplug:
+def _member(state: CpuhpState) -> CpuhpState:
+    if not isinstance(state, CpuhpState):
+        raise TypeError(f"state={state!r}: a CpuhpState")
+    return state
+
+
+class CpuHotplug(Owner):
     """The CPUs of one simulated machine. Everything is serialised by one lock, as cpu_hotplug_lock does it.
 
     nr_cpus are possible; `present` of them are plugged in (default: all), `online` of those run (default: all present).
+
+    OSError EDEADLK for a change from a callback of another change, from a signal handler or `__del__` that interrupts
+    one, and from inside a compressor: each would wait for what its own thread holds.
     """
 
+    __slots__ = (
+        "__weakref__", "_changing", "_fail", "_lock", "_nr_cpus", "_online_cpus", "_present", "_state", "_steps",
+    )  # fmt: skip
+    _instead = "CpuHotplug(nr_cpus) is another machine"
+
     def __init__(self, nr_cpus: int, present: int | None = None, online: int | None = None) -> None:
-        self.nr_cpus = nr_cpus
-        self.lock = threading.RLock()
-        self._present = frozenset(range(nr_cpus if present is None else present))
-        up = len(self._present) if online is None else online
-        if not 1 <= up <= len(self._present) <= nr_cpus:
-            raise ValueError(f"{up} CPUs online, {len(self._present)} present, {nr_cpus} possible: "
-                             "each must hold the one before, "
-                             "and one must run")
+        self._nr_cpus = whole("nr_cpus", nr_cpus, 0, NR_CPUS)
+        plugged = self._nr_cpus if present is None else whole("present", present, 0, NR_CPUS)
+        up = plugged if online is None else whole("online", online, 0, NR_CPUS)
+        if not 1 <= up <= plugged <= self._nr_cpus:
+            raise ValueError(f"{up} CPUs online, {plugged} present, {nr_cpus} possible: "
+                             "each must hold the one before, and one must run")
+        self._lock = threading.RLock()
+        self._changing = False
+        self._present = frozenset(range(plugged))
         self._state = [CpuhpState.ONLINE if cpu < up else CpuhpState.OFFLINE for cpu in range(nr_cpus)]
         self._steps: dict[CpuhpState, _Step] = {}
         self._fail: dict[int, tuple[CpuhpState, int]] = {}
-        self.online_cpus: tuple[int, ...] = ()
+        self._online_cpus: tuple[int, ...] = ()
         self._publish()
 
+    @property
+    def nr_cpus(self) -> int:
+        """The possible CPUs."""
+        return self._nr_cpus
+
+    @property
+    def online_cpus(self) -> tuple[int, ...]:
+        """The CPUs that run, in order: a new tuple whenever one comes or goes."""
+        return self._online_cpus
+
+    @property
+    def lock(self) -> threading.RLock:
+        """cpu_hotplug_lock: while a thread holds it, no CPU comes or goes but by that thread."""
+        return self._lock
+
+    @contextlib.contextmanager
+    def _change(self, what: str) -> Iterator[None]:
+        """Holds the lock for a change; OSError EDEADLK at once where this thread may not wait for it."""
+        self._must_not_be_inside(what)
+        with self._lock:
+            if self._changing:
+                raise oserror(-errno.EDEADLK, f"{what}: called by a callback, a signal handler or a __del__ in the "
+                                              "middle of another change of this machine")
+            self._changing = True
+            try:
+                yield
+            finally:
+                self._changing = False
+
+    def _must_not_be_inside(self, what: str) -> None:
+        for step in list(self._steps.values()):
+            if step.inside is not None and step.inside():
+                raise oserror(-errno.EDEADLK, f"{what}: called by a compressor of {step.name}, which holds a context "
+                                              "that the change may wait for")
+
     def _publish(self) -> None:
-        self.online_cpus = tuple(c for c, s in enumerate(self._state) if s is CpuhpState.ONLINE)
+        self._online_cpus = tuple(c for c, s in enumerate(self._state) if s is CpuhpState.ONLINE)
 
     def state(self, cpu: int) -> CpuhpState:
         """sysfs' cpuN/hotplug/state."""
         return self._state[self._possible(cpu)]
 
     def _possible(self, cpu: int) -> int:
-        if not 0 <= cpu < self.nr_cpus:
-            raise ValueError(f"CPU {cpu} is not one of the {self.nr_cpus} possible ones")
-        return cpu
+        return whole("cpu", cpu, 0, self._nr_cpus - 1)
 
     def states(self) -> dict[CpuhpState, str]:
         """sysfs' cpu/hotplug/states: those that have callbacks, by name."""
@@ -81,23 +136,34 @@ class CpuHotplug:
     # ---- registration ----
 
     def setup_state_multi(
-        self, state: CpuhpState, name: str, startup: Callback | None, teardown: Callback | None
-    ) -> None:
-        """Register a multi-instance state; nothing is called. ValueError if the state is taken."""
-        with self.lock:
+        self, state: CpuhpState, name: str, startup: Callback | None, teardown: Callback | None,
+        inside: Callable[[], bool] | None = None,
+    ) -> None:  # fmt: skip
+        """Register a multi-instance state; nothing is called. ValueError if the state is taken.
+
+        `inside` tells whether the calling thread holds what a callback may wait for: then no change is begun.
+        """
+        _member(state)
+        text("name", name)
+        for argument, callback in (("startup", startup), ("teardown", teardown), ("inside", inside)):
+            if callback is not None and not callable(callback):
+                raise TypeError(f"{argument}={callback!r}: a function, or None")
+        with self._change(f"setup_state_multi({state.name})"):
             if state in self._steps:
                 raise ValueError(f"state {state.name} is taken by {self._steps[state].name!r}")
-            self._steps[state] = _Step(name, startup, teardown, multi=True)
+            self._steps[state] = _Step(name, startup, teardown, multi=True, inside=inside)
 
     def remove_state(self, state: CpuhpState) -> None:
         """Take a state's callbacks away; none is called. ValueError if it still has instances (the kernel warns)."""
-        with self.lock:
+        _member(state)
+        with self._change(f"remove_state({state.name})"):
             step = self._steps.get(state)
             if step is not None and step.instances:
                 raise ValueError(f"state {state.name} still has {len(step.instances)} instances of {step.name}")
             self._steps.pop(state, None)
 
     def _multi(self, state: CpuhpState) -> _Step:
+        _member(state)
         step = self._steps.get(state)
         if step is None or not step.multi:
             raise oserror(-errno.EINVAL, f"state {state.name} is not a multi-instance state")
@@ -109,7 +175,7 @@ class CpuHotplug:
         On an error the CPUs before the failed one get teardown, if there is one, the instance is not linked, and
         OSError is raised. CPUs that are offline get nothing until they come up.
         """
-        with self.lock:
+        with self._change("add_instance()"):
             step = self._multi(state)
             done: list[int] = []
             for cpu in sorted(self._present):
@@ -128,7 +194,7 @@ class CpuHotplug:
 
         ValueError if it is not linked: the kernel would follow a null pointer.
         """
-        with self.lock:
+        with self._change("remove_instance()"):
             step = self._multi(state)
             if node not in step.instances:
                 raise ValueError(f"{node!r} is not an instance of {step.name}")
@@ -141,11 +207,12 @@ class CpuHotplug:
 
     def fail(self, cpu: int, state: CpuhpState | None, error: int = -errno.EAGAIN) -> None:
         """sysfs' cpuN/hotplug/fail: the next walk of this CPU through the state fails there, once; None clears it."""
-        with self.lock:
-            self._possible(cpu)
+        cpu = self._possible(cpu)
+        error = whole("error", error, -4095, -1)
+        with self._change(f"fail({cpu})"):
             if state is None:
                 self._fail.pop(cpu, None)
-            elif state in (CpuhpState.OFFLINE, CpuhpState.BRINGUP_CPU):
+            elif _member(state) in (CpuhpState.OFFLINE, CpuhpState.BRINGUP_CPU):
                 raise ValueError(f"state {state.name} has no callback that may fail")
             else:
                 self._fail[cpu] = (state, error)
@@ -178,8 +245,9 @@ class CpuHotplug:
 
     def online(self, cpu: int) -> None:
         """Bring a CPU up, state by state. A startup that fails takes it down again, and is raised as OSError."""
-        with self.lock:
-            if self._possible(cpu) not in self._present:
+        cpu = self._possible(cpu)
+        with self._change(f"online({cpu})"):
+            if cpu not in self._present:
                 raise oserror(-errno.EINVAL, f"CPU {cpu} is not present")
             for state in list(CpuhpState)[self._state[cpu] + 1 :]:
                 rc = self._startup(cpu, state)
@@ -191,16 +259,17 @@ class CpuHotplug:
 
     def offline(self, cpu: int) -> None:
         """Take a CPU down. OSError EBUSY for the last one that runs; an injected failure brings it up again."""
-        with self.lock:
-            if self._state[self._possible(cpu)] is CpuhpState.OFFLINE:
+        cpu = self._possible(cpu)
+        with self._change(f"offline({cpu})"):
+            if self._state[cpu] is CpuhpState.OFFLINE:
                 return
-            if self.online_cpus == (cpu,):
+            if self._online_cpus == (cpu,):
                 raise oserror(-errno.EBUSY, f"CPU {cpu} is the last one online")
             if self._fail.get(cpu):
                 state = self._fail[cpu][0]
                 raise oserror(self._injected(cpu, state), f"CPU {cpu} stays online: it failed at {state.name}")
             # threads go elsewhere before anything of the CPU is taken away
-            self.online_cpus = tuple(c for c in self.online_cpus if c != cpu)
+            self._online_cpus = tuple(c for c in self._online_cpus if c != cpu)
             self._down(cpu)
 
     def _down(self, cpu: int) -> None:

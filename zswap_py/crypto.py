@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zswap_py import knownpages
+from zswap_py._fixed import Owner
 from zswap_py._native import ffi, lib, oserror, string, strings
+from zswap_py.params import buffer, text, whole
 
 KERNEL_NAMES = ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate", "842", "deflate-iaa")
 
@@ -80,45 +82,95 @@ class CompressorInfo:
     batch_size: int = 1
 
 
-class Compressor:
+MAX_ROOM = 1 << 24
+"""Bytes that one page may become outside of any pool: far above what any codec makes of 64 KiB."""
+
+
+class Compressor(Owner):
     """A compressor that can be had. Equal ones are the same object."""
+
+    __slots__ = (
+        "__weakref__", "_algs", "_backend", "_batch_size", "_kernel_sizes", "_library", "_library_version", "_lock",
+        "_make", "_name", "_opened",
+    )  # fmt: skip
+    _instead = "pass its spec, name:backend"
 
     def __init__(
         self, name: str, backend: str, make: Callable[[], Any], library: str | None, version: str | None,
         batch_size: int = 1,
     ) -> None:
-        self.name, self.backend = name, backend
-        self.library, self.library_version = library, version
-        self.batch_size = batch_size
-        self.kernel_sizes = False
+        self._name, self._backend = name, backend
+        self._library, self._library_version = library, version
+        self._batch_size = batch_size
+        self._kernel_sizes = False
         self._make = make
+        self._opened: Any = None  # the libraries: the functions live as long as these do
         self._algs: dict[int, Any] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        """What it is asked for by."""
+        return self._name
+
+    @property
+    def backend(self) -> str:
+        """Whose code compresses."""
+        return self._backend
 
     @property
     def spec(self) -> str:
         """name:backend."""
         return f"{self.name}:{self.backend}"
 
+    @property
+    def library(self) -> str | None:
+        """The file that the functions come from."""
+        return self._library
+
+    @property
+    def library_version(self) -> str | None:
+        """What that file says of itself."""
+        return self._library_version
+
+    @property
+    def batch_size(self) -> int:
+        """Pages that one request to it may carry."""
+        return self._batch_size
+
+    @property
+    def kernel_sizes(self) -> bool:
+        """True where known pages had the kernel's sizes."""
+        return self._kernel_sizes
+
     def __repr__(self) -> str:
         return f"<Compressor {self.spec}>"
 
     def alg(self, variant: int = 0) -> Any:
-        """The C algorithm, one for each choice of parameters, for as long as the process lives."""
+        """The C algorithm, one for each choice of parameters (0 or 1), for as long as the process lives."""
+        variant = whole("variant", variant, 0, 1)
         with self._lock:
             if variant not in self._algs:
                 alg = self._make()
                 lib.acomp_alg_set_variant(alg, variant)
                 lib.acomp_alg_set_batch_size(alg, self.batch_size)
-                self._algs[variant] = alg
+                self._algs.setdefault(variant, alg)
             return self._algs[variant]
 
     def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
-        """One page there or back, outside of any pool. OSError with what the compressor answers."""
+        """One page there or back, outside of any pool. OSError with what the compressor answers, or what it raises."""
+        room = whole("room", room, 0, MAX_ROOM)
+        alg, page = self.alg(variant), buffer("src", src)
+        if len(page) > MAX_ROOM:
+            raise ValueError(f"src: {len(page)} bytes, which are more than {MAX_ROOM}")
         dst, dlen = ffi.new("uint8_t[]", room), ffi.new("unsigned int *", room)
-        rc = lib.acomp_alg_run(self.alg(variant), compress, ffi.from_buffer(src), len(src), dst, dlen)
+        rc = lib.acomp_alg_run(alg, bool(compress), page, len(page), dst, dlen)
+        del page  # a traceback that keeps a buffer of a memoryview crashes the collector
+        e, raised.exception = raised.exception, None
+        if e is not None:
+            raise e
         if rc:
-            raise oserror(rc, f"{self.spec}: {'compress' if compress else 'decompress'} {len(src)} bytes")
+            raise oserror(rc, f"{self.spec}: {'compress' if compress else 'decompress'} a page")
         return bytes(ffi.buffer(dst, dlen[0]))
 
     def _try(self) -> None:
@@ -131,11 +183,14 @@ class Compressor:
                 by = self.library or "it"
                 raise OSError(errno.EIO, f"{self.spec}: a page did not come back from {by} as it went in")
             sizes.append(len(packed))
-        self.kernel_sizes = tuple(sizes) == knownpages.KERNEL_SIZES.get(self.name)
+        self._kernel_sizes = tuple(sizes) == knownpages.KERNEL_SIZES.get(self.name)
 
 
 class DeviceCompressor(Compressor):
     """A device's algorithm, which its driver owns: `get` gives the one that there is."""
+
+    __slots__ = ("_log_messages",)
+    _instead = "pass its spec, name:backend, while a queue of its device is bound"
 
     def __init__(
         self, name: str, backend: str, get: Callable[[], Any], library: str | None, version: str | None,
@@ -219,7 +274,7 @@ def _load(codec: int, name: str, backend: str) -> Compressor:
         return alg
 
     compressor = Compressor(name, backend, make, path, version)
-    compressor._opened = opened  # type: ignore[attr-defined]  # the functions live as long as their libraries do
+    compressor._opened = opened
     compressor._try()
     return compressor
 
@@ -258,7 +313,7 @@ def find(spec: str) -> Compressor:
 
     The bare name of an accelerator's algorithm is the accelerator that was bound first, of those that are.
     """
-    name, _, backend = spec.strip().partition(":")
+    name, _, backend = text("compressor", spec).strip().partition(":")
     with _lock:
         if name in _registered and backend in ("", _registered[name].backend):
             return _registered[name]
@@ -377,10 +432,11 @@ def zswap_py_acomp(
     room = dlen[0]
     try:
         run = compressor.compress if compress else compressor.decompress
-        result = run(memoryview(ffi.buffer(src, slen)).toreadonly(), room)
-        n = len(result)
-        if n <= room:
-            ffi.memmove(dst, result, n)
+        # a copy, which the function may keep; and what its result really has, whatever its len() says
+        with memoryview(run(memoryview(ffi.buffer(src, slen)[:]), room)) as result:
+            n = result.nbytes
+            if n <= room:
+                ffi.memmove(dst, result, n)
     except BaseException as e:
         raised.exception = e
         return -errno.EIO
@@ -407,19 +463,24 @@ def register_compressor(
     """Register a compressor of one's own, for all instances of the process.
 
     Either two functions (slow: for tests and experiments; they run on the thread that stores or loads, which holds the
-    slots' locks: one that calls the same Zswap gets OSError EDEADLK), or `base`, the name of one that is there, but no
-    accelerator's: its algorithm is the device's, and goes with it.
-    `batch_size`: how many pages one request to it may carry, so that batching can be tried without an accelerator.
+    slots' locks: one that calls the same Zswap, or changes its CPUs or pools, gets OSError EDEADLK), or `base`, the
+    name of one that is there, but no accelerator's: its algorithm is the device's, and goes with it. `batch_size`: how
+    many pages one request to it may carry, so that batching can be tried without an accelerator (0 counts as 1; zswap
+    takes at most 8).
     ValueError if the name is taken.
     """
     if (compress is None) != (decompress is None) or (compress is None) == (base is None):
         raise ValueError("give compress and decompress, or base=, the name of a compressor that is there")
-    if batch_size < 0 or batch_size > 255:
-        raise ValueError(f"batch_size={batch_size}: 0 to 255 pages (0 counts as 1; zswap takes at most 8)")
-    if ":" in name or not name or name in {n for n, _ in _rows}:
+    for argument, function in (("compress", compress), ("decompress", decompress)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{argument}={function!r}: a function")
+    batch_size = whole("batch_size", batch_size, 0, 255)
+    if ":" in text("name", name) or not name or not name.isprintable() or name != name.strip() or (
+        name in {n for n, _ in _rows}
+    ):
         raise ValueError(f"name {name!r}: a name of its own, without a colon")
     if base is not None:
-        origin = find(base)
+        origin = find(text("base", base))
         if isinstance(origin, DeviceCompressor):
             software = " or ".join(f"{n}:{b}" for n, b in _rows if n == origin.name)
             raise ValueError(
@@ -427,7 +488,7 @@ def register_compressor(
                 "Accelerator its batch_size="
             )
         made = Compressor(name, origin.spec, origin._make, origin.library, origin.library_version, batch_size)
-        made.kernel_sizes = origin.kernel_sizes
+        made._kernel_sizes = origin.kernel_sizes
     else:
         assert compress is not None
         assert decompress is not None
@@ -450,4 +511,4 @@ def register_compressor(
 def unregister_compressor(name: str) -> None:
     """Take a registered compressor off the list: pools that use it go on. KeyError if there is none."""
     with _lock:
-        del _registered[name]
+        del _registered[text("name", name)]

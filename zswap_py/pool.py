@@ -7,15 +7,19 @@ has gone; if its compressor is chosen again before that, it becomes current agai
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import threading
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from zswap_py._native import drain_messages, ffi, lib, log, oserror
+from zswap_py._fixed import Owner
+from zswap_py._native import check, drain_messages, ffi, lib, log, oserror
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
 from zswap_py.crypto import Compressor
+from zswap_py.params import whole
 
 PREPARE = CpuhpState.MM_ZSWP_POOL_PREPARE
 
@@ -43,20 +47,39 @@ class SizeClass:
     objs_inuse: int
 
 
-class Pool:
-    """One zswap pool. Its figures can be read until it is released; then ValueError."""
+class Pool(Owner):
+    """One zswap pool. Its figures can be read until it is released; then ValueError.
+
+    OSError EDEADLK from inside a compressor of its Zswap: another thread may look at the pool while it waits for the
+    context that the compressor holds.
+    """
+
+    __slots__ = ("__weakref__", "_compressor", "_lock", "_looking", "_name", "_nr_cpus", "_ptr", "_released", "_z")
+    _instead = "Zswap.pools gives the pools that there are"
 
     def __init__(self, z: Any, ptr: Any, name: str, compressor: Compressor, nr_cpus: int) -> None:
         self._z = z  # lives as long as the pool is looked at
         self._ptr = ptr
         self._nr_cpus = nr_cpus
-        self._lock = threading.Lock()  # for _ptr: the pool is not destroyed while it is looked at
+        # for _ptr: the pool is not destroyed while it is looked at; taken last, but for a context's mutex
+        self._lock = threading.RLock()
+        self._looking = 0  # looks of the thread that holds the lock: a signal handler or a __del__ may look again
         self._compressor = compressor
-        self.name = name
-        self.released = threading.Event()
+        self._name = name
+        self._released = threading.Event()
 
     def __repr__(self) -> str:
         return f"<Pool {self.name} {self._compressor.spec}{' released' if self._ptr is None else ''}>"
+
+    @property
+    def name(self) -> str:
+        """The name of its allocator: zswap1, zswap2, ..."""
+        return self._name
+
+    @property
+    def released(self) -> threading.Event:
+        """Set once the pool is released."""
+        return self._released
 
     @property
     def tfm_name(self) -> str:
@@ -73,13 +96,27 @@ class Pool:
         """The compressor."""
         return self._compressor
 
-    def _info(self, kind: str, get: Any, *args: int) -> Any:
+    @contextlib.contextmanager
+    def _look(self) -> Iterator[Any]:
+        """The C pool, which is not destroyed meanwhile."""
+        _must_not_be_inside(self._z, f"pool {self.name}")
         with self._lock:
             if self._ptr is None:
                 raise ValueError(f"pool {self.name} is released")
-            info = ffi.new(f"struct {kind} *")
-            rc = get(self._ptr, *args, info)
-            return None if rc == -errno.ENOENT else info
+            self._looking += 1
+            try:
+                yield self._ptr
+            finally:
+                self._looking -= 1
+
+    def _info(self, kind: str, get: Any, *args: int) -> Any:
+        info = ffi.new(f"struct {kind} *")
+        with self._look() as ptr:
+            rc = get(ptr, *args, info)
+        if rc == -errno.ENOENT:
+            return None
+        check(rc or 0, f"pool {self.name}: {kind}")
+        return info
 
     def _pool_info(self) -> Any:
         return self._info("zswap_pool_info", lib.zswap_pool_info)
@@ -121,6 +158,7 @@ class Pool:
 
     def context(self, cpu: int) -> Context:
         """One CPU's context."""
+        cpu = whole("cpu", cpu, 0, self._nr_cpus - 1)
         info = self._info("zswap_ctx_info", lib.zswap_ctx_info, cpu)
         return Context(
             cpu,
@@ -143,10 +181,17 @@ class Pool:
 
     def _destroy(self) -> None:
         with self._lock:
+            if self._looking:
+                raise oserror(-errno.EDEADLK, f"pool {self.name}: this thread is looking at it")
             ptr, self._ptr = self._ptr, None
             if ptr is not None:
                 lib.zswap_pool_destroy(ptr)
-        self.released.set()
+        self._released.set()
+
+
+def _must_not_be_inside(z: Any, what: str) -> None:
+    if lib.zswap_inside(z):
+        check(-errno.EDEADLK, what)
 
 
 class Pools:
@@ -155,12 +200,14 @@ class Pools:
     def __init__(self, z: Any, cpuhp: CpuHotplug, rules: dict[str, Any]) -> None:
         self._z, self._cpuhp, self._rules = z, cpuhp, rules
         self._lock = threading.RLock()  # after the hotplug lock is wanted, never before
+        self._changing = False  # the two locks are held for a change of the pools
+        self._closed = False
         self._pools: list[Pool] = []
         self._created = 0
         self._worker: threading.Thread | None = None
         # before the series a CPU that goes down loses its context; since, there is nothing to tear down
         teardown = self._dead if rules["dead_frees"] else None
-        cpuhp.setup_state_multi(PREPARE, "mm/zswap_pool:prepare", self._prepare, teardown)
+        cpuhp.setup_state_multi(PREPARE, "mm/zswap_pool:prepare", self._prepare, teardown, lambda: lib.zswap_inside(z))
 
     @staticmethod
     def _prepare(cpu: int, pool: Pool) -> int:
@@ -168,8 +215,29 @@ class Pools:
 
     @staticmethod
     def _dead(cpu: int, pool: Pool) -> int:
-        lib.zswap_cpu_comp_dead(pool._ptr, cpu)
-        return 0
+        return int(lib.zswap_cpu_comp_dead(pool._ptr, cpu))
+
+    @contextlib.contextmanager
+    def _change(self, what: str) -> Iterator[None]:
+        """Holds both locks for a change of the pools; OSError EDEADLK at once where this thread may not wait for them.
+
+        A signal handler or a `__del__` may come in the middle of a change, and must not make another one.
+        """
+        _must_not_be_inside(self._z, what)
+        with self._cpuhp.lock, self._lock:
+            self.must_not_change(what)
+            self._changing = True
+            try:
+                yield
+            finally:
+                self._changing = False
+
+    def must_not_change(self, what: str) -> None:
+        """OSError EDEADLK in the middle of a change that this thread makes."""
+        with self._lock:
+            if self._changing:
+                raise oserror(-errno.EDEADLK, f"{what}: called by a callback, a signal handler or a __del__ in the "
+                                              "middle of another change of this Zswap's pools")
 
     @property
     def all(self) -> tuple[Pool, ...]:
@@ -183,16 +251,18 @@ class Pools:
         with self._lock:
             return self._pools[0] if self._pools else None
 
-    def switch(self, compressor: Compressor) -> None:
+    def switch(self, compressor: Compressor, asked: str) -> None:
         """Make a pool for the compressor current: one that is there, brought back, or a new one.
 
-        OSError if it cannot be made: the old pool stays current.
+        `asked` is what the user calls it. OSError if it cannot be made: the old pool stays current.
         """
-        with self._cpuhp.lock, self._lock:
+        with self._change(f"compressor={asked!r}"):
+            if self._closed:
+                check(-errno.ESHUTDOWN, f"compressor={asked!r}")
             old = self.current
             if old is not None and old.compressor is compressor:
                 return
-            pool = self._find_get(compressor) or self._create(compressor)
+            pool = self._find_get(compressor) or self._create(compressor, asked)
             self._pools.insert(0, pool)
             lib.zswap_pool_make_current(self._z, pool._ptr)
             if old is not None:
@@ -206,20 +276,22 @@ class Pools:
                 return pool
         return None
 
-    def _create(self, compressor: Compressor) -> Pool:
+    def _create(self, compressor: Compressor, asked: str) -> Pool:
         """zswap_pool_create(): allocator, per-CPU contexts, hotplug instance, reference. A failed one takes a name."""
         self._created += 1
         err = ffi.new("int *")
         alg = compressor.alg(self._rules["zstd_variant"] if compressor.name == "zstd" else 0)
-        ptr = lib.zswap_pool_create(self._z, alg, err)
+        ptr = lib.zswap_pool_create(self._z, alg, asked.encode(), err)
         if ptr == ffi.NULL:
-            raise oserror(err[0], f"pool for {compressor.spec}")
+            check(err[0], f"pool for {compressor.spec}")
         pool = Pool(self._z, ptr, f"zswap{self._created:x}", compressor, self._cpuhp.nr_cpus)
         try:
             self._cpuhp.add_instance(PREPARE, pool)
-        except OSError:
+        except OSError as e:
             # the instance was not linked: there is none to remove; every possible CPU's resources go
             pool._destroy()
+            if e.errno == errno.ESHUTDOWN:
+                check(-errno.ESHUTDOWN, f"pool for {compressor.spec}")
             raise
         finally:
             drain_messages(self._z)
@@ -240,32 +312,36 @@ class Pools:
 
     def _release(self, ptr: Any) -> None:
         """__zswap_pool_release(): a killed pool that has lost its last reference, and that no call sees any more."""
-        with self._cpuhp.lock, self._lock:
+        with self._change("release"):
             pool = next(p for p in self._pools if p._ptr == ptr)
             self._pools.remove(pool)
-            if self._rules["instance_stays"]:
-                self._cpuhp.remove_instance(PREPARE, pool)
             log.debug("zswap: destroying pool %s", pool.name)
-            pool._destroy()
+            self._end(pool)
+
+    def _end(self, pool: Pool) -> None:
+        """Off the machine's list, and gone."""
+        if self._rules["instance_stays"]:
+            self._cpuhp.remove_instance(PREPARE, pool)
+        pool._destroy()
 
     def forked(self) -> None:
         """In a forked child: forget the pools. A lock may be held by a thread that is not there."""
         self._lock = threading.RLock()
+        self._closed = True
         for pool in self._pools:
             pool._ptr = None
-            pool._lock = threading.Lock()
+            pool._lock = threading.RLock()
         self._pools.clear()
 
     def close(self) -> None:
         """Destroy all pools. Only after zswap_shutdown(), which also ends the worker."""
+        with self._change("close()"):
+            self._closed = True  # from here on no switch makes a pool, or starts the worker
         if self._worker is not None:
             self._worker.join()
-        with self._cpuhp.lock, self._lock:
-            for pool in self._pools:
-                if self._rules["instance_stays"]:
-                    self._cpuhp.remove_instance(PREPARE, pool)
-                pool._destroy()
-            self._pools.clear()
+        with self._change("close()"):
+            while self._pools:
+                self._end(self._pools.pop())
             self._cpuhp.remove_state(PREPARE)
 
 

@@ -7,6 +7,7 @@ import atexit
 import errno
 import itertools
 import os
+import reprlib
 import threading
 import weakref
 from collections.abc import Iterable
@@ -14,15 +15,17 @@ from types import TracebackType
 from typing import Any
 
 from zswap_py import crypto, kernels
+from zswap_py._fixed import Fixed, Owner
 from zswap_py._native import check, drain_messages, ffi, lib, oserror, string, strings, struct_dict
-from zswap_py.cpuhp import CpuHotplug
+from zswap_py.cpuhp import NR_CPUS, CpuHotplug
 from zswap_py.faults import Faults
-from zswap_py.params import kstrtobool, kstrtouint
+from zswap_py.params import buffer, index, kstrtobool, kstrtouint, no_buffer, share, whole
 from zswap_py.pool import Pool, Pools
 
 SWP_TYPE_SHIFT = 58
 # looked up once: a store of one page must not cost a microsecond
-_from_buffer, _store, _load, _load_batch = ffi.from_buffer, lib.zswap_store, lib.zswap_load, lib.zswap_load_batch
+_from_buffer = ffi.from_buffer
+_store, _load, _load_batch, _page_size = lib.zswap_store, lib.zswap_load, lib.zswap_load_batch, lib.zswap_page_size
 _ENOENT = -errno.ENOENT
 MAX_FOLIO = int(lib.ZSWAP_MAX_FOLIO)
 
@@ -38,23 +41,44 @@ _REASONS = (
 )
 
 
-class StoreResult:
+class StoreResult(Fixed):
     """What a store came to: true only if the whole folio is stored.
 
     `reason` is None then; else the counter that the refusal moved ("reject_compress_poor", ...), or "disabled" or
     "no_pool", which have none. "pool_limit_hit" it is also between limit and accept threshold, where no counter moves.
     """
 
-    __slots__ = ("reason",)
+    __slots__ = ("_reason",)
 
     def __init__(self, reason: str | None) -> None:
-        self.reason = reason
+        if reason not in _REASONS:
+            raise ValueError(f"reason={reason!r}: one of {', '.join(map(repr, _REASONS))}")
+        self._reason = reason
+
+    @property
+    def reason(self) -> str | None:
+        """Why not; None: it is stored."""
+        return self._reason
 
     def __bool__(self) -> bool:
-        return self.reason is None
+        return self._reason is None
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, StoreResult):
+            return self._reason == other._reason
+        if isinstance(other, (bool, int, str)):
+            raise TypeError(f"{self!r} == {other!r}: a StoreResult is true or false, and equals neither; write "
+                            "`if result:`, or look at result.reason")
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._reason)
+
+    def __reduce__(self) -> tuple[type[StoreResult], tuple[str | None]]:
+        return StoreResult, (self._reason,)
 
     def __repr__(self) -> str:
-        return "StoreResult(stored)" if self.reason is None else f"StoreResult({self.reason})"
+        return "StoreResult(stored)" if self._reason is None else f"StoreResult({self._reason})"
 
 
 _RESULTS = tuple(StoreResult(reason) for reason in _REASONS)
@@ -62,6 +86,7 @@ _RESULTS = tuple(StoreResult(reason) for reason in _REASONS)
 
 def swp_entry(type: int, offset: int) -> int:
     """The swap entry for a slot of a swap type. Those of type 0 equal their offsets."""
+    type, offset = index("type", type), index("offset", offset)
     if not 0 <= type < 32 or not 0 <= offset < 1 << SWP_TYPE_SHIFT:
         raise ValueError(f"swp_entry({type}, {offset}): a type is 0 to 31, an offset 0 to 2^{SWP_TYPE_SHIFT} - 1")
     return type << SWP_TYPE_SHIFT | offset
@@ -72,7 +97,7 @@ def total_ram_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-class Zswap:
+class Zswap(Owner):
     """zswap of one simulated machine. Any number may live in a process; all methods may be called from any thread.
 
     Parameters, keywords here and properties later, with the kernel's names and checks: `enabled`, `compressor`
@@ -87,7 +112,17 @@ class Zswap:
     `incompressible` "store" or "reject", where it shall differ from the kernel's.
 
     `cpu_policy`: "sticky" gives each thread a CPU, round robin; "sched" takes the CPU that it runs on.
+
+    What is no kernel parameter is fixed at creation, and an unknown attribute cannot be set (AttributeError); a
+    subclass may add attributes of its own.
     """
+
+    __slots__ = (
+        "__weakref__", "_chain_size", "_closed", "_closing", "_compressor", "_cpu_policy", "_cpuhp", "_devices",
+        "_faults", "_finalizer", "_highmem", "_incompressible", "_is_closing", "_kernel", "_local", "_nr_nodes", "_pools",
+        "_released", "_rules", "_series", "_total_ram", "_turn", "_z",
+    )  # fmt: skip
+    _instead = "make a Zswap with the same arguments, in each process, and store the pages there"
 
     def __init__(
         self,
@@ -108,48 +143,50 @@ class Zswap:
         series: str | None = "v10",
         cpu_policy: str = "sticky",
     ) -> None:
-        self._closed = False
         self._rules = kernels.rules(kernel, series)
-        self.kernel, self.series = kernel, series
-        self.incompressible = self._rules["incompressible"] if incompressible is None else incompressible
-        if self.incompressible not in ("store", "reject"):
+        self._kernel, self._series = kernel, series
+        self._incompressible: str = self._rules["incompressible"] if incompressible is None else incompressible
+        if self._incompressible not in ("store", "reject"):
             raise ValueError(f"incompressible={incompressible!r}: 'store' or 'reject'")
         if cpu_policy not in ("sticky", "sched"):
             raise ValueError(f"cpu_policy={cpu_policy!r}: 'sticky' or 'sched'")
+        page_size = index("page_size", page_size)
         if page_size not in (4096, 16384, 65536):
             raise ValueError(f"page_size={page_size}: 4096, 16384 or 65536 bytes")
-        if not 4 <= chain_size <= 16:
-            raise ValueError(f"chain_size={chain_size}: 4 to 16 pages")
-        if not 0 <= highmem <= 1 or 0 < highmem < 0.001:
+        self._chain_size = whole("chain_size", chain_size, 4, 16)
+        self._highmem = share("highmem", highmem)
+        if not 0 <= self._highmem <= 1 or 0 < self._highmem < 0.001:
             raise ValueError(f"highmem={highmem}: a share, 0 to 1, in thousandths")
-        self.page_size = page_size
-        self.total_ram = total_ram_bytes() if total_ram is None else total_ram
-        if not page_size <= self.total_ram < 1 << 56:
+        self._total_ram = total_ram_bytes() if total_ram is None else index("total_ram", total_ram)
+        if not page_size <= self._total_ram < 1 << 56:
             raise ValueError(f"total_ram={total_ram}: bytes, a page ({page_size}) at least, below 2^56")
+        if nr_cpus is not None:
+            nr_cpus = whole("nr_cpus", nr_cpus, 1, NR_CPUS)
         if cpuhp is None:
-            nr = (os.cpu_count() or 1) if nr_cpus is None else nr_cpus
-            if nr < 1:
-                raise ValueError(f"nr_cpus={nr_cpus}: 1 at least")
-            cpuhp = CpuHotplug(nr)
+            cpuhp = CpuHotplug((os.cpu_count() or 1) if nr_cpus is None else nr_cpus)
+        elif not isinstance(cpuhp, CpuHotplug):
+            raise TypeError(f"cpuhp={cpuhp!r}: a CpuHotplug")
         elif nr_cpus not in (None, cpuhp.nr_cpus):
             raise ValueError(f"nr_cpus={nr_cpus}, but cpuhp has {cpuhp.nr_cpus} CPUs")
-        if not 1 <= nr_nodes <= min(cpuhp.nr_cpus, 255):
-            raise ValueError(f"nr_nodes={nr_nodes}: 1 to the number of CPUs ({cpuhp.nr_cpus})")
-        self.cpuhp, self.nr_nodes = cpuhp, nr_nodes
+        self._nr_nodes = index("nr_nodes", nr_nodes)
+        if not 1 <= self._nr_nodes <= min(cpuhp.nr_cpus, 255):
+            raise ValueError(f"nr_nodes={nr_nodes}: 1 to the number of CPUs ({cpuhp.nr_cpus}), 255 at most")
+        self._cpuhp = cpuhp
         self._cpu_policy = cpu_policy
         self._local = _Local()
         self._turn = itertools.count()
-        self._closing = threading.Lock()
+        self._closed = self._released = self._is_closing = False
+        self._closing = threading.RLock()  # before all other locks
         chosen = crypto.find(compressor)
 
         config = ffi.new("struct zswap_config *")
         config.page_shift = page_size.bit_length() - 1
-        config.chain_size = chain_size
-        config.nr_cpus, config.nr_nodes = cpuhp.nr_cpus, nr_nodes
+        config.chain_size = self._chain_size
+        config.nr_cpus, config.nr_nodes = cpuhp.nr_cpus, self._nr_nodes
         config.highmem = round(highmem * 1000)
-        config.totalram_pages = self.total_ram // page_size
-        config.store_incompressible = self.incompressible == "store"
-        config.check_dlen = self._rules["check_dlen"] or self.incompressible == "store"
+        config.totalram_pages = self._total_ram // page_size
+        config.store_incompressible = self._incompressible == "store"
+        config.check_dlen = self._rules["check_dlen"] or self._incompressible == "store"
         for name in ("dead_frees", "max_batch", "sequential_batch"):
             setattr(config, name, self._rules[name])
         err = ffi.new("int *")
@@ -160,7 +197,7 @@ class Zswap:
         # wakes the worker of an instance that nobody closed: it holds the C instance while it sleeps there
         self._finalizer = weakref.finalize(self, lib.zswap_shutdown, self._z)
         self._finalizer.atexit = False  # _close_all() is for that
-        self.faults = Faults(self._z)
+        self._faults = Faults(self._z, cpuhp.nr_cpus)
         self._pools = Pools(self._z, cpuhp, self._rules)
         self._devices: tuple[crypto.DeviceCompressor, ...] = ()  # their drivers may log something in a call
         _instances.add(self)
@@ -168,7 +205,7 @@ class Zswap:
             self.enabled = enabled
             self.max_pool_percent = max_pool_percent
             self.accept_threshold_percent = accept_threshold_percent
-            self._switch(chosen)
+            self._switch(chosen, compressor.strip())
         except BaseException:
             self.close()
             raise
@@ -183,22 +220,35 @@ class Zswap:
         self.close()
 
     def close(self) -> None:
-        """Drop everything. Waits for calls that are inside; later ones raise ValueError. Closing twice is fine."""
+        """Drop everything. Waits for calls that are inside; later ones raise ValueError. Closing twice is fine, also to
+        go on with a close() that was interrupted.
+
+        OSError EDEADLK from inside a compressor, or from a signal handler or a `__del__` in the middle of a switch of
+        the compressor; nothing has changed then.
+        """
+        if lib.zswap_inside(self._z):
+            check(-errno.EDEADLK, "close()")
         with self._closing:
-            if self._closed:
+            if self._released or self._is_closing:  # the latter: by this thread, which a signal handler interrupts
                 return
-            check(lib.zswap_shutdown(self._z), "close()")
-            self._closed = True
-            self._finalizer.detach()
-            self._pools.close()
-            drain_messages(self._z)
-            # The instance itself goes with the last reference to it: a thread that is late gets -ESHUTDOWN.
-            lib.zswap_release(self._z)
-            _instances.discard(self)
+            self._is_closing = True
+            try:
+                self._pools.must_not_change("close()")
+                check(lib.zswap_shutdown(self._z), "close()")
+                self._closed = True
+                self._finalizer.detach()
+                self._pools.close()
+                drain_messages(self._z)
+                # The instance itself goes with the last reference to it: a thread that is late gets -ESHUTDOWN.
+                lib.zswap_release(self._z)
+                self._released = True
+                _instances.discard(self)
+            finally:
+                self._is_closing = False
 
     def _forked(self) -> None:
-        self._closing = threading.Lock()
-        self._closed = True
+        self._closing = threading.RLock()
+        self._closed = self._released = True
         self._finalizer.detach()
         self._pools.forked()
         self._devices = ()
@@ -208,6 +258,68 @@ class Zswap:
     def closed(self) -> bool:
         """True once close() was called."""
         return self._closed
+
+    # ---- what it was made with ----
+
+    @property
+    def page_size(self) -> int:
+        """Bytes of a page."""
+        return int(_page_size(self._z))
+
+    @property
+    def chain_size(self) -> int:
+        """Pages that a zspage has at most: CONFIG_ZSMALLOC_CHAIN_SIZE."""
+        return self._chain_size
+
+    @property
+    def total_ram(self) -> int:
+        """The machine's memory, in bytes."""
+        return self._total_ram
+
+    @property
+    def highmem(self) -> float:
+        """The share of memory that a compressor cannot address."""
+        return self._highmem
+
+    @property
+    def cpuhp(self) -> CpuHotplug:
+        """The machine's CPUs."""
+        return self._cpuhp
+
+    @property
+    def nr_cpus(self) -> int:
+        """Possible CPUs."""
+        return self._cpuhp.nr_cpus
+
+    @property
+    def nr_nodes(self) -> int:
+        """Nodes, of equal shares of the CPUs."""
+        return self._nr_nodes
+
+    @property
+    def cpu_policy(self) -> str:
+        """How a thread gets its CPU: "sticky" or "sched"."""
+        return self._cpu_policy
+
+    @property
+    def incompressible(self) -> str:
+        """What becomes of a page that does not shrink: "store" or "reject"."""
+        return self._incompressible
+
+    @property
+    def kernel(self) -> str:
+        """Whose rules are modelled: "6.18" or "6.16"."""
+        return self._kernel
+
+    @property
+    def series(self) -> str | None:
+        """The version of the batching series: None (before it), "v10" or "v13"."""
+        return self._series
+
+    @property
+    def faults(self) -> Faults:
+        """Faults on demand."""
+        return self._faults
 
     # ---- parameters ----
 
@@ -257,11 +369,11 @@ class Zswap:
     @compressor.setter
     def compressor(self, value: str) -> None:
         self._must_be_open()
-        self._switch(crypto.find(value))
+        self._switch(crypto.find(value), value.strip())
         self._compressor = value.strip()
 
-    def _switch(self, compressor: crypto.Compressor) -> None:
-        self._pools.switch(compressor)
+    def _switch(self, compressor: crypto.Compressor, name: str) -> None:
+        self._pools.switch(compressor, name)
         used = (pool.compressor for pool in self._pools.all)
         self._devices = tuple(dict.fromkeys(c for c in used if isinstance(c, crypto.DeviceCompressor)))
 
@@ -282,12 +394,12 @@ class Zswap:
 
     def swapon(self, pages: int) -> int:
         """Room for a new swap file's slots, 0 to pages - 1. The swap type: 0 for the first."""
-        if pages < 1 or pages >> SWP_TYPE_SHIFT:
-            raise ValueError(f"swapon(pages={pages}): 1 to 2^{SWP_TYPE_SHIFT} - 1")
+        pages = whole("pages", pages, 1, (1 << SWP_TYPE_SHIFT) - 1, of="swapon")
         return check(lib.zswap_swapon(self._z, pages), f"swapon(pages={pages})")
 
     def swapoff(self, type: int) -> None:
         """Drop all that a swap type's slots hold, and the type."""
+        type = index("type", type)
         rc = lib.zswap_swapoff(self._z, type) if 0 <= type < 1 << 32 else -errno.EBADSLT
         if rc == -errno.EBADSLT:
             raise ValueError(f"swapoff({type}): there is no such swap type; swapon() gives them")
@@ -298,7 +410,7 @@ class Zswap:
     def _cpu(self) -> int:
         """The CPU that this thread is on: its sticky one, as long as that is online."""
         me: _Thread = self._local.me
-        online = self.cpuhp.online_cpus  # a new tuple whenever a CPU comes or goes
+        online = self._cpuhp._online_cpus  # a new tuple whenever a CPU comes or goes
         if me.online is online:
             return me.cpu
         if self._cpu_policy == "sched":
@@ -310,11 +422,16 @@ class Zswap:
         me.online = online
         return me.cpu
 
+    def _on(self, cpu: int | None) -> int:
+        """The CPU that a call asks for, as an int; the thread's own for None."""
+        return self._cpu() if cpu is None else index("cpu", cpu)
+
     def _bad_number(self, entry: object, cpu: int | None = None) -> ValueError:
         """For what C could not take: which of the two it was."""
-        if cpu is not None and not 0 <= cpu < self.cpuhp.nr_cpus:
-            return ValueError(f"cpu={cpu}: the CPUs are 0 to {self.cpuhp.nr_cpus - 1} (nr_cpus={self.cpuhp.nr_cpus})")
-        return ValueError(f"entry {entry!r}: swap entries are 0 to 2^64 - 1; see swp_entry()")
+        nr_cpus = self._cpuhp.nr_cpus
+        if cpu is not None and not 0 <= cpu < nr_cpus:
+            return ValueError(f"cpu={cpu}: the CPUs are 0 to {nr_cpus - 1} (nr_cpus={nr_cpus})")
+        return ValueError(f"entry {reprlib.repr(entry)}: swap entries are 0 to 2^64 - 1; see swp_entry()")
 
     def _failed(self, rc: int, what: str, cpu: int | None = None) -> None:
         """Raise what a compressor written in Python raised in the call that just returned, or what its result means."""
@@ -323,7 +440,7 @@ class Zswap:
         e, crypto.raised.exception = crypto.raised.exception, None
         if e is not None:
             raise e
-        if rc == -errno.EINVAL and cpu is not None and cpu >= self.cpuhp.nr_cpus:
+        if rc == -errno.EINVAL and cpu is not None and cpu >= self._cpuhp.nr_cpus:
             raise self._bad_number(None, cpu)
         check(rc, what)
 
@@ -337,18 +454,24 @@ class Zswap:
         If the result is false no slot of the folio holds anything any more, and the page is the caller's to keep (see
         SwapDevice for who keeps it in the kernel). OSError ENODEV: the CPU has no context; the same holds then.
         """
-        buf = _from_buffer("uint8_t[]", folio)
+        if type(entry) is not int:
+            entry = index("entry", entry)
+        on = self._cpu() if cpu is None else self._on(cpu)
         try:
-            nr, rest = divmod(len(buf), self.page_size)
+            buf = _from_buffer("uint8_t[]", folio)
+        except (TypeError, BufferError) as e:
+            raise no_buffer("folio", folio, e) from None
+        try:
+            nr, rest = divmod(len(buf), _page_size(self._z))
             if rest or not 0 < nr <= MAX_FOLIO:
                 raise ValueError(f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}")
-            rc: int = _store(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr)
+            rc: int = _store(self._z, on, entry, buf, nr)
         except OverflowError:
-            raise self._bad_number(entry, cpu) from None
+            raise self._bad_number(entry, on) from None
         finally:
             del buf  # a traceback that keeps a buffer of a memoryview crashes the collector
         if rc or crypto.raised.exception is not None:
-            self._failed(rc, f"store(entry={entry}, {nr} pages)", cpu)
+            self._failed(rc, f"store(entry={entry}, {nr} pages)", on)
         elif self._devices:
             self._log_devices()
         return _RESULTS[rc]
@@ -359,14 +482,22 @@ class Zswap:
         The page then leaves zswap, unless it goes to a folio outside the swap cache (swapcache=False). OSError EIO: the
         object is corrupt, and stays; EINVAL: `out` is a larger folio; ENODEV: the CPU has no context.
         """
-        buf = _from_buffer("uint8_t[]", out, True)
+        if type(entry) is not int:
+            entry = index("entry", entry)
+        on = self._cpu() if cpu is None else self._on(cpu)
+        if swapcache is not True and swapcache is not False:
+            swapcache = kstrtobool(swapcache, "swapcache")
         try:
-            nr, rest = divmod(len(buf), self.page_size)
+            buf = _from_buffer("uint8_t[]", out, True)
+        except (TypeError, BufferError) as e:
+            raise no_buffer("out", out, e) from None
+        try:
+            nr, rest = divmod(len(buf), _page_size(self._z))
             if rest or not nr:
-                raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
-            rc = _load(self._z, self._cpu() if cpu is None else cpu, entry, buf, nr, swapcache)
+                raise ValueError(f"out: a buffer of {len(buf)} bytes: a page of {self.page_size}")
+            rc = _load(self._z, on, entry, buf, nr, swapcache)
         except OverflowError:
-            raise self._bad_number(entry, cpu) from None
+            raise self._bad_number(entry, on) from None
         finally:
             del buf
         if not rc:
@@ -375,18 +506,21 @@ class Zswap:
             return True
         if rc != _ENOENT:
             what = f"load(entry={entry}, {nr} pages; zswap loads one)" if nr > 1 else f"load(entry={entry})"
-            self._failed(rc, what, cpu)
+            self._failed(rc, what, on)
         return False
 
     def peek(self, entry: int, out: Any, *, cpu: int | None = None) -> bool:
         """Like load(), but the page stays, and nothing is counted but a decompress_fail."""
-        buf = _from_buffer("uint8_t[]", out, True)
+        if type(entry) is not int:
+            entry = index("entry", entry)
+        on = self._cpu() if cpu is None else self._on(cpu)
+        buf = buffer("out", out, True)
         try:
-            if len(buf) != self.page_size:
-                raise ValueError(f"a buffer of {len(buf)} bytes: a page of {self.page_size}")
-            rc = lib.zswap_peek(self._z, self._cpu() if cpu is None else cpu, entry, buf)
+            if len(buf) != _page_size(self._z):
+                raise ValueError(f"out: a buffer of {len(buf)} bytes: a page of {self.page_size}")
+            rc = lib.zswap_peek(self._z, on, entry, buf)
         except OverflowError:
-            raise self._bad_number(entry, cpu) from None
+            raise self._bad_number(entry, on) from None
         finally:
             del buf
         if not rc:
@@ -394,7 +528,7 @@ class Zswap:
                 self._log_devices()
             return True
         if rc != _ENOENT:
-            self._failed(rc, f"peek(entry={entry})", cpu)
+            self._failed(rc, f"peek(entry={entry})", on)
         return False
 
     def load_batch(self, entries: Iterable[int], out: Any, *, cpu: int | None = None) -> list[int]:
@@ -403,49 +537,58 @@ class Zswap:
         Up to pool.compr_batch_size objects are one request to the compressor. ValueError for one outside of all swap
         files: the others are loaded then.
         """
-        if not isinstance(entries, (list, tuple)):
-            entries = list(entries)
-        n = len(entries)
-        me: _Thread = self._local.me
-        if n > me.room:
-            me.grow(n)
-        swp, ret = me.swp, me.ret
-        buf = _from_buffer("uint8_t[]", out, True)
         try:
-            if len(buf) != n * self.page_size:
-                raise ValueError(f"a buffer of {len(buf)} bytes for {n} pages of {self.page_size}")
+            entries = [entry if type(entry) is int else index("entries", entry) for entry in entries]
+        except TypeError:
+            raise TypeError(f"entries={reprlib.repr(entries)}: ints") from None
+        n, on = len(entries), self._cpu() if cpu is None else self._on(cpu)
+        me: _Thread = self._local.me
+        arguments = me.take(n)
+        swp, ret = arguments.swp, arguments.ret
+        try:
+            buf = _from_buffer("uint8_t[]", out, True)
+        except (TypeError, BufferError) as e:
+            raise no_buffer("out", out, e) from None
+        try:
+            if len(buf) != n * _page_size(self._z):
+                raise ValueError(f"out: a buffer of {len(buf)} bytes for {n} pages of {self.page_size}")
             swp[0:n] = entries
-            rc = _load_batch(self._z, self._cpu() if cpu is None else cpu, swp, n, buf, ret)
+            rc = _load_batch(self._z, on, swp, n, buf, ret)
+            results: list[int] = [0] * n if not rc else ffi.unpack(ret, n) if rc > 0 else []
         except OverflowError:
-            raise self._bad_number(entries, cpu) from None
+            raise self._bad_number(entries, on) from None
         finally:
             del buf
+            me.spare[:] = [arguments]
         if not rc:
             if self._devices:
                 self._log_devices()
-            return [0] * n
-        results: list[int] = ffi.unpack(ret, n) if rc > 0 else []
+            return results
         if -errno.EBADSLT in results:
             self._failed(-errno.EBADSLT, f"load_batch: entry {entries[results.index(-errno.EBADSLT)]}")
-        self._failed(rc, f"load_batch({n} entries)", cpu)
+        self._failed(rc, f"load_batch({n} entries)", on)
         return results
 
     def invalidate(self, entry: int, nr: int = 1, *, cpu: int | None = None) -> None:
         """Free what `nr` slots hold, if anything: their swap entries have no user any more."""
+        entry, on = index("entry", entry), self._on(cpu)
+        nr = whole("nr", nr, 0, (1 << 64) - 1, of="invalidate")
         try:
-            rc = lib.zswap_invalidate(self._z, self._cpu() if cpu is None else cpu, entry, nr)
+            rc = lib.zswap_invalidate(self._z, on, entry, nr)
         except OverflowError:
-            if not 0 <= nr < 1 << 64:
-                raise ValueError(f"invalidate(nr={nr}): 0 or more slots") from None
-            raise self._bad_number(entry, cpu) from None
+            raise self._bad_number(entry, on) from None
         if rc:
-            self._failed(rc, f"invalidate(entry={entry}, nr={nr})", cpu)
+            self._failed(rc, f"invalidate(entry={entry}, nr={nr})", on)
 
     def __contains__(self, entry: object) -> bool:
-        if not isinstance(entry, int) or not 0 <= entry < 1 << 64:
+        try:
+            number = index("entry", entry)
+        except TypeError:
             return False
-        rc = lib.zswap_contains(self._z, self._cpu(), entry)
-        return False if rc == -errno.EBADSLT else bool(check(rc, f"{entry} in Zswap"))
+        if not 0 <= number < 1 << 64:
+            return False
+        rc = lib.zswap_contains(self._z, self._cpu(), number)
+        return False if rc == -errno.EBADSLT else bool(check(rc, f"{number} in Zswap"))
 
     def __len__(self) -> int:
         return self.stats()["stored_pages"]
@@ -456,6 +599,7 @@ class Zswap:
     def length(self, entry: int) -> int:
         """The compressed bytes of a slot's object, a page's for one that is stored raw. KeyError if there is none."""
         info = ffi.new("struct zswap_entry_info *")
+        entry = index("entry", entry)
         try:
             rc = lib.zswap_entry_info(self._z, self._cpu(), entry, info)
         except OverflowError:
@@ -485,8 +629,11 @@ class Zswap:
         kinds = strings(lib.zswap_memory_kind)
         total = dict.fromkeys(kinds, 0)
         p = ffi.new("uint64_t *")
+        nodes = range(self._nr_nodes) if node is None else (index("node", node),)
+        if not 0 <= nodes[0] < self._nr_nodes:
+            check(-errno.EINVAL, f"memory(node={node})")
         for kind, name in enumerate(kinds):
-            for nid in range(self.nr_nodes) if node is None else (node,):
+            for nid in nodes:
                 check(lib.zswap_memory(self._z, kind, nid, p), f"memory(node={nid})")
                 total[name] += p[0]
         return total
@@ -503,18 +650,36 @@ class Zswap:
             raise AssertionError(string(wrong[0]))
 
 
-class _Thread:
-    """What a thread keeps of an instance: its CPU, and memory for the arguments of load_batch()."""
+class _Arguments:
+    """Memory for the arguments of one load_batch()."""
 
-    __slots__ = ("cpu", "online", "ret", "room", "swp")
+    __slots__ = ("ret", "room", "swp")
+
+    def __init__(self, room: int) -> None:
+        self.room, self.swp, self.ret = room, ffi.new("uint64_t[]", room), ffi.new("int[]", room)
+
+
+class _Thread:
+    """What a thread keeps of an instance: its CPU, and the arguments of a load_batch() that has returned.
+
+    A call takes these for as long as it runs: a signal handler, a `__del__` or a compressor may call load_batch() in
+    the middle of it, and makes its own.
+    """
+
+    __slots__ = ("cpu", "online", "spare")
 
     def __init__(self) -> None:
         self.cpu = -1
         self.online: tuple[int, ...] | None = None
-        self.grow(8)
+        self.spare: list[_Arguments] = []
 
-    def grow(self, n: int) -> None:
-        self.room, self.swp, self.ret = n, ffi.new("uint64_t[]", n), ffi.new("int[]", n)
+    def take(self, n: int) -> _Arguments:
+        """The arguments for n entries."""
+        try:
+            arguments = self.spare.pop()
+        except IndexError:
+            return _Arguments(max(n, 8))
+        return arguments if arguments.room >= n else _Arguments(n)
 
 
 class _Local(threading.local):

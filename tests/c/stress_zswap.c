@@ -272,7 +272,7 @@ static bool is_leaving(unsigned int which)
 static struct zswap_pool *try_new_pool(const struct acomp_alg *alg)
 {
 	int err;
-	struct zswap_pool *pool = zswap_pool_create(z, alg, &err);
+	struct zswap_pool *pool = zswap_pool_create(z, alg, "test", &err);
 
 	check(pool || (trouble && err == -ENOMEM), "zswap_pool_create: %d", err);
 	for (unsigned int cpu = 0; pool && cpu < NR_CPUS; cpu++) {

@@ -184,13 +184,26 @@ static struct zswap *small_zswap(const struct zswap_config *config, const struct
 	return z;
 }
 
-static int nested_result;
+/* What a compressor's own function gets from the instance that has called it. */
+static struct {
+	struct zswap *z;
+	struct zswap_pool *pool;
+	int contains, prepare, dead, ctx_info, create;
+	bool inside, pool_made, pool_empty;
+} nested_calls;
 
 static int reenter(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
 {
-	struct zswap *z = *(struct zswap **)handle;
+	struct zswap_ctx_info ctx;
 
-	nested_result = zswap_contains(z, 0, 1);
+	(void)handle;
+	nested_calls.inside = zswap_inside(nested_calls.z);
+	nested_calls.contains = zswap_contains(nested_calls.z, 0, 1);
+	nested_calls.prepare = zswap_cpu_comp_prepare(nested_calls.pool, 0);
+	nested_calls.dead = zswap_cpu_comp_dead(nested_calls.pool, 0);
+	nested_calls.ctx_info = zswap_ctx_info(nested_calls.pool, 0, &ctx);
+	nested_calls.pool_made = zswap_pool_create(nested_calls.z, NULL, "nested", &nested_calls.create);
+	nested_calls.pool_empty = zswap_pool_wait_empty(nested_calls.z);
 	return rle(NULL, compress, src, slen, dst, dlen);
 }
 
@@ -202,7 +215,7 @@ static void answers(void)
 	struct zswap_pool *pool;
 	struct zswap *z;
 	pid_t child;
-	int status, err;
+	int status, err = 0;
 
 	config.page_shift = 13;
 	check(!zswap_create(&config, &err) && err == -EINVAL, "8 KiB pages: %d", err);
@@ -247,11 +260,18 @@ static void answers(void)
 	check_zswap(z);
 	zswap_shutdown(z);
 	check(zswap_contains(z, 0, 1) == -ESHUTDOWN && !zswap_pool_wait_empty(z), "after zswap_shutdown()");
+	check(zswap_cpu_comp_prepare(pool, 1) == -ESHUTDOWN, "nor is a context made");
+	zswap_release(z);
+	check(!zswap_pool_create(z, alg, "late", &err) && err == -ESHUTDOWN, "nor a pool: %d", err);
 	zswap_destroy(z);
 
-	nested = acomp_alg_create_custom("nested", "test", reenter, &z);
-	z = small_zswap(&config, nested, &pool);
-	check(store(z, 0, PAGE_SIZE, 1, 1, 1) == ZSWAP_STORED && nested_result == -EDEADLK, "%d", nested_result);
+	nested = acomp_alg_create_custom("nested", "test", reenter, NULL);
+	z = nested_calls.z = small_zswap(&config, nested, &pool);
+	nested_calls.pool = pool;
+	check(store(z, 0, PAGE_SIZE, 1, 1, 1) == ZSWAP_STORED && nested_calls.inside && !zswap_inside(z), "inside");
+	check(nested_calls.contains == -EDEADLK && nested_calls.prepare == -EDEADLK && nested_calls.dead == -EDEADLK &&
+	      nested_calls.ctx_info == -EDEADLK && nested_calls.create == -EDEADLK, "what takes a lock");
+	check(!nested_calls.pool_made && !nested_calls.pool_empty, "and what waits");
 	end_zswap(z);
 	acomp_alg_free(nested);
 	acomp_alg_free(alg);
@@ -339,9 +359,44 @@ static void pools(void)
 	check(zswap_pool_wait_empty(z) == new, "its last entry is gone");
 	check(!zswap_pool_resurrect(new), "too late");
 	zswap_pool_destroy(new);
+
+	/* one that is destroyed while it waits for its release is on no list any more */
+	new = new_pool(z, toy, config.nr_cpus);
+	zswap_pool_kill(new);
+	zswap_pool_destroy(new);
+	new = new_pool(z, toy, config.nr_cpus);
+	zswap_pool_kill(new);
+	check(zswap_pool_wait_empty(z) == new, "the other one");
+	zswap_pool_destroy(new);
 	end_zswap(z);
 	acomp_alg_free(lzo);
 	acomp_alg_free(toy);
+}
+
+/* A fault for a CPU strikes where that CPU's context is made, on whichever CPU the caller is. */
+static void prepare_faults(void)
+{
+	struct zswap_config config = default_config();
+	struct acomp_alg *alg = new_alg("rle", 8);
+	struct zswap *z = new_zswap(&config);
+	unsigned int kind;
+	int err;
+
+	for (kind = 0; strcmp(zswap_fault_kind(kind), "acomp"); kind++)
+		;
+	for (; strcmp(zswap_fault_kind(kind), "entry"); kind++) {
+		struct zswap_pool *pool = zswap_pool_create(z, alg, "test", &err);
+
+		check(pool, "%d", err);
+		zswap_fault_arm(z, kind, 1, 0, -ENOMEM, 2);
+		check(!zswap_cpu_comp_prepare(pool, 1) && !zswap_fault_hits(z, kind), "CPU 1, %s", zswap_fault_kind(kind));
+		check(zswap_cpu_comp_prepare(pool, 2) == -ENOMEM && zswap_fault_hits(z, kind) == 1, "CPU 2, %s",
+		      zswap_fault_kind(kind));
+		zswap_fault_disarm(z, kind);
+		zswap_pool_destroy(pool);
+	}
+	end_zswap(z);
+	acomp_alg_free(alg);
 }
 
 /* ---- damage: each byte of each object ---- */
@@ -489,7 +544,7 @@ static bool whole_life(struct zswap *z, const struct acomp_alg *alg, unsigned in
 		check(type == -ENOMEM, "%d", type);
 		return false;
 	}
-	pool = zswap_pool_create(z, alg, &err);
+	pool = zswap_pool_create(z, alg, "test", &err);
 	check(pool || err == -ENOMEM, "%d", err);
 	if (pool && prepare(z, pool, kind, batch_size, error)) {
 		zswap_pool_start(pool);
@@ -607,7 +662,7 @@ static void frugal_life(const struct acomp_alg *alg, const uint8_t *folio, uint8
 		check(err == -ENOMEM, "%d", err);
 		return;
 	}
-	pool = zswap_pool_create(z, alg, &err);
+	pool = zswap_pool_create(z, alg, "test", &err);
 	check(pool || err == -ENOMEM, "%d", err);
 	if (pool && !zswap_cpu_comp_prepare(pool, 0)) {
 		zswap_pool_start(pool);
@@ -650,6 +705,7 @@ int main(void)
 	refusals("lzo", ZSWAP_REJECT_COMPRESS_FAIL);
 	limits();
 	pools();
+	prepare_faults();
 	damage("rle", 8, 0);
 	damage("rle", 1, 1000);
 	damage("lzo", 1, 0);

@@ -173,7 +173,7 @@ static void contexts(unsigned int batch_size, bool dead_frees)
 
 		for (unsigned int nth = 1; nth <= tries; nth++) {
 			int err, cpu = nth % config.nr_cpus;
-			struct zswap_pool *pool = zswap_pool_create(z, alg, &err);
+			struct zswap_pool *pool = zswap_pool_create(z, alg, "test", &err);
 
 			zswap_fault_arm(z, kind, nth, 1, -EREMOTE, -1);
 			err = zswap_cpu_comp_prepare(pool, cpu);
@@ -207,10 +207,10 @@ static void unwilling(bool dead_frees)
 
 	config.dead_frees = dead_frees;
 	z = new_zswap(&config);
-	pool = zswap_pool_create(z, alg, &err);
+	pool = zswap_pool_create(z, alg, "test", &err);
 	alg->init = refuse;
 	check(zswap_cpu_comp_prepare(pool, 1) == -EUCLEAN, "the compressor's own error");
-	check(messages(z, "could not alloc crypto acomp rle : -117") == 1, "a message says so");
+	check(messages(z, "could not alloc crypto acomp test : -117") == 1, "a message says so");
 	alg->init = NULL;
 	prepare_again(pool, 1, 4);
 

@@ -152,7 +152,7 @@ static inline struct zswap *new_zswap(const struct zswap_config *config)
 static inline struct zswap_pool *new_pool(struct zswap *z, const struct acomp_alg *alg, unsigned int nr_cpus)
 {
 	int err;
-	struct zswap_pool *pool = zswap_pool_create(z, alg, &err);
+	struct zswap_pool *pool = zswap_pool_create(z, alg, "test", &err);
 
 	check(pool, "zswap_pool_create: %d", err);
 	for (unsigned int cpu = 0; cpu < nr_cpus; cpu++)
