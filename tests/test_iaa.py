@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import copy
 import dataclasses
 import errno
 import functools
@@ -12,6 +13,7 @@ import gc
 import logging
 import os
 import pathlib
+import pickle
 import random
 import subprocess
 import sys
@@ -739,7 +741,7 @@ def test_a_device_goes_in_the_middle_of_a_batch(clock, series, kernel):
         assert acc.plan_hits == (1,)
         folio_goes_on = series or kernel == "6.18"
         assert acc.devices[0].state == "removed"
-        assert acc.stats()[NO_WQ] == (4 if folio_goes_on else 0)
+        assert acc.stats()[NO_WQ] in ((4,) if folio_goes_on else (0, 1))  # 1: an engine was done with the fourth
         assert acc.enabled  # the driver does not know of it
         if kernel == "6.16":
             assert result.reason == "reject_compress_fail"
@@ -1389,12 +1391,26 @@ def test_switches_have_the_kernels_syntax():
     assert WorkQueueConfig(shared="off").shared is False
 
 
-@pytest.mark.parametrize(
-    "name", ["name", "series", "clock", "profile", "software", "batch_size", "nr_cpus", "nr_packages", "nr_nodes"]
-)
-def test_what_it_was_made_with_stays(name):
-    with Accelerator(bind=False) as acc, pytest.raises(AttributeError):
-        setattr(acc, name, getattr(acc, name))
+def test_attributes_are_those_that_are_named():
+    """What it was made with is fixed; what it has is set by its own rules; there is nothing else."""
+    clock = zs.VirtualClock(seed=3)
+    with Accelerator(clock=clock, bind=False) as acc:
+        for it in (acc, clock, acc.devices[0], acc.devices[0].wqs[0], acc.compressor):
+            cls = type(it)
+            public = {name: getattr(cls, name) for name in dir(cls) if not name.startswith("_")}
+            fixed = [name for name, at in public.items() if isinstance(at, property) and at.fset is None]
+            assert fixed
+            for name in fixed:
+                before = getattr(it, name)
+                with pytest.raises(AttributeError, match=rf"{cls.__name__}\.{name} (is fixed at creation|can be read)"):
+                    setattr(it, name, before)
+                assert getattr(it, name) is before or getattr(it, name) == before
+            with pytest.raises(AttributeError, match=f"has no attribute 'sync_mod'.*{fixed[0]}"):
+                it.sync_mod = 1
+            for how in (copy.copy, copy.deepcopy, pickle.dumps):
+                with pytest.raises(TypeError, match="can be neither copied nor pickled"):
+                    how(it)
+            assert not hasattr(it, "__dict__")
 
 
 def test_nodes_follow_packages_unless_said_otherwise():
@@ -1536,7 +1552,10 @@ print("exits")
 @pytest.mark.parametrize("end", ["", "del acc, z", "raise SystemExit(0)"])
 def test_the_interpreter_exits_while_engines_are_held(mode, pages, end):
     done = python(EXIT.replace("MODE", mode).replace("PAGES", str(pages)) + end)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "exits\n", "")
+    assert (done.returncode, done.stdout) == (0, "exits\n")
+    # without an accelerator the interpreter goes on, and with it the calls that meet that
+    refused = "iaa_crypto: iaa_crypto disabled, not compressing\n" if end.startswith("del") else ""
+    assert done.stderr in ("", refused)
 
 
 FORK = """
@@ -1702,7 +1721,7 @@ def test_two_actors_on_a_cpu_are_told_to_take_one_each():
         assert clock.stalls == 0
         began = time.monotonic()
         with (
-            pytest.warns(RuntimeWarning, match=r"virtual time stands still: actor 'b' .* give each actor a CPU \(cpu=\)"),
+            pytest.warns(RuntimeWarning, match=r"time stands still: actor 'b' .* give each actor a CPU \(cpu=\)"),
             pytest.raises(OSError, match=r"lost its turn: it kept it for 1 s.* give each actor a CPU \(cpu=\)") as e,
         ):
             clock.run([lambda: work(6, 0), lambda: work(9, 0)], names=["a", "b"])

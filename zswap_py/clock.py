@@ -9,14 +9,15 @@ does for it.
 from __future__ import annotations
 
 import errno
-import operator
 import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from zswap_py._fixed import Owner
 from zswap_py._native import ffi, lib, oserror
+from zswap_py.params import index
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ MAX_SLEEP = 1 << 63  # ns: 292 years
 WARN_AFTER = 0.1  # of stall_seconds
 
 
-class VirtualClock:
+class VirtualClock(Owner):
     """A clock of virtual nanoseconds, from 0, for devices and for the threads that use them.
 
     `seed`: what is random in a simulation is drawn from it, so that the clock says all of a run.
@@ -38,11 +39,16 @@ class VirtualClock:
     fails with OSError EDEADLK, and so does run() once all actors have ended.
     """
 
+    __slots__ = ("__weakref__", "_pointer", "_process", "_seed", "_stall_seconds")
+    _instead = "make a clock in each process"
+
     def __init__(self, seed: int = 0, *, stall_seconds: float = 10.0) -> None:
+        if not isinstance(stall_seconds, (int, float)):
+            raise TypeError(f"stall_seconds={stall_seconds!r}: a number")
         if not 0 < stall_seconds < 1e9:
             raise ValueError(f"stall_seconds={stall_seconds}: seconds of real time, above 0 and below 1e9")
-        self.stall_seconds = stall_seconds
-        self.seed = operator.index(seed)
+        self._stall_seconds = stall_seconds
+        self._seed = index("seed", seed)
         clock = lib.vclock_create()
         if clock == ffi.NULL:
             raise oserror(-errno.ENOMEM, "a new VirtualClock")
@@ -59,6 +65,16 @@ class VirtualClock:
         return self._pointer
 
     @property
+    def seed(self) -> int:
+        """What is random in a simulation is drawn from it."""
+        return self._seed
+
+    @property
+    def stall_seconds(self) -> float:
+        """Real time for which an actor may keep its turn while others wait."""
+        return self._stall_seconds
+
+    @property
     def now(self) -> int:
         """Virtual nanoseconds since the clock was made."""
         return int(lib.vclock_now(self._clock))
@@ -70,7 +86,7 @@ class VirtualClock:
 
     def sleep(self, ns: int) -> None:
         """Let so many virtual nanoseconds pass, in which others have turns. 0 lets go first who has a turn now."""
-        ns = operator.index(ns)
+        ns = index("ns", ns)
         if not 0 <= ns < MAX_SLEEP:
             raise ValueError(f"sleep({ns}): nanoseconds, 0 or more, below 2^63")
         if rc := lib.vclock_sleep(self._clock, ns):

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from zswap_py import crypto, kernels
+from zswap_py._fixed import Owner
 from zswap_py._native import drain_iaa_messages, ffi, lib, oserror, struct_dict
 from zswap_py.clock import VirtualClock
 from zswap_py.iaa_plan import OPS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop
@@ -109,7 +110,7 @@ def _split(wqs: Sequence[WorkQueue], g_comp_wqs_per_iaa: int) -> tuple[tuple[Wor
 # ---- the driver ----
 
 
-class Accelerator:
+class Accelerator(Owner):
     """Devices, and the driver that makes them the compressor `deflate-iaa` (`deflate-iaa:NAME` if there are several).
 
     `devices`: how many of the default kind, or their DeviceConfigs. `name`: of a second one in the process; plain
@@ -136,6 +137,13 @@ class Accelerator:
     What the kernel would log goes to Python's logging in the call that met it. A call that waits for a device cannot be
     interrupted until the timeout; close() from another thread ends it.
     """
+
+    __slots__ = (
+        "__weakref__", "_batch_size", "_batching", "_bound", "_clock", "_compressor", "_devices", "_distribute",
+        "_finalizer", "_g_comp", "_iaa", "_life", "_lock", "_name", "_nr_cpus", "_nr_nodes", "_nr_packages", "_plan",
+        "_profile", "_series", "_software", "_sync_mode", "_threads", "_verify",
+    )  # fmt: skip
+    _instead = "make an Accelerator with the same arguments, in each process"
 
     def __init__(
         self,
@@ -191,7 +199,7 @@ class Accelerator:
         if iaa == ffi.NULL:
             raise oserror(err[0], "a new Accelerator")
         self._iaa = handle = ffi.gc(iaa, lib.iaa_put)  # a pool may have the compressor for longer than us
-        self.compressor = crypto.DeviceCompressor(
+        self._compressor = crypto.DeviceCompressor(
             "deflate-iaa", name, lambda: lib.iaa_alg(handle), self.software.library, self.software.library_version,
             self.batch_size, lambda: _log_messages(handle),
         )  # fmt: skip
@@ -209,7 +217,7 @@ class Accelerator:
             self.verify_compress = not self._batching if verify_compress is None else verify_compress
             self._g_comp, self._distribute = 0, (True, False)
             self._set_distribution(g_comp_wqs_per_iaa, distribute_comps, distribute_decomps)
-            self.devices = tuple(self._add_device(i, len(configs), config) for i, config in enumerate(configs))
+            self._devices = tuple(self._add_device(i, len(configs), config) for i, config in enumerate(configs))
             threads.extend((device.index, device._threads) for device in self.devices)
             self.plan = plan
             if kstrtobool(bind, "bind"):
@@ -258,6 +266,16 @@ class Accelerator:
     def software(self) -> crypto.Compressor:
         """What does the devices' work. Where a device has failed, the kernel's `deflate` decompresses."""
         return self._software
+
+    @property
+    def compressor(self) -> crypto.DeviceCompressor:
+        """The compressor `deflate-iaa:NAME`."""
+        return self._compressor
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices, in the order of `devices`."""
+        return self._devices
 
     @property
     def batch_size(self) -> int:
@@ -452,7 +470,7 @@ class Accelerator:
     def _set_distribution(self, g_comp: int, comps: bool, decomps: bool) -> None:
         with self._lock:
             self._life.must_be_open()
-            whole("g_comp_wqs_per_iaa", g_comp, 0, lib.IDXD_MAX_WQS)
+            g_comp = whole("g_comp_wqs_per_iaa", g_comp, 0, lib.IDXD_MAX_WQS)
             comps = kstrtobool(comps, "distribute_comps")
             decomps = kstrtobool(decomps, "distribute_decomps")
             if not self._batching and (g_comp, comps, decomps) != (0, True, False):

@@ -119,8 +119,8 @@ class Zswap(Owner):
 
     __slots__ = (
         "__weakref__", "_chain_size", "_closed", "_closing", "_compressor", "_cpu_policy", "_cpuhp", "_devices",
-        "_faults", "_finalizer", "_highmem", "_incompressible", "_is_closing", "_kernel", "_local", "_nr_nodes", "_pools",
-        "_released", "_rules", "_series", "_total_ram", "_turn", "_z",
+        "_faults", "_finalizer", "_highmem", "_incompressible", "_is_closing", "_kernel", "_local", "_nr_nodes",
+        "_pools", "_released", "_rules", "_series", "_total_ram", "_turn", "_z",
     )  # fmt: skip
     _instead = "make a Zswap with the same arguments, in each process, and store the pages there"
 
