@@ -205,7 +205,6 @@ static void take_turn(struct vclock *clock, struct vclock_actor *me)
 {
 	clock->stalls++;
 	clock->running->lost = true;
-	pthread_cond_signal(&clock->running->turn);	/* its thread may be about to attach it */
 	pass_turn(clock, me);
 }
 

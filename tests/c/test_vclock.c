@@ -792,6 +792,34 @@ static void test_slow_event(void)
 	end_clock(clock);
 }
 
+static void play_first_sleeps(struct player *player)
+{
+	if (player->who == 0)
+		play_one_sleep(player);
+}
+
+/* Nor from one that does so while it ends. */
+static void test_slow_event_at_an_end(void)
+{
+	struct vclock *clock = new_clock();
+	struct happening h[1];
+	struct player players[2];
+
+	reserve(clock, h, 1);
+	h[0].event.fire = happen_slowly;
+	enter(clock);
+	vclock_schedule(clock, &h[0].event, 5);
+	vclock_leave(clock);
+	vclock_set_stall(clock, STALL_NS);
+	for (unsigned int i = 0; i < 2; i++)
+		players[i] = (struct player){ .play = play_first_sleeps };
+	play(clock, players, 2);
+	check_note(0, 0, 5);
+	check_note(1, 0, 10);
+	vclock_unreserve(clock, 1);
+	end_clock(clock);
+}
+
 /* ---- memory ---- */
 
 static atomic_int allocations_left = -1;	/* -1: no end */
@@ -915,6 +943,7 @@ int main(int argc, char **argv)
 	test_long_turn();
 	test_long_section();
 	test_slow_event();
+	test_slow_event_at_an_end();
 	test_no_memory();
 	test_no_growth();
 	test_references();
