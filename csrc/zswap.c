@@ -338,12 +338,15 @@ exit:
 
 int zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu)
 {
-	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu], old;
+	struct crypto_acomp_ctx *acomp_ctx, old;
+	struct zswap_call call;
+	int ret = zswap_enter(pool->zswap, cpu, &call);
 
-	if (zswap_inside(pool->zswap))
-		return -EDEADLK;
+	if (ret)
+		return ret;
+	acomp_ctx = &pool->acomp_ctx[cpu];
 	if (!atomic_load_explicit(&acomp_ctx->ready, memory_order_acquire))
-		return 0;
+		goto exit;
 	pthread_mutex_lock(&acomp_ctx->mutex);
 	old.acomp = acomp_ctx->acomp;
 	old.req = acomp_ctx->req;
@@ -355,7 +358,9 @@ int zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu)
 
 	/* Freed outside the mutex: what frees an acomp may wait for somebody who wants it. */
 	acomp_ctx_dealloc(pool->zswap, &old, pool->compr_batch_size);
-	return 0;
+exit:
+	zswap_exit(pool->zswap, &call);
+	return ret;
 }
 
 struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *alg, const char *tfm_name, int *err)

@@ -113,7 +113,7 @@ int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu);
 
 /*
  * Takes a CPU's context away under its mutex, then frees it: the callback that the batching series did away with. Only where the
- * configuration says dead_frees. 0, or -EDEADLK from a compressor's own function, which may hold that mutex.
+ * configuration says dead_frees. 0, or what every call gives: -EDEADLK from a compressor's own function, which may hold that mutex.
  */
 int zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu);
 

@@ -11,6 +11,8 @@ import logging
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -20,6 +22,7 @@ from typing import Any
 import pytest
 
 import zswap_py as zs
+from zswap_py import zswap as zswap_module
 from zswap_py.cpuhp import NR_CPUS, CpuHotplug, CpuhpState
 from zswap_py.faults import Fault, Faults
 
@@ -498,15 +501,18 @@ def test_a_compressor_is_refused_what_would_wait_for_it(register, series, busy):
     z.close()
 
 
-def outer_load_batch(z: zs.Zswap, before: Callable[[], None]) -> None:
-    """16 pages by one call, in the middle of which another is made: each slot's own page, and no other slot freed."""
+def outer_load_batch(z: zs.Zswap) -> None:
+    """16 pages by one call, in the middle of which another is made: each slot's own page, and no other slot freed.
+
+    Twice, since the second call has the first one's memory for its arguments.
+    """
     for i in range(64):
         assert z.store(i, page(i))
     out = bytearray(16 * PAGE)
-    before()
-    assert z.load_batch(range(16), out) == [0] * 16
-    assert [bytes(out[i * PAGE : (i + 1) * PAGE]) for i in range(16)] == [page(i) for i in range(16)]
-    assert [i for i in range(64) if i in z] == list(range(16, 64))
+    for first in (0, 16):
+        assert z.load_batch(range(first, first + 16), out) == [0] * 16
+        assert out == b"".join(map(page, range(first, first + 16)))
+        assert [i for i in range(64) if i in z] == list(range(first + 16, 64))
     z.verify()
 
 
@@ -520,8 +526,8 @@ def test_a_compressor_that_loads_a_batch_does_not_disturb_the_one_it_is_in(regis
     register("nesting", shrink, decompress, batch_size=8)
     with zs.Zswap("nesting", nr_cpus=1) as z:
         z.swapon(64)
-        outer_load_batch(z, lambda: None)
-    assert nested == [errno.EDEADLK] * 16
+        outer_load_batch(z)
+    assert nested == [errno.EDEADLK] * 32
 
 
 def test_a_del_that_loads_a_batch_does_not_disturb_the_one_it_is_in(register):
@@ -538,8 +544,8 @@ def test_a_del_that_loads_a_batch_does_not_disturb_the_one_it_is_in(register):
     register("nesting", shrink, decompress, batch_size=8)
     with zs.Zswap("nesting", nr_cpus=1) as z:
         z.swapon(64)
-        outer_load_batch(z, lambda: None)
-    assert nested == [errno.EDEADLK] * 16
+        outer_load_batch(z)
+    assert nested == [errno.EDEADLK] * 32
 
 
 def test_a_signal_handler_that_loads_a_batch_does_not_disturb_the_one_it_is_in(register):
@@ -557,10 +563,10 @@ def test_a_signal_handler_that_loads_a_batch_does_not_disturb_the_one_it_is_in(r
     try:
         with zs.Zswap("nesting", nr_cpus=1) as z:
             z.swapon(64)
-            outer_load_batch(z, lambda: None)
+            outer_load_batch(z)
     finally:
         signal.signal(signal.SIGUSR1, old)
-    assert nested == [errno.EDEADLK] * 16
+    assert nested == [errno.EDEADLK] * 32
 
 
 def test_an_entry_whose_index_loads_a_batch_does_not_disturb_the_one_it_is_for(z):
@@ -580,37 +586,36 @@ def test_an_entry_whose_index_loads_a_batch_does_not_disturb_the_one_it_is_for(z
     assert [i for i in range(64) if i in z] == [*range(8, 32), *range(40, 64)]
 
 
-def test_signals_at_any_time_disturb_no_batch(z):
-    """A handler that loads and stores as a timer has it, between any two steps of the calls that it interrupts."""
-    nested, handling = [0], [False]
+def test_a_signal_handler_before_and_after_the_c_call_disturbs_no_batch(z, monkeypatch):
+    """Python runs a handler between any two steps: here just before C reads the arguments, and just after it wrote."""
+    nested, handling = [], [False]
 
     def handler(signum, frame):
         if handling[0]:
             return
         handling[0] = True
-        out = bytearray(4 * PAGE)
-        try:
-            assert z.load_batch(range(100, 104), out) == [0] * 4
-            assert out == b"".join(map(page, range(100, 104)))
-            assert z.store(100, out)
-            nested[0] += 1
-        finally:
-            handling[0] = False
+        nested.append(z.load_batch([9, 8, 7], bytearray(3 * PAGE)))
+        handling[0] = False
 
-    z.store(100, b"".join(map(page, range(100, 104))))
-    folio, out = b"".join(map(page, range(8))), bytearray(8 * PAGE)
-    old = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    def interrupted(*args: Any) -> int:
+        signal.raise_signal(signal.SIGUSR1)
+        rc = load_batch(*args)
+        signal.raise_signal(signal.SIGUSR1)
+        return rc
+
+    load_batch = zswap_module._load_batch
+    out = bytearray(4 * PAGE)
+    old = signal.signal(signal.SIGUSR1, handler)
     try:
-        until = time.monotonic() + 1.5
-        while time.monotonic() < until:
-            assert z.store(0, folio)
-            assert z.load_batch([7, 6, 5, 4, 3, 2, 1, 0], out) == [0] * 8
-            assert out == b"".join(map(page, range(7, -1, -1)))
+        for _ in range(2):
+            for i in (0, 2, 7):
+                assert z.store(i, page(i))
+            assert z.load_batch([0, 1, 2, 3], out) == [0, -errno.ENOENT, 0, -errno.ENOENT]
+            assert (out[:PAGE], out[2 * PAGE : 3 * PAGE]) == (page(0), page(2))
+            monkeypatch.setattr(zswap_module, "_load_batch", interrupted)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0, 0)
-        signal.signal(signal.SIGALRM, old)
-    assert nested[0] > 20
+        signal.signal(signal.SIGUSR1, old)
+    assert nested == [[-errno.ENOENT, -errno.ENOENT, 0], [-errno.ENOENT] * 3]
     z.verify()
 
 
@@ -721,6 +726,66 @@ def test_a_device_that_is_closed_under_a_writer_writes_to_no_other_file(z, tmp_p
             thread.join(20)
         assert [type(e) for e in seen] == [ValueError]
         assert victim.stat().st_size == 0
+
+
+def test_a_close_that_was_interrupted_is_gone_on_with(monkeypatch):
+    z = zs.Zswap("lz4", nr_cpus=1, series="v13")
+    z.swapon(64)
+    z.store(0, TEXT)
+    pool = z.pool
+    interrupts = [(CpuHotplug, "remove_instance"), (zs.Pool, "_destroy"), (CpuHotplug, "remove_state")]
+    for owner, name in interrupts:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, lambda *args: signal.raise_signal(signal.SIGINT))
+            with pytest.raises(KeyboardInterrupt):
+                z.close()
+        assert z.closed
+    z.close()
+    assert pool.released.is_set()
+    assert z.cpuhp.states() == {}
+
+
+def test_a_close_in_the_middle_of_a_close_returns(monkeypatch):
+    z, seen = zs.Zswap("lz4", nr_cpus=1), []
+    close = z._pools.close
+    monkeypatch.setattr(z._pools, "close", lambda: (seen.append(z.close()), close()))
+    z.close()
+    assert seen == [None]
+    assert z.pools == ()
+
+
+FORK = """
+import os, threading
+import zswap_py as zs
+z = zs.Zswap("lz4", nr_cpus=2, series={series!r})
+held, done = threading.Event(), threading.Event()
+def hold():
+    with z.cpuhp.lock:
+        held.set()
+        done.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    z.cpuhp.offline(1)
+    z.cpuhp.fail(1, None)
+    z.close()
+    os._exit(0)
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+done.set()
+thread.join()
+z.cpuhp.offline(1)
+z.close()
+raise SystemExit(status)
+"""
+
+
+@pytest.mark.parametrize("series", [None, "v10"])
+def test_the_cpus_of_a_forked_child_wait_for_no_thread_of_the_parent(series):
+    code = FORK.format(series=series)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60, check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # --- compressors in Python --------------------------------------------------------------------------------------------

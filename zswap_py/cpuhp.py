@@ -119,6 +119,12 @@ class CpuHotplug(Owner):
                 raise oserror(-errno.EDEADLK, f"{what}: called by a compressor of {step.name}, which holds a context "
                                               "that the change may wait for")
 
+    def forked(self, state: CpuhpState) -> None:
+        """In a forked child: the lock may be held by a thread that is not there, and the state's instances are gone."""
+        self._lock = threading.RLock()
+        self._changing = False
+        self._steps.pop(state, None)
+
     def _publish(self) -> None:
         self._online_cpus = tuple(c for c, s in enumerate(self._state) if s is CpuhpState.ONLINE)
 

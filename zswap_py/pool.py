@@ -319,15 +319,17 @@ class Pools:
             self._end(pool)
 
     def _end(self, pool: Pool) -> None:
-        """Off the machine's list, and gone."""
+        """Off the machine's list, and gone; also where an interrupted close() has come half of the way."""
         if self._rules["instance_stays"]:
-            self._cpuhp.remove_instance(PREPARE, pool)
+            with contextlib.suppress(ValueError):  # it is off the list
+                self._cpuhp.remove_instance(PREPARE, pool)
         pool._destroy()
 
     def forked(self) -> None:
         """In a forked child: forget the pools. A lock may be held by a thread that is not there."""
         self._lock = threading.RLock()
-        self._closed = True
+        self._changing, self._closed = False, True
+        self._cpuhp.forked(PREPARE)
         for pool in self._pools:
             pool._ptr = None
             pool._lock = threading.RLock()
@@ -341,7 +343,8 @@ class Pools:
             self._worker.join()
         with self._change("close()"):
             while self._pools:
-                self._end(self._pools.pop())
+                self._end(self._pools[-1])
+                self._pools.pop()
             self._cpuhp.remove_state(PREPARE)
 
 
