@@ -1771,6 +1771,15 @@ def test_stores_that_no_queue_takes_are_counted_and_logged(clock, series, kernel
         counted(acc)
 
 
+def test_a_page_outside_of_any_pool_logs_too(clock, caplog):
+    with Accelerator([SMALL], nr_cpus=1, clock=clock) as acc:
+        acc.devices[0].remove()
+        with pytest.raises(OSError, match="compress") as e:
+            acc.compressor.run(True, page(0), PAGE)
+        assert e.value.errno == errno.EIO
+        assert messages(caplog) == ["iaa_crypto: iax1 is not enabled, not compressing"]
+
+
 @every_mode
 def test_the_call_that_meets_a_timeout_logs_it(clock, mode, caplog):
     with rig(clock, sync_mode=mode) as (acc, z):

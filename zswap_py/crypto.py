@@ -204,6 +204,13 @@ class DeviceCompressor(Compressor):
         """The C algorithm, for as long as the device's driver lives."""
         return self._make()
 
+    def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
+        """One page there or back, outside of any pool. OSError with what the driver answers."""
+        try:
+            return super().run(compress, src, room, variant)
+        finally:
+            self.log_messages()
+
     def log_messages(self) -> None:
         """Log what its driver had to say since."""
         self._log_messages()
