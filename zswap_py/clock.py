@@ -129,13 +129,20 @@ class VirtualClock(Owner):
         warned = False
         for actor in actors:
             while not actor.join(max(seconds / 4, 0.01)):
-                slow = lib.vclock_stalling(self._clock, round(seconds * 1e9))
-                for name in (a.thread.name for a in actors if not warned and slow != ffi.NULL and a.is_c(slow)):
+                name = None if warned else self._stalling(actors, seconds)
+                if name is not None:
                     warned = True
                     warnings.warn(
                         f"virtual time stands still: actor {name!r} has had its turn for {seconds:g} s of real time. "
                         f"{_ADVICE} After {self.stall_seconds:g} s it loses the turn.", RuntimeWarning, stacklevel=3,
                     )  # fmt: skip
+
+    def _stalling(self, actors: list[_Actor], seconds: float) -> str | None:
+        """The name of the actor that has kept its turn for so long, if it is one of these."""
+        c_actor = lib.vclock_stalling(self._clock, round(seconds * 1e9))
+        if c_actor == ffi.NULL:
+            return None
+        return next((actor.thread.name for actor in actors if actor.c_actor == c_actor), None)
 
     def _lost(self, name: str) -> OSError:
         return oserror(
@@ -170,7 +177,7 @@ class _Actor:
 
     def __init__(self, clock: VirtualClock, function: Callable[[], Any], name: str) -> None:
         self._clock = clock._clock
-        self._actor: Any = ffi.NULL
+        self.c_actor: Any = ffi.NULL  # until its end
         self._function: Callable[[], Any] | None = function
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._started = False
@@ -179,8 +186,8 @@ class _Actor:
         self.exception: BaseException | None = None
 
     def create(self) -> None:
-        self._actor = lib.vclock_actor_create(self._clock)
-        if self._actor == ffi.NULL:
+        self.c_actor = lib.vclock_actor_create(self._clock)
+        if self.c_actor == ffi.NULL:
             raise oserror(-errno.ENOMEM, f"run(): actor {self.thread.name!r}")
 
     def start(self) -> None:
@@ -191,10 +198,6 @@ class _Actor:
             self._started = False
             raise
 
-    def is_c(self, actor: Any) -> bool:
-        """True if this is C's actor."""
-        return bool(self._actor == actor)
-
     def join(self, seconds: float) -> bool:
         """True once its thread has ended; False after so many seconds."""
         if self._started:
@@ -204,11 +207,11 @@ class _Actor:
     def abandon(self) -> None:
         """A thread that is there detaches by itself, when its turn comes."""
         self._function = None
-        if not self._started and self._actor != ffi.NULL:
-            lib.vclock_detach(self._clock, self._actor)
+        if not self._started and self.c_actor != ffi.NULL:
+            lib.vclock_detach(self._clock, self.c_actor)
 
     def _main(self) -> None:
-        lost = lib.vclock_attach(self._clock, self._actor)
+        lost = lib.vclock_attach(self._clock, self.c_actor)
         try:
             function = self._function
             if function is not None and not lost:
@@ -216,8 +219,9 @@ class _Actor:
         except BaseException as e:
             self.exception = e
         finally:
-            self.lost = bool(lib.vclock_actor_lost(self._clock, self._actor))
-            lib.vclock_detach(self._clock, self._actor)
+            self.lost = bool(lib.vclock_actor_lost(self._clock, self.c_actor))
+            c_actor, self.c_actor = self.c_actor, ffi.NULL
+            lib.vclock_detach(self._clock, c_actor)
 
 
 # ---- processes ----
