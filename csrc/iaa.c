@@ -27,7 +27,7 @@ struct wq_counters {
 
 struct iaa {
 	struct acomp_alg alg;
-	const struct acomp_alg *software;
+	const struct acomp_alg *engine, *software;
 	struct idxd_profile profile;
 	struct vclock *clock;
 	struct faults faults;
@@ -37,6 +37,7 @@ struct iaa {
 	_Atomic u32 refs;
 	_Atomic int dead;		/* -ECHILD */
 	_Atomic bool enabled;
+	_Atomic bool refusal_said;	/* since a queue could last be had */
 	struct iaa_mode mode;		/* set while no context is being made */
 	struct idxd_plan *plan;
 	_Atomic unsigned int nr_devices;
@@ -48,6 +49,7 @@ struct iaa {
 	_Atomic u64 total_comp_bytes_out, total_decomp_bytes_in;
 	_Atomic u64 total_completion_einval_errors, total_completion_timeout_errors;
 	_Atomic u64 total_completion_comp_buf_overflow_errors;
+	_Atomic u64 total_no_wq_errors;
 	struct wq_counters wq[IAA_MAX_DEVICES][IDXD_MAX_WQS];
 };
 
@@ -59,7 +61,6 @@ struct iaa_req {
 	bool compress;
 	struct idxd_wq *wq;
 	struct idxd_desc *desc;		/* while it is with the device */
-	struct acomp_req *areq;		/* whom an interrupt answers */
 };
 
 /* A tfm's; one user at a time. */
@@ -136,6 +137,7 @@ int iaa_set_tables(struct iaa *iaa, unsigned int nr_tables, const unsigned int *
 			goto fail;
 	}
 	tables = atomic_exchange(&iaa->tables, tables);
+	atomic_store(&iaa->refusal_said, false);
 	synchronize_srcu(&iaa->srcu);
 	free_tables(tables);
 	return 0;
@@ -172,26 +174,33 @@ static void spend(struct iaa *iaa, u64 ns)
 		vclock_sleep(iaa->clock, ns);
 }
 
-static void tick(struct iaa *iaa)
+/* Counts a request that no queue takes, and logs the first since one could last be had. Returns 'ret', which says why. */
+static int refuse(struct iaa *iaa, const struct iaa_req *req, int ret)
 {
-	u64 ticks = idxd_plan_tick(iaa->plan);
+	const char *what = req->compress ? "compressing" : "decompressing";
 
-	for (unsigned int i = 0; ticks && i < iaa->nr_devices; i++)
-		idxd_device_tick(iaa->devices[i], ticks);
+	add(&iaa->total_no_wq_errors, 1);
+	if (likely(atomic_exchange(&iaa->refusal_said, true)))
+		return ret;
+	if (!iaa_enabled(iaa))
+		pr_warn(iaa, "iaa_crypto disabled, not %s", what);
+	else if (!req->wq)
+		pr_warn(iaa, "no wq configured for cpu=%u, not %s", raw_smp_processor_id(), what);
+	else
+		pr_warn(iaa, "iax%u is not enabled, not %s", 2 * idxd_device_id(idxd_wq_device(req->wq)) + 1, what);
+	return ret;
 }
 
 /*
  * A descriptor of the request's queue, the one that it has if it has one, submitted. -ENODEV: there was no room for it, as often as
- * it was tried (v10).
+ * it was tried (v10); -EIO: its device is not enabled.
  */
-static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_desc *hw,
-		  void (*complete)(struct idxd_desc *desc, void *data))
+static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_desc *hw)
 {
 	struct iaa *iaa = ctx->iaa;
 	struct idxd_desc *desc = req->desc;
 	int ret;
 
-	tick(iaa);
 	spend(iaa, iaa->profile.host_ns);
 	if (desc)
 		idxd_renew_desc(desc);
@@ -202,22 +211,21 @@ static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_
 		goto out;
 	}
 	desc->iax_hw = *hw;
-	desc->iax_hw.flags |= IDXD_OP_FLAG_CRAV | IDXD_OP_FLAG_RCR | IDXD_OP_FLAG_CC | (complete ? IDXD_OP_FLAG_RCI : 0);
+	desc->iax_hw.flags |= IDXD_OP_FLAG_CRAV | IDXD_OP_FLAG_RCR | IDXD_OP_FLAG_CC;
 	desc->iax_hw.completion_addr = (uintptr_t)&desc->iax_completion;
-	desc->complete = complete;
-	desc->data = ctx;
-	req->desc = desc;		/* first: an interrupt may come before submit returns */
+	req->desc = desc;
 	ret = idxd_submit_desc(desc);
 	if (ret) {
 		req->desc = NULL;
 		idxd_free_desc(desc);
 	}
 out:
-	if (unlikely(ret == -EAGAIN)) {
-		add(&counters(iaa, req)->no_descriptor, 1);
-		ret = -ENODEV;
-	}
-	return ret;
+	if (likely(!ret))
+		return 0;
+	if (ret != -EAGAIN)
+		return refuse(iaa, req, ret);
+	add(&counters(iaa, req)->no_descriptor, 1);
+	return -ENODEV;
 }
 
 /* What a completion record says. Not for decompressing in software, which the caller decides. */
@@ -289,7 +297,7 @@ static int iaa_compress_verify(struct iaa_ctx *ctx, struct iaa_req *req)
 	};
 	u32 crc = req->desc->iax_completion.crc;
 	u8 status;
-	int ret = submit(ctx, req, &hw, NULL);
+	int ret = submit(ctx, req, &hw);
 
 	if (ret)
 		return ret;
@@ -300,12 +308,12 @@ static int iaa_compress_verify(struct iaa_ctx *ctx, struct iaa_req *req)
 }
 
 /* -EINPROGRESS: it is with the device; 0: software has done it; or an error. */
-static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, void (*complete)(struct idxd_desc *desc, void *data))
+static int queue_or_fall_back(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 {
 	struct iaa *iaa = ctx->iaa;
 	const struct iax_hw_desc hw = {
 		.opcode = req->compress ? IAX_OPCODE_COMPRESS : IAX_OPCODE_DECOMPRESS,
-		.flags = req->compress ? IDXD_OP_FLAG_RD_SRC2_AECS : 0,
+		.flags = (req->compress ? IDXD_OP_FLAG_RD_SRC2_AECS : 0) | (irq ? IDXD_OP_FLAG_RCI : 0),
 		.src1_addr = (uintptr_t)req->src,
 		.dst_addr = (uintptr_t)req->dst,
 		.src1_size = req->slen,
@@ -313,23 +321,36 @@ static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, void (*complete)
 		.filter_flags = req->compress && ctx->mode.verify_compress ? IAX_FILTER_CRC : 0,
 	};
 	struct wq_counters *wq;
+	int ret;
+
+	if (unlikely(!atomic_load(&iaa->enabled)))
+		return refuse(iaa, req, -ENODEV);
+	if (unlikely(!req->src || !req->slen))
+		return -EINVAL;
+	req->wq = wq_table_next_wq(iaa, req->compress);
+	ret = likely(req->wq) ? submit(ctx, req, &hw) : refuse(iaa, req, -ENODEV);
+	if (unlikely(ret))
+		return req->compress || !ctx->mode.any_failure ? ret : deflate_generic_decompress(ctx, req);
+
+	wq = counters(iaa, req);
+	add(req->compress ? &iaa->total_comp_calls : &iaa->total_decomp_calls, 1);
+	add(req->compress ? &wq->comp_calls : &wq->decomp_calls, 1);
+	return -EINPROGRESS;
+}
+
+/* The same; and a CPU that tries again and again does not hold up virtual time. */
+static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
+{
+	struct iaa *iaa = ctx->iaa;
+	u64 start = iaa->clock ? vclock_now(iaa->clock) : 0;
 	int ret = atomic_load(&iaa->dead);
 
 	if (unlikely(ret))
 		return ret;
-	if (unlikely(!atomic_load(&iaa->enabled)))
-		return -ENODEV;
-	if (unlikely(!req->src || !req->slen))
-		return -EINVAL;
-	req->wq = wq_table_next_wq(iaa, req->compress);
-	ret = req->wq ? submit(ctx, req, &hw, complete) : -ENODEV;
-	if (unlikely(ret))
-		return req->compress || !ctx->mode.any_failure ? ret : deflate_generic_decompress(ctx, req);
-
-	wq = counters(iaa, req);	/* an interrupt may be at work on req by now, but leaves this */
-	add(req->compress ? &iaa->total_comp_calls : &iaa->total_decomp_calls, 1);
-	add(req->compress ? &wq->comp_calls : &wq->decomp_calls, 1);
-	return -EINPROGRESS;
+	ret = queue_or_fall_back(ctx, req, irq);
+	if (unlikely(ret && ret != -EINPROGRESS) && iaa->clock && vclock_now(iaa->clock) == start)
+		spend(iaa, max(iaa->profile.host_ns, 1u));
+	return ret;
 }
 
 /* Waits for a request that is with the device, and takes it back from there. Software only where the caller is not a batch. */
@@ -366,21 +387,6 @@ static int irq_error(int ret)
 	return ret ? -EIO : 0;
 }
 
-/* On the device's interrupt thread. */
-static void iaa_desc_complete(struct idxd_desc *desc, void *data)
-{
-	struct iaa_ctx *ctx = data;
-	struct iaa_req *req = &ctx->reqs[0];
-	struct acomp_req *areq = req->areq;
-	int ret;
-
-	req->desc = desc;
-	ret = iaa_finish(ctx, req, false);
-	areq->dlen = req->dlen;
-	/* the last: the context may go with its owner */
-	areq->complete(areq->data, irq_error(ret));
-}
-
 static int iaa_run(struct acomp_req *areq, bool compress)
 {
 	struct iaa_ctx *ctx = areq->tfm->ctx;
@@ -390,23 +396,18 @@ static int iaa_run(struct acomp_req *areq, bool compress)
 	int ret;
 
 	*req = (struct iaa_req){
-		.src = areq->src, .dst = areq->dst, .slen = areq->slen, .dlen = areq->dlen, .compress = compress, .areq = areq,
+		.src = areq->src, .dst = areq->dst, .slen = areq->slen, .dlen = areq->dlen, .compress = compress,
 	};
-	if (irq && !iaa->clock) {
-		ret = iaa_submit(ctx, req, iaa_desc_complete);
-		if (!ret)
-			areq->dlen = req->dlen;
+	ret = iaa->clock ? vclock_enter(iaa->clock) : 0;
+	if (ret)
 		return ret;
-	}
-	if (iaa->clock && vclock_enter(iaa->clock))
-		return -ENOMEM;
-	ret = iaa_submit(ctx, req, NULL);
+	ret = iaa_submit(ctx, req, irq);
 	irq = irq && ret == -EINPROGRESS;
 	if (ret == -EINPROGRESS)
 		ret = iaa_finish(ctx, req, false);
 	areq->dlen = req->dlen;
 	if (irq) {
-		/* in virtual time the answer is here by now: it only looks late */
+		/* the answer is here by now: it only looks late */
 		spend(iaa, iaa->profile.irq_ns);
 		areq->complete(areq->data, irq_error(ret));
 		ret = -EINPROGRESS;
@@ -435,15 +436,15 @@ static int iaa_comp_adecompress(struct acomp_req *areq)
 static int iaa_run_batch(struct iaa_ctx *ctx, const u8 *order, u8 nr, unsigned int *dlens, int *errors)
 {
 	struct iaa *iaa = ctx->iaa;
-	int ret = 0;
+	int ret = iaa->clock ? vclock_enter(iaa->clock) : 0;
 
-	if (iaa->clock && vclock_enter(iaa->clock)) {
+	if (ret) {
 		for (u8 i = 0; i < nr; i++)
-			errors[i] = -ENOMEM;
-		return -ENOMEM;
+			errors[i] = ret;
+		return ret;
 	}
 	for (u8 i = 0; i < nr; i++)
-		errors[order[i]] = iaa_submit(ctx, &ctx->reqs[order[i]], NULL);
+		errors[order[i]] = iaa_submit(ctx, &ctx->reqs[order[i]], false);
 	for (u8 i = 0; i < nr; i++) {
 		if (errors[i] == -EINPROGRESS)
 			errors[i] = iaa_finish(ctx, &ctx->reqs[i], true);
@@ -557,8 +558,8 @@ static void iaa_free(struct iaa *iaa)
 	free(iaa);
 }
 
-struct iaa *iaa_create(const struct acomp_alg *software, const struct idxd_profile *profile, struct vclock *clock,
-		       unsigned int nr_cpus, unsigned int nr_nodes, int *err)
+struct iaa *iaa_create(const struct acomp_alg *engine, const struct acomp_alg *software, const struct idxd_profile *profile,
+		       struct vclock *clock, unsigned int nr_cpus, unsigned int nr_nodes, int *err)
 {
 	struct iaa *iaa;
 
@@ -569,6 +570,7 @@ struct iaa *iaa_create(const struct acomp_alg *software, const struct idxd_profi
 	iaa = calloc(1, sizeof(*iaa));
 	if (!iaa)
 		return NULL;
+	iaa->engine = engine;
 	iaa->software = software;
 	iaa->profile = *profile;
 	iaa->clock = clock ? vclock_get(clock) : NULL;
@@ -625,6 +627,7 @@ void iaa_set_mode(struct iaa *iaa, const struct iaa_mode *mode)
 void iaa_set_enabled(struct iaa *iaa, bool enabled)
 {
 	atomic_store(&iaa->enabled, enabled);
+	atomic_store(&iaa->refusal_said, false);
 }
 
 bool iaa_enabled(struct iaa *iaa)
@@ -643,7 +646,7 @@ int iaa_device_add(struct iaa *iaa, unsigned int nid, const struct idxd_config *
 		return -ENOSPC;
 	if (nid >= iaa->mm.nr_nodes)
 		return -EINVAL;
-	iaa->devices[id] = idxd_device_create(&iaa->mm, id, nid, config, &iaa->profile, iaa->software, iaa->plan, iaa->clock, &err);
+	iaa->devices[id] = idxd_device_create(&iaa->mm, id, nid, config, &iaa->profile, iaa->engine, iaa->plan, iaa->clock, &err);
 	if (!iaa->devices[id])
 		return err;
 	iaa->nr_devices = id + 1;
@@ -667,8 +670,10 @@ void iaa_device_set_state(struct iaa *iaa, unsigned int device, enum idxd_device
 {
 	struct idxd_device *idxd = device_of(iaa, device);
 
-	if (idxd)
-		idxd_device_set_state(idxd, state);
+	if (!idxd)
+		return;
+	idxd_device_set_state(idxd, state);
+	atomic_store(&iaa->refusal_said, false);
 }
 
 void iaa_engine_run(struct iaa *iaa, unsigned int device, unsigned int engine)
@@ -677,14 +682,6 @@ void iaa_engine_run(struct iaa *iaa, unsigned int device, unsigned int engine)
 
 	if (idxd)
 		idxd_engine_run(idxd, engine);
-}
-
-void iaa_irq_run(struct iaa *iaa, unsigned int device)
-{
-	struct idxd_device *idxd = device_of(iaa, device);
-
-	if (idxd)
-		idxd_irq_run(idxd);
 }
 
 void iaa_device_stop(struct iaa *iaa, unsigned int device)
@@ -726,6 +723,7 @@ void iaa_get_stats(struct iaa *iaa, struct iaa_stats *ret)
 		.total_completion_einval_errors = iaa->total_completion_einval_errors,
 		.total_completion_timeout_errors = iaa->total_completion_timeout_errors,
 		.total_completion_comp_buf_overflow_errors = iaa->total_completion_comp_buf_overflow_errors,
+		.total_no_wq_errors = iaa->total_no_wq_errors,
 	};
 }
 
@@ -752,7 +750,7 @@ void iaa_stats_reset(struct iaa *iaa)
 	iaa->total_comp_calls = iaa->total_decomp_calls = iaa->total_sw_decomp_calls = 0;
 	iaa->total_comp_bytes_out = iaa->total_decomp_bytes_in = 0;
 	iaa->total_completion_einval_errors = iaa->total_completion_timeout_errors = 0;
-	iaa->total_completion_comp_buf_overflow_errors = 0;
+	iaa->total_completion_comp_buf_overflow_errors = iaa->total_no_wq_errors = 0;
 	for (unsigned int i = 0; i < IAA_MAX_DEVICES; i++) {
 		for (unsigned int j = 0; j < IDXD_MAX_WQS; j++) {
 			struct wq_counters *c = &iaa->wq[i][j];

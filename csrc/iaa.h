@@ -24,7 +24,7 @@ struct iaa;
 enum iaa_sync_mode {
 	IAA_SYNC,		/* submit, poll */
 	IAA_ASYNC,		/* likewise, but for a batch, whose requests are polled for after the last was submitted */
-	IAA_ASYNC_IRQ,		/* a request of one page is answered later, by an interrupt */
+	IAA_ASYNC_IRQ,		/* a request of one page is answered by its callback, as after an interrupt */
 };
 
 /* Taken up by each context when it is made. */
@@ -38,6 +38,8 @@ struct iaa_mode {
 struct iaa_stats {
 	uint64_t total_comp_calls, total_decomp_calls, total_sw_decomp_calls, total_comp_bytes_out, total_decomp_bytes_in;
 	uint64_t total_completion_einval_errors, total_completion_timeout_errors, total_completion_comp_buf_overflow_errors;
+	/* No kernel counts these: requests that no queue took, as none is bound, or the driver or the device is disabled. */
+	uint64_t total_no_wq_errors;
 };
 
 struct iaa_wq_stats {
@@ -46,11 +48,11 @@ struct iaa_wq_stats {
 };
 
 /*
- * 'software' does the devices' work; 'clock': virtual time, or NULL; it must be there as long as the driver. CPUs from
- * nr_cpus on are counted from 0 again. NULL and *err: -EINVAL, -ENOMEM.
+ * 'engine' does the devices' work, 'software' decompresses where a device has failed; 'clock': virtual time, or NULL. All
+ * must be there as long as the driver. CPUs from nr_cpus on are counted from 0 again. NULL and *err: -EINVAL, -ENOMEM.
  */
-struct iaa *iaa_create(const struct acomp_alg *software, const struct idxd_profile *profile, struct vclock *clock,
-		       unsigned int nr_cpus, unsigned int nr_nodes, int *err);
+struct iaa *iaa_create(const struct acomp_alg *engine, const struct acomp_alg *software, const struct idxd_profile *profile,
+		       struct vclock *clock, unsigned int nr_cpus, unsigned int nr_nodes, int *err);
 /* Each context has a reference too. Engines must have ended. */
 void iaa_put(struct iaa *iaa);
 /* In a forked child: nothing here can be used. */
@@ -68,7 +70,6 @@ enum idxd_device_state iaa_device_state(struct iaa *iaa, unsigned int device);
 void iaa_device_set_state(struct iaa *iaa, unsigned int device, enum idxd_device_state state);
 /* Threads' bodies, in real time: until iaa_device_stop(), after which it cannot be enabled again. */
 void iaa_engine_run(struct iaa *iaa, unsigned int device, unsigned int engine);
-void iaa_irq_run(struct iaa *iaa, unsigned int device);
 void iaa_device_stop(struct iaa *iaa, unsigned int device);
 /* Waits until nothing is in flight on a queue, which must be in no table; in real time for some 20 ms. True: nothing is. */
 bool iaa_wq_drain(struct iaa *iaa, unsigned int device, unsigned int wq);

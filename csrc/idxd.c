@@ -20,7 +20,7 @@
 #define SIZE_4K		4096
 
 struct idxd_group {
-	pthread_mutex_t lock;		/* its queues; before the interrupt lock */
+	pthread_mutex_t lock;		/* its queues */
 	pthread_cond_t work;
 	unsigned int idle;		/* engines that sleep on 'work' */
 	unsigned int turn;		/* the queue after the one that was served last */
@@ -65,14 +65,9 @@ struct idxd_device {
 	_Atomic int state;		/* enum idxd_device_state */
 	_Atomic bool stopping;
 	_Atomic u64 stopped_since, stopped_until;	/* takes nothing up: from, to; to 0: it works */
-	_Atomic u64 back_at;
 	struct idxd_group groups[IDXD_MAX_GROUPS];
 	struct idxd_engine engines[IDXD_MAX_ENGINES];
 	struct idxd_wq wqs[IDXD_MAX_WQS];
-	/* interrupts */
-	pthread_mutex_t irq_lock;	/* the two lists; innermost */
-	pthread_cond_t irq;
-	struct list_head irq_pending, irq_done;
 	/* virtual time */
 	u64 transfer_free;		/* when the device's bandwidth is free again */
 	u64 random;
@@ -85,7 +80,10 @@ static u64 device_now(const struct idxd_device *device)
 	return device->clock ? vclock_now(device->clock) : ktime_get_ns();
 }
 
-/* Waits for the turn, and for memory if it comes to that: an actor is small. */
+/*
+ * Waits for the turn, and for memory if it comes to that: an actor is small. A thread that has lost its turn is told so
+ * once, and then waits like any other.
+ */
 static void enter(struct idxd_device *device)
 {
 	while (vclock_enter(device->clock))
@@ -140,16 +138,6 @@ static void desc_put(struct idxd_desc *desc)
 	wq_put_desc(desc->wq, desc);
 }
 
-/* The end of a descriptor whose owner does not poll: it is the interrupt thread's. */
-static void raise_irq(struct idxd_device *device, struct idxd_desc *desc)
-{
-	pthread_mutex_lock(&device->irq_lock);
-	list_del_init(&desc->pending);
-	list_add_tail(&desc->pending, &device->irq_done);
-	pthread_cond_signal(&device->irq);
-	pthread_mutex_unlock(&device->irq_lock);
-}
-
 /*
  * Aborts it, where it is neither done nor aborted already: its state before, with flags, else 0. Nobody touches its owner's memory
  * after that; the device lets go of it when it comes across it. 'why': IDXD_DESC_TIMED_OUT, or 0: its device does not stay enabled.
@@ -180,7 +168,7 @@ static u32 desc_abort(struct idxd_desc *desc, u32 why)
 	}
 }
 
-/* It is at its end. What its state was before says who waits, and how: but for interrupts it may be another's by now. */
+/* It is at its end. What its state was before says whether its owner sleeps: it may be another's by now. */
 static void tell_owner(struct idxd_desc *desc, u32 old)
 {
 	struct idxd_device *device = desc->wq->device;
@@ -188,8 +176,6 @@ static void tell_owner(struct idxd_desc *desc, u32 old)
 	if (device->clock) {
 		if (desc->waiter)
 			vclock_wake(device->clock, desc->waiter);
-	} else if (old & IDXD_DESC_IRQ) {
-		raise_irq(device, desc);
 	} else if (old & IDXD_DESC_WAITED) {
 		wake_sleepers(desc);
 	}
@@ -443,45 +429,6 @@ void idxd_engine_run(struct idxd_device *device, unsigned int nr)
 	}
 }
 
-/* Ends those owners' waits who do not poll themselves. */
-static void irq_watchdog(struct idxd_device *device)
-{
-	struct list_head *p, *next;
-
-	for (p = device->irq_pending.next; p != &device->irq_pending; p = next) {
-		struct idxd_desc *desc = list_entry(p, struct idxd_desc, pending);
-
-		next = p->next;
-		if (desc_device_ns(desc) < device->profile.timeout_ns || !desc_abort(desc, IDXD_DESC_TIMED_OUT))
-			continue;
-		list_del_init(&desc->pending);
-		list_add_tail(&desc->pending, &device->irq_done);
-	}
-}
-
-void idxd_irq_run(struct idxd_device *device)
-{
-	pthread_mutex_lock(&device->irq_lock);
-	for (;;) {
-		if (!list_empty(&device->irq_done)) {
-			struct idxd_desc *desc = list_first_entry(&device->irq_done, struct idxd_desc, pending);
-
-			list_del_init(&desc->pending);
-			pthread_mutex_unlock(&device->irq_lock);
-			desc->complete(desc, desc->data);
-			pthread_mutex_lock(&device->irq_lock);
-		} else if (!list_empty(&device->irq_pending)) {
-			cond_wait_until(&device->irq, &device->irq_lock, ktime_get_ns() + LOOK_NS);
-			irq_watchdog(device);
-		} else if (atomic_load(&device->stopping)) {
-			break;
-		} else {
-			pthread_cond_wait(&device->irq, &device->irq_lock);
-		}
-	}
-	pthread_mutex_unlock(&device->irq_lock);
-}
-
 static void wake_engines(struct idxd_device *device)
 {
 	for (unsigned int i = 0; i < IDXD_MAX_GROUPS; i++) {
@@ -496,9 +443,6 @@ void idxd_device_stop(struct idxd_device *device)
 	/* first: who enables it once more meanwhile has a device that takes no descriptor */
 	atomic_store(&device->stopping, true);
 	idxd_device_set_state(device, IDXD_DEV_DISABLED);
-	pthread_mutex_lock(&device->irq_lock);
-	pthread_cond_broadcast(&device->irq);
-	pthread_mutex_unlock(&device->irq_lock);
 }
 
 /* ---- virtual time: whoever has the turn does the work, which takes what the profile says ---- */
@@ -632,7 +576,6 @@ static int wq_init(struct idxd_device *device, struct idxd_wq *wq)
 		desc->id = i;
 		desc->event.fire = virtual_done;
 		INIT_LIST_HEAD(&desc->list);
-		INIT_LIST_HEAD(&desc->pending);
 		wq->free[size - 1 - i] = i;
 	}
 	wq->nr_free = size;
@@ -694,10 +637,6 @@ struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigne
 	device->clock = clock;
 	device->random = profile->seed + id;
 	device->resume.fire = virtual_resume;
-	pthread_mutex_init(&device->irq_lock, NULL);
-	cond_init(&device->irq);
-	INIT_LIST_HEAD(&device->irq_pending);
-	INIT_LIST_HEAD(&device->irq_done);
 	for (unsigned int i = 0; i < IDXD_MAX_GROUPS; i++) {
 		pthread_mutex_init(&device->groups[i].lock, NULL);
 		cond_init(&device->groups[i].work);
@@ -745,8 +684,6 @@ void idxd_device_free(struct idxd_device *device)
 		pthread_cond_destroy(&device->groups[i].work);
 		pthread_mutex_destroy(&device->groups[i].lock);
 	}
-	pthread_cond_destroy(&device->irq);
-	pthread_mutex_destroy(&device->irq_lock);
 	free(device);
 }
 
@@ -789,19 +726,10 @@ static void abort_all(struct idxd_device *device)
 	}
 }
 
-/* When a device that was removed comes back, in submissions; 0: not by itself. The plan counts those that will. */
-static void set_back_at(struct idxd_device *device, u64 back_at)
-{
-	u64 old = atomic_exchange(&device->back_at, back_at);
-
-	idxd_plan_awaits(device->plan, !!back_at - !!old);
-}
-
-static void set_state(struct idxd_device *device, enum idxd_device_state state, u64 back_at)
+void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state)
 {
 	if (device->clock)
 		enter(device);
-	set_back_at(device, back_at);
 	atomic_store(&device->state, state);
 	if (state == IDXD_DEV_ENABLED)
 		atomic_store(&device->stopped_until, 0);
@@ -813,28 +741,6 @@ static void set_state(struct idxd_device *device, enum idxd_device_state state, 
 	} else {
 		wake_engines(device);
 	}
-}
-
-void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state)
-{
-	set_state(device, state, 0);	/* what is asked for holds, whatever was planned */
-}
-
-void idxd_device_tick(struct idxd_device *device, u64 ticks)
-{
-	u64 back_at = atomic_load(&device->back_at);
-
-	/* whoever clears it brings it back: nobody twice */
-	if (likely(!back_at || ticks < back_at) || !atomic_compare_exchange_strong(&device->back_at, &back_at, 0))
-		return;
-	idxd_plan_awaits(device->plan, -1);
-	if (atomic_load(&device->state) == IDXD_DEV_REMOVED)
-		set_state(device, IDXD_DEV_ENABLED, 0);
-}
-
-static void fault_remove(struct idxd_device *device, const struct idxd_fault *fault)
-{
-	set_state(device, IDXD_DEV_REMOVED, fault->back ? idxd_plan_ticks(device->plan) + fault->back : 0);
 }
 
 static void fault_stop(struct idxd_device *device, const struct idxd_fault *fault)
@@ -912,7 +818,6 @@ static void desc_prepare(struct idxd_desc *desc)
 	desc->faulty = desc->flip_crc = desc->no_answer = false;
 	desc->delay_ns = 0;
 	desc->submitted_ns = 0;
-	desc->complete = NULL;
 	desc->waiter = NULL;
 	atomic_store_explicit(&desc->device_ns, 0, memory_order_relaxed);
 	atomic_store_explicit(&desc->refs, 1, memory_order_relaxed);
@@ -1000,8 +905,7 @@ static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
 		ret = -EAGAIN;
 	} else {
 		atomic_store_explicit(&desc->refs, 2, memory_order_relaxed);
-		atomic_store_explicit(&desc->state, IDXD_DESC_SUBMITTED | (desc->complete ? IDXD_DESC_IRQ : 0),
-				      memory_order_release);
+		atomic_store_explicit(&desc->state, IDXD_DESC_SUBMITTED, memory_order_release);
 		list_add_tail(&desc->list, &wq->queue);
 		wq->queued++;
 		if (group->idle)
@@ -1009,20 +913,6 @@ static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
 	}
 	pthread_mutex_unlock(&group->lock);
 	return ret;
-}
-
-static void irq_expect(struct idxd_device *device, struct idxd_desc *desc, bool expect)
-{
-	if (!desc->complete || device->clock)
-		return;
-	pthread_mutex_lock(&device->irq_lock);
-	if (expect)
-		list_add_tail(&desc->pending, &device->irq_pending);
-	else
-		list_del_init(&desc->pending);
-	/* its watchdog sleeps for ever while nobody waits */
-	pthread_cond_signal(&device->irq);
-	pthread_mutex_unlock(&device->irq_lock);
 }
 
 int idxd_submit_desc(struct idxd_desc *desc)
@@ -1040,7 +930,6 @@ int idxd_submit_desc(struct idxd_desc *desc)
 	/* before an engine can have it */
 	if (unlikely(faulty && fault.kind == IDXD_FAULT_STOP))
 		fault_stop(device, &fault);
-	irq_expect(device, desc, true);
 	for (;;) {
 		ret = full ? -EAGAIN : wq_push(wq, desc);
 		if (ret != -EAGAIN || !--tries)
@@ -1050,10 +939,8 @@ int idxd_submit_desc(struct idxd_desc *desc)
 		else
 			pause_between(start, false);
 	}
-	if (ret)
-		irq_expect(device, desc, false);
 	if (unlikely(faulty && fault.kind == IDXD_FAULT_REMOVE))
-		fault_remove(device, &fault);
+		idxd_device_set_state(device, IDXD_DEV_REMOVED);
 	if (device->clock)
 		virtual_dispatch(device);
 	return ret;

@@ -54,7 +54,7 @@ enum idxd_fault_kind {
 	IDXD_FAULT_NO_ANSWER,		/* the engine holds it until it is aborted */
 	IDXD_FAULT_QUEUE_FULL,		/* the queue has no room for it: no descriptor, or "retry" */
 	IDXD_FAULT_STOP,		/* from here on the device takes nothing up, for ns of device time; 0: for good */
-	IDXD_FAULT_REMOVE,		/* the device is gone; it is there again for the 'back'th further submission to any; 0: never */
+	IDXD_FAULT_REMOVE,		/* the device is gone, until it is enabled again */
 };
 
 struct idxd_fault {
@@ -63,7 +63,7 @@ struct idxd_fault {
 	int opcode;			/* -1: any, else enum iax_opcode */
 	uint64_t nth, times;
 	uint8_t status, error_code;
-	uint64_t ns, back;
+	uint64_t ns;
 };
 
 enum iax_opcode {
@@ -160,8 +160,7 @@ enum idxd_desc_state {
 	IDXD_DESC_COMMITTING, IDXD_DESC_DONE, IDXD_DESC_ABORTED,
 	IDXD_DESC_STATE = 0xff,
 	IDXD_DESC_WAITED = 0x100,	/* flags: its owner sleeps on the state; */
-	IDXD_DESC_IRQ = 0x200,		/* or does not poll; */
-	IDXD_DESC_TIMED_OUT = 0x400,	/* why it was aborted */
+	IDXD_DESC_TIMED_OUT = 0x200,	/* why it was aborted */
 };
 
 struct idxd_desc {
@@ -178,11 +177,7 @@ struct idxd_desc {
 	/* Its time. */
 	u64 submitted_ns;
 	_Atomic u64 device_ns;		/* real: so long a fault has held it in an engine */
-	/* An owner that does not poll: called by the device's interrupt thread, DONE or ABORTED. */
-	void (*complete)(struct idxd_desc *desc, void *data);
-	void *data;
-	struct list_head list;		/* its queue's, or the interrupt's; their locks */
-	struct list_head pending;	/* owners that do not poll; the interrupt lock's */
+	struct list_head list;		/* its queue's; the group's lock */
 	/* Virtual time. */
 	struct vclock_event event;
 	struct vclock_actor *waiter;
@@ -197,10 +192,6 @@ void idxd_plan_free(struct idxd_plan *plan);
 /* Takes the place of the one before. Counting begins anew. */
 int idxd_plan_set(struct idxd_plan *plan, const struct idxd_fault *faults, unsigned int nr);
 u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i);
-/* One more submission to any device: how many that makes; 0 while no device waits for one. */
-u64 idxd_plan_tick(struct idxd_plan *plan);
-void idxd_plan_awaits(struct idxd_plan *plan, int more);	/* so many devices more do */
-u64 idxd_plan_ticks(struct idxd_plan *plan);	/* so far */
 /* A descriptor that is being submitted gets what is planned for it. True: so does its whole device, *device_fault. */
 bool idxd_plan_apply(struct idxd_plan *plan, struct idxd_desc *desc, struct idxd_fault *device_fault);
 /* A request to a queue that has no room for it, however often it is tried. */
@@ -217,12 +208,9 @@ unsigned int idxd_device_id(const struct idxd_device *device);
 enum idxd_device_state idxd_device_state(struct idxd_device *device);
 /* Removing aborts what is in flight; each owner is told. */
 void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state);
-/* So many submissions have been made: a device that was removed may be back. */
-void idxd_device_tick(struct idxd_device *device, u64 ticks);
 
 /* Bodies of threads, in real time: until idxd_device_stop(). */
 void idxd_engine_run(struct idxd_device *device, unsigned int engine);
-void idxd_irq_run(struct idxd_device *device);
 void idxd_device_stop(struct idxd_device *device);
 
 struct idxd_device *idxd_wq_device(struct idxd_wq *wq);

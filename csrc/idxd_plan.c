@@ -9,8 +9,6 @@
 struct idxd_plan {
 	pthread_mutex_t lock;		/* everything here, but for nr, which it is read without */
 	_Atomic unsigned int nr;
-	_Atomic u64 ticks;		/* submissions, also those that were refused */
-	atomic_int awaiting;		/* devices that come back after some */
 	struct planned {
 		struct idxd_fault fault;
 		u64 seen, hits;
@@ -55,23 +53,6 @@ u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i)
 		hits = plan->planned[i].hits;
 	pthread_mutex_unlock(&plan->lock);
 	return hits;
-}
-
-u64 idxd_plan_tick(struct idxd_plan *plan)
-{
-	u64 ticks = atomic_fetch_add_explicit(&plan->ticks, 1, memory_order_relaxed) + 1;
-
-	return likely(!plan->awaiting) ? 0 : ticks;
-}
-
-void idxd_plan_awaits(struct idxd_plan *plan, int more)
-{
-	atomic_fetch_add(&plan->awaiting, more);
-}
-
-u64 idxd_plan_ticks(struct idxd_plan *plan)
-{
-	return plan->ticks;
 }
 
 /* True if this is one of those that the fault is for. */

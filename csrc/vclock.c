@@ -13,7 +13,9 @@ struct vclock_actor {
 	struct vclock_event event;	/* its next turn; without a fire() */
 	struct vclock *clock;
 	struct vclock_actor *outer;	/* this thread's actor of another clock */
-	unsigned int depth, base;	/* of vclock_enter(); where it is in no such section */
+	unsigned int depth;		/* of vclock_enter() */
+	bool attached;			/* it ends by vclock_detach(), not by its last vclock_leave() */
+	bool lost;			/* it had its turn for too long, and gets no other */
 	pthread_cond_t turn;
 	bool waiting;			/* for its turn: queued, or parked with no deadline */
 	bool parked, woken;
@@ -24,8 +26,8 @@ struct vclock {
 	struct vclock_event **heap;	/* from 1 on, by time and seq */
 	size_t nr, room, reserved;	/* nr <= reserved <= room */
 	u64 now, seq, stall_ns, stalls;
-	struct vclock_actor *running;	/* who has the turn, or is passing it on */
-	u64 turns;			/* that were given */
+	struct vclock_actor *running;	/* has the turn, or is passing it on */
+	u64 turn_since;			/* real time */
 	bool firing;			/* an event, by 'running' */
 	size_t nr_waiting;		/* actors */
 	atomic_uint refs;
@@ -144,7 +146,7 @@ static void give_turn(struct vclock *clock, struct vclock_actor *actor)
 {
 	dequeue(clock, actor);
 	clock->running = actor;
-	clock->turns++;
+	clock->turn_since = ktime_get_ns();
 	pthread_cond_signal(&actor->turn);
 }
 
@@ -178,7 +180,7 @@ static void pass_turn(struct vclock *clock, struct vclock_actor *me)
 	clock->running = NULL;
 }
 
-/* Not of a turn that it was robbed of and another has now. */
+/* Of an actor that has no turn there is none to pass on, unless no other has one. */
 static void give_up_turn(struct vclock *clock, struct vclock_actor *me)
 {
 	if (!clock->running || clock->running == me)
@@ -186,43 +188,38 @@ static void give_up_turn(struct vclock *clock, struct vclock_actor *me)
 }
 
 /*
- * A turn that lasts too long may be waiting for one of us. With one that fires an event, or is between vclock_enter() and
- * vclock_leave(), there is no such danger, and what is done there relies on it that nobody else has a turn.
+ * True while the actor that runs can lose its turn to another. It cannot while it fires an event, or is between
+ * vclock_enter() and vclock_leave(): there it waits for no other, and relies on it that no other has a turn.
  */
-static bool may_be_robbed(struct vclock *clock)
+static bool can_be_lost(const struct vclock *clock)
 {
-	struct vclock_actor *running = clock->running;
-
-	return clock->nr && !clock->firing && (!running || running->depth <= running->base);
+	return clock->nr && clock->running && !clock->firing && !clock->running->depth;
 }
 
-static void wait_for_turn(struct vclock *clock, struct vclock_actor *me)
+static bool stalled(const struct vclock *clock, u64 ns)
+{
+	return can_be_lost(clock) && ktime_get_ns() >= vclock_add(clock->turn_since, ns);
+}
+
+static void take_turn(struct vclock *clock, struct vclock_actor *me)
+{
+	clock->stalls++;
+	clock->running->lost = true;
+	pass_turn(clock, me);
+}
+
+/* Returns 0, or -EDEADLK if the turn came and was lost before this thread saw it. */
+static int wait_for_turn(struct vclock *clock, struct vclock_actor *me)
 {
 	give_up_turn(clock, me);
-	while (clock->running != me) {
-		u64 turns = clock->turns;
+	while (clock->running != me && !me->lost) {
+		u64 since = can_be_lost(clock) ? clock->turn_since : ktime_get_ns();
 
-		if (!me->waiting) {	/* robbed before it woke */
-			queue(clock, me, clock->now);
-			give_up_turn(clock, me);
-			continue;
-		}
-		if (!cond_wait_until(&me->turn, &clock->lock, vclock_add(ktime_get_ns(), clock->stall_ns)) ||
-		    clock->turns != turns || !may_be_robbed(clock))
-			continue;
-		clock->stalls++;
-		pass_turn(clock, me);
+		if (cond_wait_until(&me->turn, &clock->lock, vclock_add(since, clock->stall_ns)) &&
+		    clock->running != me && stalled(clock, clock->stall_ns))
+			take_turn(clock, me);
 	}
-}
-
-/* What an actor that was robbed of its turn does first. */
-static void regain_turn(struct vclock *clock, struct vclock_actor *me)
-{
-	if (clock->running == me)
-		return;
-	if (!me->waiting)
-		queue(clock, me, clock->now);
-	wait_for_turn(clock, me);
+	return me->lost ? -EDEADLK : 0;
 }
 
 /* ---- actors ---- */
@@ -236,7 +233,7 @@ struct vclock_actor *vclock_current(struct vclock *clock)
 	return actor;
 }
 
-struct vclock_actor *vclock_actor_create(struct vclock *clock)
+static struct vclock_actor *actor_create(struct vclock *clock, unsigned int depth)
 {
 	struct vclock_actor *actor = calloc(1, sizeof(*actor));
 
@@ -247,6 +244,7 @@ struct vclock_actor *vclock_actor_create(struct vclock *clock)
 	if (vclock_reserve(clock, 1))
 		goto err_turn;
 	actor->clock = clock;
+	actor->depth = depth;
 	pthread_mutex_lock(&clock->lock);
 	queue(clock, actor, clock->now);
 	pthread_mutex_unlock(&clock->lock);
@@ -259,21 +257,9 @@ err_free:
 	return NULL;
 }
 
-static void attach(struct vclock *clock, struct vclock_actor *me, unsigned int base)
+struct vclock_actor *vclock_actor_create(struct vclock *clock)
 {
-	assert(!vclock_current(clock));
-	me->depth = 1;
-	me->base = base;
-	me->outer = current_actor;
-	current_actor = me;
-	pthread_mutex_lock(&clock->lock);
-	regain_turn(clock, me);
-	pthread_mutex_unlock(&clock->lock);
-}
-
-void vclock_attach(struct vclock *clock, struct vclock_actor *me)
-{
-	attach(clock, me, 1);
+	return actor_create(clock, 0);
 }
 
 static void forget_current(struct vclock_actor *me)
@@ -284,6 +270,28 @@ static void forget_current(struct vclock_actor *me)
 			return;
 		}
 	}
+}
+
+static int attach(struct vclock *clock, struct vclock_actor *me)
+{
+	int ret = 0;
+
+	assert(!vclock_current(clock));
+	me->outer = current_actor;
+	current_actor = me;
+	pthread_mutex_lock(&clock->lock);
+	if (clock->running != me)
+		ret = wait_for_turn(clock, me);
+	pthread_mutex_unlock(&clock->lock);
+	if (ret)
+		forget_current(me);
+	return ret;
+}
+
+int vclock_attach(struct vclock *clock, struct vclock_actor *me)
+{
+	me->attached = true;
+	return attach(clock, me);
 }
 
 /* It is this thread's actor as long as it fires events. */
@@ -302,30 +310,33 @@ void vclock_detach(struct vclock *clock, struct vclock_actor *me)
 int vclock_enter(struct vclock *clock)
 {
 	struct vclock_actor *me = vclock_current(clock);
+	bool lost;
 
 	if (!me) {
-		me = vclock_actor_create(clock);
+		me = actor_create(clock, 1);
 		if (!me)
 			return -ENOMEM;
-		attach(clock, me, 0);
-		return 0;
+		return attach(clock, me);
 	}
 	pthread_mutex_lock(&clock->lock);
-	regain_turn(clock, me);
-	me->depth++;
+	lost = me->lost;
+	me->depth += !lost;
 	pthread_mutex_unlock(&clock->lock);
-	return 0;
+	if (!lost)
+		return 0;
+	forget_current(me);
+	return -EDEADLK;
 }
 
 void vclock_leave(struct vclock *clock)
 {
 	struct vclock_actor *me = vclock_current(clock);
 
-	if (me->depth == 1) {
+	if (me->depth == 1 && !me->attached) {
 		vclock_detach(clock, me);
 		return;
 	}
-	pthread_mutex_lock(&clock->lock);	/* others look whether it may be robbed */
+	pthread_mutex_lock(&clock->lock);	/* others look whether its turn can be lost */
 	me->depth--;
 	pthread_mutex_unlock(&clock->lock);
 }
@@ -353,7 +364,7 @@ void vclock_park(struct vclock *clock, u64 deadline)
 	struct vclock_actor *me = vclock_current(clock);
 
 	pthread_mutex_lock(&clock->lock);
-	regain_turn(clock, me);
+	assert(clock->running == me);
 	if (!me->woken) {
 		me->parked = true;
 		queue(clock, me, deadline);
@@ -445,4 +456,24 @@ void vclock_set_stall(struct vclock *clock, u64 ns)
 	pthread_mutex_lock(&clock->lock);
 	clock->stall_ns = ns;
 	pthread_mutex_unlock(&clock->lock);
+}
+
+bool vclock_actor_lost(struct vclock *clock, struct vclock_actor *actor)
+{
+	bool ret;
+
+	pthread_mutex_lock(&clock->lock);
+	ret = actor->lost;
+	pthread_mutex_unlock(&clock->lock);
+	return ret;
+}
+
+struct vclock_actor *vclock_stalling(struct vclock *clock, u64 ns)
+{
+	struct vclock_actor *ret;
+
+	pthread_mutex_lock(&clock->lock);
+	ret = stalled(clock, ns) ? clock->running : NULL;
+	pthread_mutex_unlock(&clock->lock);
+	return ret;
 }

@@ -45,7 +45,8 @@ uint64_t vclock_now(struct vclock *clock);	/* nanoseconds, from 0 */
 
 /*
  * A thread that is no actor becomes one, at the present time and behind all who asked before, until vclock_leave();
- * these nest, and cost an actor next to nothing. 0 or -ENOMEM, never that for an actor.
+ * these nest, and cost an actor next to nothing. Returns 0, -ENOMEM for a thread that is no actor, or -EDEADLK for an
+ * actor that has lost its turn; after that the thread is no actor any more.
  */
 int vclock_enter(struct vclock *clock);
 void vclock_leave(struct vclock *clock);
@@ -53,23 +54,26 @@ struct vclock_actor *vclock_current(struct vclock *clock);	/* this thread's; NUL
 
 /*
  * Actors whose order is their maker's, not that of threads that start: made one after the other between vclock_enter()
- * and vclock_leave(), then each attached by a thread of its own, which returns from it when its turn comes. Detach frees
- * it: from that thread, or from any if none attached it.
+ * and vclock_leave(), then each attached by a thread of its own, which returns from it when its turn comes: with 0, or
+ * with -EDEADLK if the turn was lost before. Detach frees it: from that thread, or from any if none attached it.
  */
 struct vclock_actor *vclock_actor_create(struct vclock *clock);	/* NULL: no memory */
-void vclock_attach(struct vclock *clock, struct vclock_actor *actor);
+int vclock_attach(struct vclock *clock, struct vclock_actor *actor);
 void vclock_detach(struct vclock *clock, struct vclock_actor *actor);
 
-/* This thread does something else for so long; it is an actor for just that time if it was none. 0 or -ENOMEM. */
+/* This thread does something else for so long; it is an actor for just that time if it was none. As vclock_enter(). */
 int vclock_sleep(struct vclock *clock, uint64_t ns);
 
 /*
- * How often a turn was taken from an actor that had not come back to the clock for so long (10 s of real time unless set)
- * while others waited: as when it waits for what one of them holds. Not between vclock_enter() and vclock_leave(), where
- * nobody else may have a turn. Times are not reproducible then. It queues again when it next comes to the clock.
+ * An actor that keeps its turn for 10 s of real time (unless set) while others wait may be waiting for what one of them
+ * holds. It loses the turn, which then is theirs, and its next call fails with -EDEADLK. Only an attached actor can,
+ * and not between vclock_enter() and vclock_leave(), where no other may have a turn.
  */
-uint64_t vclock_stalls(struct vclock *clock);
 void vclock_set_stall(struct vclock *clock, uint64_t ns);
+uint64_t vclock_stalls(struct vclock *clock);	/* turns that were lost */
+bool vclock_actor_lost(struct vclock *clock, struct vclock_actor *actor);
+/* The actor that has kept its turn for so long, and may lose it; NULL: there is none. */
+struct vclock_actor *vclock_stalling(struct vclock *clock, uint64_t ns);
 
 /* cffi: end */
 
@@ -86,7 +90,10 @@ void vclock_unreserve(struct vclock *clock, size_t nr);
 void vclock_schedule(struct vclock *clock, struct vclock_event *event, u64 time);	/* also one that is there: moved */
 void vclock_cancel(struct vclock *clock, struct vclock_event *event);
 
-/* The actor that runs waits for vclock_wake(), or that time (VCLOCK_NEVER: none). Not at all if a wake came since its last park. */
+/*
+ * Between vclock_enter() and vclock_leave(): waits for vclock_wake(), or that time (VCLOCK_NEVER: none). Not at all if a
+ * wake came since the actor's last park.
+ */
 void vclock_park(struct vclock *clock, u64 deadline);
 /* The turn of an actor that is parked comes now; one that is not will not park the next time. From where one may schedule. */
 void vclock_wake(struct vclock *clock, struct vclock_actor *actor);

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import weakref
 
 import pytest
@@ -49,8 +50,10 @@ def test_what_a_clock_cannot_be_made_of():
     for seconds in (0, -1, float("nan"), 1e9):
         with pytest.raises(ValueError, match=f"stall_seconds={seconds}"):
             VirtualClock(stall_seconds=seconds)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="seed='x'"):
         VirtualClock(seed="x")
+    with pytest.raises(TypeError, match="stall_seconds='1'"):
+        VirtualClock(stall_seconds="1")
 
 
 # ---- run() ----
@@ -241,20 +244,93 @@ def test_any_thread_may_sleep_while_actors_run():
     assert clock.stalls == 0
 
 
-def test_actors_that_wait_for_each_other_get_out():
-    clock, lock = VirtualClock(stall_seconds=0.2), threading.Lock()
+def test_an_actor_that_waits_for_another_loses_its_turn():
+    """run() warns, with its name; its next sleep fails, and so does run(). The other's times are as if alone."""
+    clock, lock, times = VirtualClock(stall_seconds=0.8), threading.Lock(), []
 
-    def actor():
+    def holds():
         with lock:
             clock.sleep(10)
-        return clock.now
+        times.append(clock.now)
+        clock.sleep(10)
+        times.append(clock.now)
+
+    def waits():
+        with lock:
+            times.append("locked")
+        with pytest.raises(OSError, match=r"actor 'b' lost its turn: it kept it for 0\.8 s") as e:
+            clock.sleep(1)
+        assert e.value.errno == errno.EDEADLK
+        clock.sleep(0)  # as any thread that is no actor
 
     began = time.monotonic()
-    results = clock.run([actor, actor])
-    assert time.monotonic() - began < 9  # not the 10 s of a clock that was told nothing
-    assert results[0] == 10
-    assert clock.now == 20
-    assert clock.stalls >= 1
+    with (
+        pytest.warns(RuntimeWarning, match=r"time stands still: actor 'b' has had its turn for 0\.08 s") as warned,
+        pytest.raises(OSError, match=r"actor 'b' lost its turn.*give each actor a CPU .*stall_seconds") as e,
+    ):
+        clock.run([holds, waits], names=["a", "b"])
+    assert time.monotonic() - began < 8
+    assert e.value.errno == errno.EDEADLK
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    assert [t for t in times if t != "locked"] == [10, 20]
+    assert clock.stalls == 1
+    clock.run([lambda: clock.sleep(5)] * 2)  # it goes on
+    assert clock.stalls == 1
+
+
+def test_what_an_actor_raises_comes_before_its_lost_turn():
+    clock, lock = VirtualClock(stall_seconds=0.4), threading.Lock()
+
+    def holds():
+        with lock:
+            clock.sleep(10)
+        raise KeyError("mine")
+
+    def waits():
+        with lock:
+            pass
+
+    with pytest.warns(RuntimeWarning, match="stands still"), pytest.raises(KeyError, match="mine"):
+        clock.run([holds, waits])
+    assert clock.stalls == 1
+
+
+def test_a_long_turn_that_ends_in_time_is_a_warning():
+    clock = VirtualClock(stall_seconds=100)
+    clock_of_10 = VirtualClock(stall_seconds=10)
+    for each, warns in ((clock, False), (clock_of_10, True)):
+
+        def computes(each=each):
+            time.sleep(1.4)
+            each.sleep(1)
+
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            each.run([computes, lambda each=each: each.sleep(1)])
+        assert len(warned) == warns
+        assert (each.now, each.stalls) == (1, 0)
+
+
+def test_an_actor_whose_thread_comes_late_is_not_called(monkeypatch):
+    """Its turn was lost meanwhile; the others go on."""
+    clock, calls, late = VirtualClock(stall_seconds=0.2), [], threading.Event()
+    main = clock_module._Actor._main
+
+    def comes_late(actor):
+        if actor.thread.name == "a":
+            late.wait()
+        main(actor)
+
+    def sleeps():
+        clock.sleep(1)
+        late.set()
+
+    monkeypatch.setattr(clock_module._Actor, "_main", comes_late)
+    with pytest.warns(RuntimeWarning, match="'a'"), pytest.raises(OSError, match="actor 'a' lost its turn"):
+        clock.run([lambda: calls.append(1), sleeps], names=["a", "b"])
+    assert calls == []
+    assert (clock.now, clock.stalls) == (1, 1)
 
 
 def test_two_runs_of_one_clock():

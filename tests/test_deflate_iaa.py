@@ -17,7 +17,7 @@ from corpus import SEEDS, corpus
 import zswap_py as zs
 from zswap_py import crypto
 from zswap_py._native import ffi, lib
-from zswap_py.crypto import Compressor
+from zswap_py.crypto import DeviceCompressor
 
 PAGE = 4096
 WINDOW = 4096
@@ -414,17 +414,18 @@ SOFTWARE = [f"{name}:{backend}" for name, backend in crypto._rows if name == "de
 
 
 @pytest.fixture
-def bind() -> Iterator[list[Compressor]]:
+def bind() -> Iterator[list[DeviceCompressor]]:
     """What is in the list when the test ends is unbound then."""
-    bound: list[Compressor] = []
+    bound: list[DeviceCompressor] = []
     yield bound
     for accelerator in bound:
         crypto.unbind_accelerator(accelerator)
 
 
-def device(backend: str, name: str = "deflate-iaa", batch_size: int = 8) -> Compressor:
+def device(backend: str, name: str = "deflate-iaa", batch_size: int = 8) -> DeviceCompressor:
     """An accelerator to the registry: the algorithm behind it is a software one here."""
-    return Compressor(name, backend, crypto.find(SPECS[0])._make, "/dev/iax", "1.0", batch_size)
+    alg = crypto.find(SPECS[0])._make()
+    return DeviceCompressor(name, backend, lambda: alg, "/dev/iax", "1.0", batch_size)
 
 
 def listed() -> list[tuple[str | None, bool]]:
@@ -447,7 +448,7 @@ def test_the_bare_name_is_no_software() -> None:
         assert crypto.find(spec).spec == spec
 
 
-def test_the_bare_name_is_the_accelerator_bound_first(bind: list[Compressor]) -> None:
+def test_the_bare_name_is_the_accelerator_bound_first(bind: list[DeviceCompressor]) -> None:
     first, second = device("iaa"), device("iaa1")
     for accelerator in (first, second):
         crypto.bind_accelerator(accelerator)
@@ -475,7 +476,7 @@ def test_the_bare_name_is_the_accelerator_bound_first(bind: list[Compressor]) ->
         crypto.find("deflate-iaa")
 
 
-def test_pools_outlive_the_queue(bind: list[Compressor]) -> None:
+def test_pools_outlive_the_queue(bind: list[DeviceCompressor]) -> None:
     accelerator = device("iaa")
     crypto.bind_accelerator(accelerator)
     bind.append(accelerator)
@@ -493,7 +494,7 @@ def test_pools_outlive_the_queue(bind: list[Compressor]) -> None:
             z.compressor = "deflate-iaa"
 
 
-def test_names_that_are_taken_or_no_names(bind: list[Compressor]) -> None:
+def test_names_that_are_taken_or_no_names(bind: list[DeviceCompressor]) -> None:
     accelerator = device("iaa")
     crypto.bind_accelerator(accelerator)
     bind.append(accelerator)

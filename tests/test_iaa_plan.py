@@ -25,7 +25,7 @@ FAULTS = st.one_of(
     st.builds(NoAnswer, **COMMON, **OPS),
     st.builds(QueueFull, **COMMON),
     st.builds(Stop, ns=NUMBERS, **COMMON, **OPS),
-    st.builds(Remove, back=NUMBERS, **COMMON, **OPS),
+    st.builds(Remove, **COMMON, **OPS),
 )
 
 
@@ -94,7 +94,7 @@ def test_what_is_no_plan(text, message):
     (lambda: Status(0), r"say NoAnswer\(\)"),
     (lambda: Delay(1 << 63), r"Delay\(ns=.*\): 0 to 2\^63 - 1"),
     (lambda: Stop(-5), r"Stop\(ns=-5\)"),
-    (lambda: Remove(-1), r"Remove\(back=-1\)"),
+    (lambda: Remove(nth=0), r"Remove\(nth=0\): 1 to"),
     (lambda: Crc(op="verify"), r"Crc\(op='verify'\): 'compress', 'decompress' or None"),
     (lambda: QueueFull(op="compress"), "leave op out"),
 ])  # fmt: skip

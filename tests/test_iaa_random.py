@@ -122,8 +122,6 @@ def faults(draw, devices):
         return QueueFull(**which)
     if kind in (Delay, Stop):
         return kind(draw(TIMES), **which, **op)
-    if kind is Remove:
-        return Remove(draw(st.integers(0, 6)), **which, **op)
     return kind(**which, **op)
 
 

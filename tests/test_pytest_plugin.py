@@ -49,7 +49,7 @@ def test_one(accelerator_factory, zswap_factory):
 
 def test_two(accelerator_factory):
     accelerator_factory()
-    assert sum(t.name.startswith("iax") for t in threading.enumerate()) == 9
+    assert sum(t.name.startswith("iax") for t in threading.enumerate()) == 8
 """)
     assert "1 failed, 1 passed" in result.stdout, result.stdout
 

@@ -9,34 +9,46 @@ does for it.
 from __future__ import annotations
 
 import errno
-import operator
 import os
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from zswap_py._fixed import Owner
 from zswap_py._native import ffi, lib, oserror
+from zswap_py.params import index
 
 T = TypeVar("T")
 
 MAX_SLEEP = 1 << 63  # ns: 292 years
+WARN_AFTER = 0.1  # of stall_seconds
 
 
-class VirtualClock:
+class VirtualClock(Owner):
     """A clock of virtual nanoseconds, from 0, for devices and for the threads that use them.
 
-    `seed`: what is random in a simulation is drawn from it, so that the clock says all of a run. `stall_seconds`: for
-    so long, in real time, an actor may stay away from the clock while others wait; then its turn is taken from it, and
-    `stalls` counts that.
+    `seed`: what is random in a simulation is drawn from it, so that the clock says all of a run.
 
     `run()` gives threads whose order is known, and so the same times in each run. Any other thread may use the clock as
     well: it is an actor while it is in a call that takes time; its place then depends on when it comes.
+
+    Virtual time stands still while an actor of run() waits, in its turn, for what another actor holds: a lock, a swap
+    slot, a CPU's compression context. `stall_seconds`: for so long, in real time, it may keep its turn while others
+    wait; after a tenth of that run() warns. Then it loses the turn, which `stalls` counts: its next use of the clock
+    fails with OSError EDEADLK, and so does run() once all actors have ended.
     """
 
+    __slots__ = ("__weakref__", "_pointer", "_process", "_seed", "_stall_seconds")
+    _instead = "make a clock in each process"
+
     def __init__(self, seed: int = 0, *, stall_seconds: float = 10.0) -> None:
+        if not isinstance(stall_seconds, (int, float)):
+            raise TypeError(f"stall_seconds={stall_seconds!r}: a number")
         if not 0 < stall_seconds < 1e9:
             raise ValueError(f"stall_seconds={stall_seconds}: seconds of real time, above 0 and below 1e9")
-        self.seed = operator.index(seed)
+        self._stall_seconds = stall_seconds
+        self._seed = index("seed", seed)
         clock = lib.vclock_create()
         if clock == ffi.NULL:
             raise oserror(-errno.ENOMEM, "a new VirtualClock")
@@ -53,29 +65,40 @@ class VirtualClock:
         return self._pointer
 
     @property
+    def seed(self) -> int:
+        """What is random in a simulation is drawn from it."""
+        return self._seed
+
+    @property
+    def stall_seconds(self) -> float:
+        """Real time for which an actor may keep its turn while others wait."""
+        return self._stall_seconds
+
+    @property
     def now(self) -> int:
         """Virtual nanoseconds since the clock was made."""
         return int(lib.vclock_now(self._clock))
 
     @property
     def stalls(self) -> int:
-        """How often an actor that did not come back lost its turn. Times are reproducible only where this is 0."""
+        """How many actors have lost their turn. Times are reproducible only where this is 0."""
         return int(lib.vclock_stalls(self._clock))
 
     def sleep(self, ns: int) -> None:
         """Let so many virtual nanoseconds pass, in which others have turns. 0 lets go first who has a turn now."""
-        ns = operator.index(ns)
+        ns = index("ns", ns)
         if not 0 <= ns < MAX_SLEEP:
             raise ValueError(f"sleep({ns}): nanoseconds, 0 or more, below 2^63")
         if rc := lib.vclock_sleep(self._clock, ns):
-            raise oserror(rc, f"sleep({ns})")
+            raise self._lost(threading.current_thread().name) if rc == -errno.EDEADLK else oserror(rc, f"sleep({ns})")
 
     def run(self, functions: Sequence[Callable[[], T]], names: Sequence[str] | None = None) -> list[T]:
         """Call each function in a thread of its own, as actors that all start now, in this order: their results.
 
         `names` are the threads' names, one a function. If functions raise, the exception of the first of them in this
-        order is raised once all have ended; a KeyboardInterrupt at once, and the actors run on. ValueError inside an
-        actor of this clock, which cannot wait for others while it has the turn.
+        order is raised once all have ended; a KeyboardInterrupt at once, and the actors run on. OSError EDEADLK if an
+        actor lost its turn; a RuntimeWarning comes before. ValueError inside an actor of this clock, which cannot wait
+        for others while it has the turn.
         """
         functions = list(functions)
         names = [f"actor-{i}" for i in range(len(functions))] if names is None else list(names)
@@ -88,15 +111,43 @@ class VirtualClock:
             try:
                 self._start(actors)
             finally:
-                for actor in actors:
-                    actor.join()
+                self._join(actors)
             for actor in actors:
                 if actor.exception is not None:
                     raise actor.exception
+            for actor in actors:
+                if actor.lost:
+                    raise self._lost(actor.thread.name)
             return [actor.result for actor in actors]
         finally:
             for actor in actors:
                 actor.exception = None  # which holds this frame and the actor's, and must not be held by them
+
+    def _join(self, actors: list[_Actor]) -> None:
+        """Wait for the actors, and warn if one of them holds up the others; once, since the rest follows from that."""
+        seconds = self.stall_seconds * WARN_AFTER
+        warned = False
+        for actor in actors:
+            while not actor.join(max(seconds / 4, 0.01)):
+                name = None if warned else self._stalling(actors, seconds)
+                if name is not None:
+                    warned = True
+                    warnings.warn(
+                        f"virtual time stands still: actor {name!r} has had its turn for {seconds:g} s of real time. "
+                        f"{_ADVICE} After {self.stall_seconds:g} s it loses the turn.", RuntimeWarning, stacklevel=3,
+                    )  # fmt: skip
+
+    def _stalling(self, actors: list[_Actor], seconds: float) -> str | None:
+        """The name of the actor that has kept its turn for so long, if it is one of these."""
+        c_actor = lib.vclock_stalling(self._clock, round(seconds * 1e9))
+        if c_actor == ffi.NULL:
+            return None
+        return next((actor.thread.name for actor in actors if actor.c_actor == c_actor), None)
+
+    def _lost(self, name: str) -> OSError:
+        return oserror(
+            -errno.EDEADLK, f"actor {name!r} lost its turn: it kept it for {self.stall_seconds:g} s. {_ADVICE}"
+        )
 
     def _start(self, actors: list[_Actor]) -> None:
         """All or none: if one cannot be made or started, no function is called."""
@@ -115,21 +166,28 @@ class VirtualClock:
             lib.vclock_leave(self._clock)
 
 
+_ADVICE = (
+    "If it waits for what another actor holds, give each actor a CPU (cpu=) and swap slots of its own, and let none "
+    "hold a lock while it sleeps; if it computes for so long, give VirtualClock more stall_seconds."
+)
+
+
 class _Actor:
     """A function, its thread, and its place in the order of a clock's turns."""
 
     def __init__(self, clock: VirtualClock, function: Callable[[], Any], name: str) -> None:
         self._clock = clock._clock
-        self._actor: Any = ffi.NULL
+        self.c_actor: Any = ffi.NULL  # until its end
         self._function: Callable[[], Any] | None = function
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._started = False
         self.result: Any = None
+        self.lost = False
         self.exception: BaseException | None = None
 
     def create(self) -> None:
-        self._actor = lib.vclock_actor_create(self._clock)
-        if self._actor == ffi.NULL:
+        self.c_actor = lib.vclock_actor_create(self._clock)
+        if self.c_actor == ffi.NULL:
             raise oserror(-errno.ENOMEM, f"run(): actor {self.thread.name!r}")
 
     def start(self) -> None:
@@ -140,26 +198,30 @@ class _Actor:
             self._started = False
             raise
 
-    def join(self) -> None:
+    def join(self, seconds: float) -> bool:
+        """True once its thread has ended; False after so many seconds."""
         if self._started:
-            self.thread.join()
+            self.thread.join(seconds)
+        return not self.thread.is_alive()
 
     def abandon(self) -> None:
         """A thread that is there detaches by itself, when its turn comes."""
         self._function = None
-        if not self._started and self._actor != ffi.NULL:
-            lib.vclock_detach(self._clock, self._actor)
+        if not self._started and self.c_actor != ffi.NULL:
+            lib.vclock_detach(self._clock, self.c_actor)
 
     def _main(self) -> None:
-        lib.vclock_attach(self._clock, self._actor)
+        lost = lib.vclock_attach(self._clock, self.c_actor)
         try:
             function = self._function
-            if function is not None:
+            if function is not None and not lost:
                 self.result = function()
         except BaseException as e:
             self.exception = e
         finally:
-            lib.vclock_detach(self._clock, self._actor)
+            self.lost = bool(lib.vclock_actor_lost(self._clock, self.c_actor))
+            c_actor, self.c_actor = self.c_actor, ffi.NULL
+            lib.vclock_detach(self._clock, c_actor)
 
 
 # ---- processes ----

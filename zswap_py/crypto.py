@@ -186,6 +186,36 @@ class Compressor(Owner):
         self._kernel_sizes = tuple(sizes) == knownpages.KERNEL_SIZES.get(self.name)
 
 
+class DeviceCompressor(Compressor):
+    """A device's algorithm, which its driver owns: `get` gives the one that there is."""
+
+    __slots__ = ("_log_messages",)
+    _instead = "pass its spec, name:backend, while a queue of its device is bound"
+
+    def __init__(
+        self, name: str, backend: str, get: Callable[[], Any], library: str | None, version: str | None,
+        batch_size: int = 1, log_messages: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(name, backend, get, library, version, batch_size)
+        lib.acomp_alg_set_batch_size(get(), batch_size)
+        self._log_messages = log_messages
+
+    def alg(self, variant: int = 0) -> Any:  # a device has no choice of parameters
+        """The C algorithm, for as long as the device's driver lives."""
+        return self._make()
+
+    def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
+        """One page there or back, outside of any pool. OSError with what the driver answers."""
+        try:
+            return super().run(compress, src, room, variant)
+        finally:
+            self.log_messages()
+
+    def log_messages(self) -> None:
+        """Log what its driver had to say since."""
+        self._log_messages()
+
+
 # ---- built in ----
 
 
@@ -260,7 +290,7 @@ _lock = threading.RLock()
 _rows = [(string(lib.codec_name(i)), string(lib.codec_backend(i))) for i in range(len(strings(lib.codec_name)))]
 _loaded: dict[tuple[str, str], Compressor | str] = {}  # or the reason why not
 _registered: dict[str, Compressor] = {}
-_bound: list[Compressor] = []  # accelerators, in the order of their binding
+_bound: list[DeviceCompressor] = []  # accelerators, in the order of their binding
 
 
 def _get(name: str, backend: str) -> Compressor | str:
@@ -351,7 +381,7 @@ def _info(c: Compressor) -> CompressorInfo:
 # ---- accelerators ----
 
 
-def bind_accelerator(compressor: Compressor) -> None:
+def bind_accelerator(compressor: DeviceCompressor) -> None:
     """A device's first queue is bound: from now on its algorithm can be had, by `name:backend` and by the bare name.
 
     Several may be bound, each with a backend of its own ("iaa", "iaa1"); the bare name is the first of them.
@@ -371,7 +401,7 @@ def bind_accelerator(compressor: Compressor) -> None:
         _bound.append(compressor)
 
 
-def unbind_accelerator(compressor: Compressor) -> None:
+def unbind_accelerator(compressor: DeviceCompressor) -> None:
     """Its last queue is gone: it is off the list; pools that use it go on. ValueError if it was not bound."""
     with _lock:
         if compressor not in _bound:
@@ -441,8 +471,9 @@ def register_compressor(
 
     Either two functions (slow: for tests and experiments; they run on the thread that stores or loads, which holds the
     slots' locks: one that calls the same Zswap, or changes its CPUs or pools, gets OSError EDEADLK), or `base`, the
-    name of one that is there. `batch_size`: how many pages one request to it may carry, so that batching can be tried
-    without an accelerator (0 counts as 1; zswap takes at most 8).
+    name of one that is there, but no accelerator's: its algorithm is the device's, and goes with it. `batch_size`: how
+    many pages one request to it may carry, so that batching can be tried without an accelerator (0 counts as 1; zswap
+    takes at most 8).
     ValueError if the name is taken.
     """
     if (compress is None) != (decompress is None) or (compress is None) == (base is None):
@@ -457,6 +488,12 @@ def register_compressor(
         raise ValueError(f"name {name!r}: a name of its own, without a colon")
     if base is not None:
         origin = find(text("base", base))
+        if isinstance(origin, DeviceCompressor):
+            software = " or ".join(f"{n}:{b}" for n, b in _rows if n == origin.name)
+            raise ValueError(
+                f"base={base!r} is an accelerator's algorithm, which is no other's: take {software}, or give the "
+                "Accelerator its batch_size="
+            )
         made = Compressor(name, origin.spec, origin._make, origin.library, origin.library_version, batch_size)
         made._kernel_sizes = origin.kernel_sizes
     else:

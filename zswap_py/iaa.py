@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from zswap_py import crypto, kernels
+from zswap_py._fixed import Owner
 from zswap_py._native import drain_iaa_messages, ffi, lib, oserror, struct_dict
 from zswap_py.clock import VirtualClock
 from zswap_py.iaa_plan import OPS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop
@@ -109,7 +110,7 @@ def _split(wqs: Sequence[WorkQueue], g_comp_wqs_per_iaa: int) -> tuple[tuple[Wor
 # ---- the driver ----
 
 
-class Accelerator:
+class Accelerator(Owner):
     """Devices, and the driver that makes them the compressor `deflate-iaa` (`deflate-iaa:NAME` if there are several).
 
     `devices`: how many of the default kind, or their DeviceConfigs. `name`: of a second one in the process; plain
@@ -130,12 +131,19 @@ class Accelerator:
     pools made later), `g_comp_wqs_per_iaa`, `distribute_comps`, `distribute_decomps`. `bind=False` leaves the devices
     disabled and their queues to be bound. Faults are in `plan` (zswap_py.iaa_plan, which also reads them from JSON).
 
-    In virtual time give each actor a CPU (`cpu=`) and slots of its own: one that waits for what another holds while
-    that sleeps costs VirtualClock's stall_seconds.
+    In virtual time give each actor a CPU (`cpu=`) and slots of its own: an actor that waits for what another holds
+    while that sleeps loses its turn, and its call fails; see VirtualClock.
 
-    What the kernel would log goes to Python's logging at stats(), unbind() and close(). A call that waits for a device
-    cannot be interrupted until the timeout; close() from another thread ends it.
+    What the kernel would log goes to Python's logging in the call that met it. A call that waits for a device cannot be
+    interrupted until the timeout; close() from another thread ends it.
     """
+
+    __slots__ = (
+        "__weakref__", "_batch_size", "_batching", "_bound", "_clock", "_compressor", "_devices", "_distribute",
+        "_finalizer", "_g_comp", "_iaa", "_life", "_lock", "_name", "_nr_cpus", "_nr_nodes", "_nr_packages", "_plan",
+        "_profile", "_series", "_software", "_sync_mode", "_threads", "_verify",
+    )  # fmt: skip
+    _instead = "make an Accelerator with the same arguments, in each process"
 
     def __init__(
         self,
@@ -184,13 +192,16 @@ class Accelerator:
 
         err = ffi.new("int *")
         c_clock = ffi.NULL if clock is None else clock._clock
-        iaa = lib.iaa_create(self.software.alg(), _c_profile(profile, clock), c_clock, self.nr_cpus, self.nr_nodes, err)
+        generic = crypto.find("deflate:zlib")
+        iaa = lib.iaa_create(
+            self.software.alg(), generic.alg(), _c_profile(profile, clock), c_clock, self.nr_cpus, self.nr_nodes, err
+        )
         if iaa == ffi.NULL:
             raise oserror(err[0], "a new Accelerator")
         self._iaa = handle = ffi.gc(iaa, lib.iaa_put)  # a pool may have the compressor for longer than us
-        self.compressor = crypto.Compressor(
+        self._compressor = crypto.DeviceCompressor(
             "deflate-iaa", name, lambda: lib.iaa_alg(handle), self.software.library, self.software.library_version,
-            self.batch_size,
+            self.batch_size, lambda: _log_messages(handle),
         )  # fmt: skip
         threads: list[tuple[int, list[threading.Thread]]] = []
         self._threads = threads
@@ -206,7 +217,7 @@ class Accelerator:
             self.verify_compress = not self._batching if verify_compress is None else verify_compress
             self._g_comp, self._distribute = 0, (True, False)
             self._set_distribution(g_comp_wqs_per_iaa, distribute_comps, distribute_decomps)
-            self.devices = tuple(self._add_device(i, len(configs), config) for i, config in enumerate(configs))
+            self._devices = tuple(self._add_device(i, len(configs), config) for i, config in enumerate(configs))
             threads.extend((device.index, device._threads) for device in self.devices)
             self.plan = plan
             if kstrtobool(bind, "bind"):
@@ -253,8 +264,18 @@ class Accelerator:
 
     @property
     def software(self) -> crypto.Compressor:
-        """What does the devices' work, and decompresses where a device has failed."""
+        """What does the devices' work. Where a device has failed, the kernel's `deflate` decompresses."""
         return self._software
+
+    @property
+    def compressor(self) -> crypto.DeviceCompressor:
+        """The compressor `deflate-iaa:NAME`."""
+        return self._compressor
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices, in the order of `devices`."""
+        return self._devices
 
     @property
     def batch_size(self) -> int:
@@ -449,7 +470,7 @@ class Accelerator:
     def _set_distribution(self, g_comp: int, comps: bool, decomps: bool) -> None:
         with self._lock:
             self._life.must_be_open()
-            whole("g_comp_wqs_per_iaa", g_comp, 0, lib.IDXD_MAX_WQS)
+            g_comp = whole("g_comp_wqs_per_iaa", g_comp, 0, lib.IDXD_MAX_WQS)
             comps = kstrtobool(comps, "distribute_comps")
             decomps = kstrtobool(decomps, "distribute_decomps")
             if not self._batching and (g_comp, comps, decomps) != (0, True, False):
@@ -520,7 +541,7 @@ class Accelerator:
         row.wq = -1 if fault.wq is None else fault.wq
         row.opcode = OPS[fault.op]
         row.nth, row.times = fault.nth, fault.times
-        for name in ("status", "error_code", "ns", "back"):
+        for name in ("status", "error_code", "ns"):
             setattr(row, name, getattr(fault, name, 0))
 
     @property
@@ -532,7 +553,11 @@ class Accelerator:
     # ---- debugfs ----
 
     def stats(self) -> dict[str, int]:
-        """global_stats, with the kernel's names. Devices and queues have their own: `devices[0].stats()`."""
+        """global_stats, with the kernel's names. Devices and queues have their own: `devices[0].stats()`.
+
+        No kernel has total_no_wq_errors: requests that no queue took, because none is bound, a timeout has disabled the
+        driver, or the queue's device is not enabled.
+        """
         self._life.must_be_mine()
         self._drain_messages()
         c = ffi.new("struct iaa_stats *")
@@ -545,7 +570,7 @@ class Accelerator:
         lib.iaa_stats_reset(self._iaa)
 
     def _drain_messages(self) -> None:
-        drain_iaa_messages(self._iaa)
+        _log_messages(self._iaa)
 
 
 def _configs(devices: int | Sequence[DeviceConfig]) -> list[DeviceConfig]:
@@ -581,9 +606,16 @@ def _c_profile(profile: Profile, clock: VirtualClock | None) -> Any:
 # ---- all of them ----
 
 _accelerators: weakref.WeakSet[Accelerator] = weakref.WeakSet()
+_exiting = False
 
 
-def _stop_all(iaa: Any, compressor: crypto.Compressor, devices: list[tuple[int, list[threading.Thread]]]) -> None:
+def _log_messages(iaa: Any) -> None:
+    """But not what is refused to threads that the interpreter leaves behind when it exits."""
+    if not _exiting:
+        drain_iaa_messages(iaa)
+
+
+def _stop_all(iaa: Any, compressor: crypto.DeviceCompressor, devices: list[tuple[int, list[threading.Thread]]]) -> None:
     with contextlib.suppress(ValueError):  # no queue is bound
         crypto.unbind_accelerator(compressor)
     lib.iaa_set_enabled(iaa, False)
@@ -595,6 +627,8 @@ def _stop_all(iaa: Any, compressor: crypto.Compressor, devices: list[tuple[int, 
 
 
 def _close_all() -> None:
+    global _exiting  # noqa: PLW0603  # there is one interpreter
+    _exiting = True
     for accelerator in list(_accelerators):
         accelerator.close()
 

@@ -4,7 +4,7 @@
     acc.plan = [
         Status(0x0A, 0x19, op="compress", nth=3),      # the third compression does not fit
         Delay(2_000_000, device=1, nth=10, times=5),   # ns that an engine holds each of five
-        Remove(device=0, nth=20, back=8),              # gone in the middle, back eight submissions later
+        Remove(device=0, nth=20),                      # gone in the middle; acc.devices[0].enable() brings it back
     ]
 
 A fault is for descriptors `nth` .. `nth + times - 1`, from 1, of those that match `device`, `wq` and `op` (None: any),
@@ -51,7 +51,7 @@ class Fault:
         return f"{type(self).__name__}({', '.join(said)})"
 
     def __post_init__(self) -> None:
-        for name in ("nth", "times", "device", "wq", "status", "error_code", "ns", "back"):
+        for name in ("nth", "times", "device", "wq", "status", "error_code", "ns"):
             value = getattr(self, name, 0)
             if value is not None or name not in ("device", "wq"):
                 most = {"device": 63, "wq": 7, "status": 255, "error_code": 255}.get(name, (1 << 63) - 1)
@@ -112,9 +112,7 @@ class Stop(Fault):
 
 @dataclass(frozen=True, repr=False)
 class Remove(Fault):
-    """The device is gone once it has this descriptor; back for the `back`th submission to any after it, 0: never."""
-
-    back: int = 0
+    """The device is gone once it has this descriptor; `device.enable()` brings it back."""
 
 
 KINDS = {cls.__name__: cls for cls in (Status, Crc, Delay, NoAnswer, QueueFull, Stop, Remove)}

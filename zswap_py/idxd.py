@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zswap_py._fixed import Owner
 from zswap_py._native import ffi, lib, oserror, struct_dict
 from zswap_py.params import kstrtobool, whole
 
@@ -175,11 +176,29 @@ class Life:
             raise ValueError(f"accelerator {self.name} is closed")
 
 
-class WorkQueue:
+class WorkQueue(Owner):
     """One queue of a device; the driver's once it is bound (Accelerator.bind)."""
 
+    __slots__ = ("_config", "_device", "_number")
+    _instead = "Device.wqs gives the queues that there are"
+
     def __init__(self, device: Device, number: int, config: WorkQueueConfig) -> None:
-        self.device, self.number, self.config = device, number, config
+        self._device, self._number, self._config = device, number, config
+
+    @property
+    def device(self) -> Device:
+        """The device that has it."""
+        return self._device
+
+    @property
+    def number(self) -> int:
+        """Its place in the device's wqs."""
+        return self._number
+
+    @property
+    def config(self) -> WorkQueueConfig:
+        """What it was made with."""
+        return self._config
 
     @property
     def name(self) -> str:
@@ -200,20 +219,43 @@ class WorkQueue:
         return struct_dict(c)
 
 
-class Device:
+class Device(Owner):
     """One device. In real time each of its engines is a thread, which sleeps while there is nothing to do."""
+
+    __slots__ = ("_config", "_iaa", "_index", "_life", "_lock", "_node", "_threads", "_with_threads", "_wqs")
+    _instead = "Accelerator.devices gives the devices that there are"
 
     def __init__(self, iaa: Any, life: Life, node: int, config: DeviceConfig, threads: bool) -> None:
         self._iaa, self._life = iaa, life
-        self.node, self.config = node, config
+        self._node, self._config = node, config
         self._lock = threading.Lock()  # two who enable it start one thread an engine
         self._threads: list[threading.Thread] = []
         self._with_threads = threads
         index = lib.iaa_device_add(iaa, node, _c_config(config))
         if index < 0:
             raise oserror(index, f"a device on node {node}: {config}")
-        self.index = int(index)
-        self.wqs = tuple(WorkQueue(self, i, wq) for i, wq in enumerate(config.wqs))
+        self._index = int(index)
+        self._wqs = tuple(WorkQueue(self, i, wq) for i, wq in enumerate(config.wqs))
+
+    @property
+    def index(self) -> int:
+        """Its place in Accelerator.devices."""
+        return self._index
+
+    @property
+    def node(self) -> int:
+        """The node that it is on."""
+        return self._node
+
+    @property
+    def config(self) -> DeviceConfig:
+        """What it was made with."""
+        return self._config
+
+    @property
+    def wqs(self) -> tuple[WorkQueue, ...]:
+        """Its queues."""
+        return self._wqs
 
     @property
     def name(self) -> str:
@@ -257,11 +299,11 @@ class Device:
 
     def _start(self) -> None:
         """The threads that are not there yet: all of them, or the rest if the system had no more the last time."""
-        engines = [(f"engine{i}", lib.iaa_engine_run, (i,)) for i in range(len(self.config.engines))]
-        for name, body, args in [*engines, ("irq", lib.iaa_irq_run, ())][len(self._threads) :]:
+        for engine in range(len(self._threads), len(self.config.engines)):
             # it holds the C driver, but nothing of this object: who forgets it lets it end
             thread = threading.Thread(
-                target=body, args=(self._iaa, self.index, *args), name=f"{self.name}-{name}", daemon=True
-            )
+                target=lib.iaa_engine_run, args=(self._iaa, self.index, engine), name=f"{self.name}-engine{engine}",
+                daemon=True,
+            )  # fmt: skip
             thread.start()
             self._threads.append(thread)

@@ -118,9 +118,9 @@ class Zswap(Owner):
     """
 
     __slots__ = (
-        "__weakref__", "_chain_size", "_closed", "_closing", "_compressor", "_cpu_policy", "_cpuhp", "_faults",
-        "_finalizer", "_highmem", "_incompressible", "_is_closing", "_kernel", "_local", "_nr_nodes", "_pools",
-        "_released", "_rules", "_series", "_total_ram", "_turn", "_z",
+        "__weakref__", "_chain_size", "_closed", "_closing", "_compressor", "_cpu_policy", "_cpuhp", "_devices",
+        "_faults", "_finalizer", "_highmem", "_incompressible", "_is_closing", "_kernel", "_local", "_nr_nodes",
+        "_pools", "_released", "_rules", "_series", "_total_ram", "_turn", "_z",
     )  # fmt: skip
     _instead = "make a Zswap with the same arguments, in each process, and store the pages there"
 
@@ -199,12 +199,13 @@ class Zswap(Owner):
         self._finalizer.atexit = False  # _close_all() is for that
         self._faults = Faults(self._z, cpuhp.nr_cpus)
         self._pools = Pools(self._z, cpuhp, self._rules)
+        self._devices: tuple[crypto.DeviceCompressor, ...] = ()  # their drivers may log something in a call
         _instances.add(self)
         try:
             self.enabled = enabled
             self.max_pool_percent = max_pool_percent
             self.accept_threshold_percent = accept_threshold_percent
-            self._pools.switch(chosen, compressor.strip())
+            self._switch(chosen, compressor.strip())
         except BaseException:
             self.close()
             raise
@@ -250,6 +251,7 @@ class Zswap(Owner):
         self._closed = self._released = True
         self._finalizer.detach()
         self._pools.forked()
+        self._devices = ()
         lib.zswap_forked(self._z)
 
     @property
@@ -367,8 +369,13 @@ class Zswap(Owner):
     @compressor.setter
     def compressor(self, value: str) -> None:
         self._must_be_open()
-        self._pools.switch(crypto.find(value), value.strip())
+        self._switch(crypto.find(value), value.strip())
         self._compressor = value.strip()
+
+    def _switch(self, compressor: crypto.Compressor, name: str) -> None:
+        self._pools.switch(compressor, name)
+        used = (pool.compressor for pool in self._pools.all)
+        self._devices = tuple(dict.fromkeys(c for c in used if isinstance(c, crypto.DeviceCompressor)))
 
     @property
     def pool(self) -> Pool:
@@ -429,12 +436,17 @@ class Zswap(Owner):
     def _failed(self, rc: int, what: str, cpu: int | None = None) -> None:
         """Raise what a compressor written in Python raised in the call that just returned, or what its result means."""
         drain_messages(self._z)
+        self._log_devices()
         e, crypto.raised.exception = crypto.raised.exception, None
         if e is not None:
             raise e
         if rc == -errno.EINVAL and cpu is not None and cpu >= self._cpuhp.nr_cpus:
             raise self._bad_number(None, cpu)
         check(rc, what)
+
+    def _log_devices(self) -> None:
+        for device in self._devices:
+            device.log_messages()
 
     def store(self, entry: int, folio: Any, *, cpu: int | None = None) -> StoreResult:
         """Compress and store a folio: a buffer of 1 to 512 pages, for slots entry, entry + 1, ...
@@ -460,6 +472,8 @@ class Zswap(Owner):
             del buf  # a traceback that keeps a buffer of a memoryview crashes the collector
         if rc or crypto.raised.exception is not None:
             self._failed(rc, f"store(entry={entry}, {nr} pages)", on)
+        elif self._devices:
+            self._log_devices()
         return _RESULTS[rc]
 
     def load(self, entry: int, out: Any, *, swapcache: bool = True, cpu: int | None = None) -> bool:
@@ -487,6 +501,8 @@ class Zswap(Owner):
         finally:
             del buf
         if not rc:
+            if self._devices:
+                self._log_devices()
             return True
         if rc != _ENOENT:
             what = f"load(entry={entry}, {nr} pages; zswap loads one)" if nr > 1 else f"load(entry={entry})"
@@ -508,6 +524,8 @@ class Zswap(Owner):
         finally:
             del buf
         if not rc:
+            if self._devices:
+                self._log_devices()
             return True
         if rc != _ENOENT:
             self._failed(rc, f"peek(entry={entry})", on)
@@ -543,6 +561,8 @@ class Zswap(Owner):
             del buf
             me.spare[:] = [arguments]
         if not rc:
+            if self._devices:
+                self._log_devices()
             return results
         if -errno.EBADSLT in results:
             self._failed(-errno.EBADSLT, f"load_batch: entry {entries[results.index(-errno.EBADSLT)]}")

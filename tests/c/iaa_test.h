@@ -14,8 +14,8 @@
 #define NR_NODES	2
 #define MAX_THREADS	64
 
-/* The codec that does the devices' work: zlib's deflate-iaa. */
-static inline struct acomp_alg *new_software(void)
+/* zlib's deflate-iaa, which does the devices' work here, or its deflate, which decompresses where they fail. */
+static inline struct acomp_alg *new_software(const char *name)
 {
 	void *libz = dlopen("libz.so.1", RTLD_NOW);
 
@@ -23,7 +23,7 @@ static inline struct acomp_alg *new_software(void)
 	for (unsigned int i = 0; codec_name(i); i++) {
 		struct acomp_alg *alg;
 
-		if (strcmp(codec_name(i), "deflate-iaa") || strcmp(codec_backend(i), "zlib"))
+		if (strcmp(codec_name(i), name) || strcmp(codec_backend(i), "zlib"))
 			continue;
 		alg = acomp_alg_create(i);
 		check(alg, "no memory");
@@ -35,13 +35,13 @@ static inline struct acomp_alg *new_software(void)
 		}
 		return alg;
 	}
-	check(false, "no codec deflate-iaa:zlib");
+	check(false, "no codec %s:zlib", name);
 }
 
 /* ---- devices, and in real time their threads ---- */
 
 struct rig {
-	struct acomp_alg *software;
+	struct acomp_alg *engine, *software;
 	struct vclock *clock;		/* NULL: real time */
 	struct iaa *iaa;
 	struct faults faults;		/* the users' memory */
@@ -50,7 +50,7 @@ struct rig {
 	struct rig_thread {
 		struct iaa *iaa;
 		unsigned int device;
-		int engine;		/* -1: interrupts */
+		unsigned int engine;
 		pthread_t thread;
 	} threads[MAX_THREADS];
 };
@@ -84,12 +84,12 @@ static inline void rig_start(struct rig *rig, const struct idxd_profile *profile
 {
 	int err;
 
-	*rig = (struct rig){ .software = new_software() };
+	*rig = (struct rig){ .engine = new_software("deflate-iaa"), .software = new_software("deflate") };
 	if (clock) {
 		rig->clock = vclock_create();
 		check(rig->clock, "vclock_create");
 	}
-	rig->iaa = iaa_create(rig->software, profile, rig->clock, NR_CPUS, NR_NODES, &err);
+	rig->iaa = iaa_create(rig->engine, rig->software, profile, rig->clock, NR_CPUS, NR_NODES, &err);
 	check(rig->iaa, "iaa_create: %d", err);
 	check(!kmem_init(&rig->mm, &rig->faults, NR_CPUS, NR_NODES), "kmem_init");
 	iaa_set_mode(rig->iaa, mode);
@@ -100,10 +100,7 @@ static inline void *rig_thread(void *arg)
 {
 	struct rig_thread *t = arg;
 
-	if (t->engine < 0)
-		iaa_irq_run(t->iaa, t->device);
-	else
-		iaa_engine_run(t->iaa, t->device, t->engine);
+	iaa_engine_run(t->iaa, t->device, t->engine);
 	return NULL;
 }
 
@@ -114,10 +111,10 @@ static inline void rig_add_device(struct rig *rig, const struct idxd_config *con
 
 	check(id == (int)rig->nr_devices, "iaa_device_add: %d", id);
 	rig->nr_devices++;
-	for (int engine = rig->clock ? IDXD_MAX_ENGINES : -1; engine < IDXD_MAX_ENGINES; engine++) {
+	for (unsigned int engine = rig->clock ? IDXD_MAX_ENGINES : 0; engine < IDXD_MAX_ENGINES; engine++) {
 		struct rig_thread *t = &rig->threads[rig->nr_threads];
 
-		if (engine >= 0 && config->engine_group[engine] < 0)
+		if (config->engine_group[engine] < 0)
 			continue;
 		check(rig->nr_threads++ < MAX_THREADS, "too many threads");
 		*t = (struct rig_thread){ .iaa = rig->iaa, .device = id, .engine = engine };
@@ -176,6 +173,7 @@ static inline void rig_end(struct rig *rig)
 		check(!vclock_stalls(rig->clock), "%lu stalls", (long)vclock_stalls(rig->clock));
 		vclock_put(rig->clock);
 	}
+	acomp_alg_free(rig->engine);
 	acomp_alg_free(rig->software);
 }
 

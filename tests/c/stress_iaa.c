@@ -248,7 +248,7 @@ static struct idxd_fault any_fault(u64 *random)
 		.kind = below(random, IDXD_FAULT_REMOVE + 1), .device = (int)below(random, NR_DEVICES + 1) - 1,
 		.wq = (int)below(random, 3) - 1, .opcode = below(random, 2) ? -1 : (int)IAX_OPCODE_DECOMPRESS + (int)below(random, 2),
 		.nth = 1 + below(random, 30), .times = 1 + below(random, 10), .status = statuses[below(random, sizeof(statuses))],
-		.error_code = below(random, 2) * 0x19, .ns = below(random, 3 * TIMEOUT_NS), .back = below(random, 40),
+		.error_code = below(random, 2) * 0x19, .ns = below(random, 3 * TIMEOUT_NS),
 	};
 
 	/* holding engines is what takes time */

@@ -360,6 +360,7 @@ static void fail_page(const struct row *row, bool clock, enum iaa_sync_mode sync
 		expected = -EIO;
 	check(ret == expected, "%s: the next: %d, not %d", what, ret, expected);
 	check_result(b, row->compress, 2, ret, dlen, what);
+	stats.total_no_wq_errors += removed || row->disables;
 	if (removed)
 		stats.total_sw_decomp_calls += !expected;
 	else if (!expected)
@@ -406,6 +407,7 @@ static void fail_in_batch(const struct row *row, bool clock, enum iaa_sync_mode 
 			*(row->compress ? &stats.total_comp_calls : &stats.total_decomp_calls) += 1;
 		else
 			stats.total_sw_decomp_calls += !error;
+		stats.total_no_wq_errors += removed && i > 2;
 	}
 	check(ret == (failed ? -EINVAL : 0), "%s: %d", what, ret);
 	check_traces(b, row, &stats, what);
@@ -954,22 +956,13 @@ static void test_stop(bool clock)
 	bench_end(b);
 }
 
-static void remove_with_third(struct bench *b)
-{
-	unsigned int dlen;
-
-	check(!run(b, true, 0, &dlen) && !run(b, true, 0, &dlen) && run(b, true, 0, &dlen) == -EIO, "the third");
-	check(iaa_device_state(b->rig.iaa, 0) == IDXD_DEV_REMOVED, "gone");
-}
-
-/* Gone with the third of eight pages, back for the fifth; by itself, or since others are asked. */
+/* Gone with the third of eight pages, and back when it is enabled. */
 static void test_back(bool clock)
 {
-	const struct idxd_fault removed = { .kind = IDXD_FAULT_REMOVE, .nth = 3, .times = 1, .back = 2 };
+	const struct idxd_fault removed = { .kind = IDXD_FAULT_REMOVE, .nth = 3, .times = 1 };
 	struct idxd_profile profile = default_profile();
 	const struct idxd_config config = default_device(8, 8);
 	const struct iaa_mode mode = default_mode();
-	const unsigned int first[] = { 0x000 }, second[] = { 0x100 };
 	struct bench *b;
 	unsigned int dlen;
 
@@ -980,28 +973,60 @@ static void test_back(bool clock)
 	for (unsigned int i = 0; i < MAX_BATCH; i++) {
 		int error = b->batch.errors[i];
 
-		check(error == (i < 4 ? -EIO : 0) || (i < 2 && !clock && !error), "page %u: %d", i, error);
-		check_result(b, true, i, error, b->batch.dlens[i], "back");
+		check(error == -EIO || (i < 2 && !clock && !error), "page %u: %d", i, error);
+		check_result(b, true, i, error, b->batch.dlens[i], "gone");
 	}
-	check(iaa_device_state(b->rig.iaa, 0) == IDXD_DEV_ENABLED, "it is back");
-
-	rig_add_device(&b->rig, &config);
-	bench_plan(b, removed);
-	remove_with_third(b);
-	rig_tables(&b->rig, 1, second);
-	check(!run(b, true, 0, &dlen) && iaa_device_state(b->rig.iaa, 0) == IDXD_DEV_REMOVED, "one elsewhere");
-	check(!run(b, true, 0, &dlen) && iaa_device_state(b->rig.iaa, 0) == IDXD_DEV_ENABLED, "two elsewhere");
-
-	/* what somebody asks for holds, whatever the plan had in mind */
-	rig_tables(&b->rig, 1, first);
-	bench_plan(b, removed);
-	remove_with_third(b);
-	iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_REMOVED);
+	check(iaa_device_state(b->rig.iaa, 0) == IDXD_DEV_REMOVED, "it is gone");
 	for (int i = 0; i < 3; i++)
-		check(run(b, true, 0, &dlen) == -EIO, "gone for good");
+		check(run(b, true, 0, &dlen) == -EIO, "gone until it is enabled");
+	check(messages(&b->rig, "iax1 is not enabled, not compressing") == 1, "the first refusal is logged");
 	iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_ENABLED);
 	check(!run(b, true, 0, &dlen), "here");
+	iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_REMOVED);
+	check(!run(b, false, 0, &dlen), "software");
+	check(messages(&b->rig, "iax1 is not enabled, not decompressing") == 1, "and the first after that");
 	bench_end(b);
+}
+
+/* A request that is refused takes the CPU's time, or no other would have its turn while it is made again and again. */
+static void test_refused_costs(void)
+{
+	const struct idxd_config config = default_device(8, 1);
+
+	for (unsigned int how = 0; how < 4; how++) {
+		struct idxd_profile profile = default_profile();
+		struct iaa_mode mode = default_mode();
+		struct bench *b;
+		unsigned int dlen;
+		u64 start, ns;
+
+		profile.host_ns *= how % 2;
+		ns = max(profile.host_ns, 1u);
+		mode.any_failure = how / 2;
+		b = bench_start(&profile, true, &mode, 1, &config);
+		iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_REMOVED);
+		start = now(b);
+		check(run(b, true, 0, &dlen) == -EIO, "a device that is gone");
+		check_took(b, start, ns, "a device that is gone");
+		start = now(b);
+		check(run(b, false, 0, &dlen) == (mode.any_failure ? 0 : -EIO), "a device that is gone");
+		check_took(b, start, mode.any_failure ? profile.host_ns + 9000 : ns, "decompress");
+		rig_tables(&b->rig, 0, NULL);
+		start = now(b);
+		check(run(b, true, 0, &dlen) == -ENODEV, "no queue");
+		check_took(b, start, ns, "no queue");
+		check(messages(&b->rig, "no wq configured for cpu=0, not compressing") == 1, "no queue");
+		iaa_set_enabled(b->rig.iaa, false);
+		start = now(b);
+		check(run(b, true, 0, &dlen) == -ENODEV && run(b, false, 0, &dlen) == -ENODEV, "disabled");
+		check_took(b, start, 2 * ns, "disabled");
+		check(messages(&b->rig, "iaa_crypto disabled, not compressing") == 1, "disabled");
+		start = now(b);
+		check(run_batch(b, true, 3) == -EINVAL, "a batch");
+		check_took(b, start, 3 * ns, "a batch");
+		check(stats_of(&b->rig).total_no_wq_errors == 8, "%lu refused", (long)stats_of(&b->rig).total_no_wq_errors);
+		bench_end(b);
+	}
 }
 
 /* Without a pause time passes nevertheless. */
@@ -1051,7 +1076,7 @@ static void *play(void *arg)
 	struct user user;
 
 	user_init(&user, player->rig);
-	vclock_attach(player->rig->clock, player->actor);
+	check(!vclock_attach(player->rig->clock, player->actor), "vclock_attach");
 	for (unsigned int i = 0; i < NR_ROUNDS; i++) {
 		unsigned int dlen = PAGE_SIZE;
 
@@ -1070,7 +1095,7 @@ static void play_all(struct player *players, unsigned int jitter, u64 seed)
 	const struct idxd_fault faults[] = {
 		{ .kind = IDXD_FAULT_STATUS, .device = 1, .wq = -1, .opcode = -1, .nth = 5, .times = 3, .status = 0x10 },
 		{ .kind = IDXD_FAULT_DELAY, .device = -1, .wq = -1, .opcode = -1, .nth = 20, .times = 50, .ns = 700 },
-		{ .kind = IDXD_FAULT_REMOVE, .device = 0, .wq = -1, .opcode = -1, .nth = 40, .times = 1, .back = 9 },
+		{ .kind = IDXD_FAULT_REMOVE, .device = 0, .wq = -1, .opcode = -1, .nth = 40, .times = 1 },
 		{ .kind = IDXD_FAULT_STOP, .device = 1, .wq = -1, .opcode = -1, .nth = 60, .times = 1, .ns = 4321 },
 	};
 	struct idxd_profile profile = default_profile();
@@ -1250,15 +1275,16 @@ static void test_refusals(void)
 	struct idxd_profile too_much = profile;
 	struct idxd_config config = default_device(129, 1);
 	struct iaa_mode mode = default_mode();
-	struct acomp_alg *software = new_software();
+	struct acomp_alg *engine = new_software("deflate-iaa"), *software = new_software("deflate");
 	struct rig rig;
 	struct user user;
 	int err;
 
 	too_much.jitter = 1001;
-	check(!iaa_create(software, &too_much, NULL, 1, 1, &err) && err == -EINVAL, "jitter");
-	check(!iaa_create(software, &profile, NULL, 0, 1, &err) && err == -EINVAL, "no CPU");
-	check(!iaa_create(software, &profile, NULL, 1, 0, &err) && err == -EINVAL, "no node");
+	check(!iaa_create(engine, software, &too_much, NULL, 1, 1, &err) && err == -EINVAL, "jitter");
+	check(!iaa_create(engine, software, &profile, NULL, 0, 1, &err) && err == -EINVAL, "no CPU");
+	check(!iaa_create(engine, software, &profile, NULL, 1, 0, &err) && err == -EINVAL, "no node");
+	acomp_alg_free(engine);
 	acomp_alg_free(software);
 
 	rig_start(&rig, &profile, true, &mode);
@@ -1322,6 +1348,7 @@ static void test_life(bool clock)
 	kmem_deinit(&b->rig.mm);
 	if (b->rig.clock)
 		vclock_put(b->rig.clock);
+	acomp_alg_free(b->rig.engine);
 	acomp_alg_free(b->rig.software);
 	free(b);
 }
@@ -1360,7 +1387,7 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 	return fails() ? NULL : __real_aligned_alloc(alignment, size);
 }
 
-static void frugal_life(const struct acomp_alg *software, struct vclock *clock, struct kmem *mm)
+static void frugal_life(const struct acomp_alg *engine, const struct acomp_alg *software, struct vclock *clock, struct kmem *mm)
 {
 	const struct idxd_profile profile = default_profile();
 	const struct idxd_config config = default_device(8, 2);
@@ -1372,7 +1399,7 @@ static void frugal_life(const struct acomp_alg *software, struct vclock *clock, 
 	struct iaa *iaa;
 	int err;
 
-	iaa = iaa_create(software, &profile, clock, NR_CPUS, NR_NODES, &err);
+	iaa = iaa_create(engine, software, &profile, clock, NR_CPUS, NR_NODES, &err);
 	check(iaa || err == -ENOMEM, "iaa_create: %d", err);
 	if (!iaa)
 		return;
@@ -1402,7 +1429,7 @@ static void frugal_life(const struct acomp_alg *software, struct vclock *clock, 
 
 static void test_no_memory(void)
 {
-	struct acomp_alg *software = new_software();
+	struct acomp_alg *engine = new_software("deflate-iaa"), *software = new_software("deflate");
 	struct vclock *clock = vclock_create();
 	struct faults faults = { 0 };
 	struct kmem mm;
@@ -1412,12 +1439,13 @@ static void test_no_memory(void)
 	do {
 		nr_allocations = 0;
 		failing = ++nth;
-		frugal_life(software, clock, &mm);
+		frugal_life(engine, software, clock, &mm);
 	} while (nr_allocations >= nth);
 	failing = 0;
 	check(nth > 20, "only %lu allocations", (long)nth - 1);
 	kmem_deinit(&mm);
 	vclock_put(clock);
+	acomp_alg_free(engine);
 	acomp_alg_free(software);
 }
 
@@ -1492,6 +1520,7 @@ int main(void)
 		test_given_up(i % 2 ? IAA_ASYNC_IRQ : IAA_SYNC, i / 2);
 	test_costs();
 	test_single_costs();
+	test_refused_costs();
 	test_virtual_timeout();
 	test_no_pause();
 	for (int clock = 0; clock < 2; clock++) {

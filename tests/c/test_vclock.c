@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The virtual clock: what fires when, who has his turn when, and that this is so each time; what becomes of an actor that stays
- * away. Run it under ThreadSanitizer too: that two actors never run at once is what it sees.
+ * The virtual clock: what fires when, which actor has its turn when, and that this is so each time; what becomes of an actor
+ * that keeps its turn for too long. Run it under ThreadSanitizer too: that two actors never run at once is what it sees.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -70,16 +70,23 @@ struct player {
 	unsigned int who;
 	void (*play)(struct player *player);
 	void *shared;
+	bool loses;			/* it loses its turn */
 	pthread_t thread;
 };
 
 static void *player_main(void *arg)
 {
 	struct player *player = arg;
+	int ret = vclock_attach(player->clock, player->actor);
 
-	vclock_attach(player->clock, player->actor);
-	check(vclock_current(player->clock) == player->actor, "attached");
-	player->play(player);
+	if (ret) {
+		check(ret == -EDEADLK && player->loses, "vclock_attach: %d", ret);
+		check(!vclock_current(player->clock), "it is no actor");
+	} else {
+		check(vclock_current(player->clock) == player->actor, "attached");
+		player->play(player);
+	}
+	check(vclock_actor_lost(player->clock, player->actor) == player->loses, "lost");
 	vclock_detach(player->clock, player->actor);
 	check(!vclock_current(player->clock), "detached");
 	return NULL;
@@ -333,12 +340,14 @@ static void play_wake(struct player *player)
 	struct player *players = player->shared;
 
 	if (player->who < 2) {
+		enter(clock);
 		vclock_park(clock, player->who ? 50 : VCLOCK_NEVER);
 		note(clock, player->who);
 		if (player->who) {
 			vclock_park(clock, 50);
 			note(clock, player->who);
 		}
+		vclock_leave(clock);
 		return;
 	}
 	sleep_for(clock, 20);
@@ -535,22 +544,28 @@ static void test_visitors(void)
 	end_clock(clock);
 }
 
-/* ---- who stays away ---- */
+/* ---- turns that are lost ---- */
 
-/* 0 sleeps with a lock held that 1 waits for in its turn. */
+/* 0 sleeps with a lock held that 1 waits for in its turn, which 1 loses. Its next call says so, once. */
 static void play_deadlock(struct player *player)
 {
+	struct vclock *clock = player->clock;
 	pthread_mutex_t *lock = player->shared;
 
 	pthread_mutex_lock(lock);
-	enter(player->clock);		/* 1 was robbed, and comes back */
-	note(player->clock, player->who);
-	sleep_for(player->clock, 10);
-	note(player->clock, player->who);
-	vclock_leave(player->clock);
+	if (player->who) {
+		check(vclock_current(clock) == player->actor, "it does not know yet");
+		check(vclock_sleep(clock, 10) == -EDEADLK, "a turn that was lost");
+		check(!vclock_current(clock), "it is no actor any more");
+		pthread_mutex_unlock(lock);
+		return;
+	}
+	note(clock, 0);
+	sleep_for(clock, 10);
+	note(clock, 0);
 	pthread_mutex_unlock(lock);
-	sleep_for(player->clock, 10);
-	note(player->clock, player->who);
+	sleep_for(clock, 10);
+	note(clock, 0);
 }
 
 static void test_stall(void)
@@ -558,15 +573,54 @@ static void test_stall(void)
 	struct vclock *clock = new_clock();
 	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	struct player players[2];
+	u64 began = ktime_get_ns(), took;
 
 	vclock_set_stall(clock, STALL_NS);
 	for (unsigned int i = 0; i < 2; i++)
-		players[i] = (struct player){ .play = play_deadlock, .shared = &lock };
+		players[i] = (struct player){ .play = play_deadlock, .shared = &lock, .loses = i == 1 };
 	play(clock, players, 2);
-	check(vclock_stalls(clock) >= 1, "no stall");
-	check(trace.nr == 6, "%u", trace.nr);
-	check_note(0, 0, 0);
-	check_note(1, 0, 10);
+	took = ktime_get_ns() - began;
+	check(took >= STALL_NS, "%lu ns", (long)took);
+	check(vclock_stalls(clock) == 1, "%lu stalls", (long)vclock_stalls(clock));
+	check(trace.nr == 3, "%u", trace.nr);
+	for (unsigned int i = 0; i < 3; i++)
+		check_note(i, 0, 10 * i);
+	vclock_put(clock);
+}
+
+/* A thread that has lost its turn has others as any thread has that is no actor. */
+static void play_stranger_then(struct player *player)
+{
+	struct vclock *clock = player->clock;
+
+	if (player->who) {
+		sleep_for(clock, 10);
+		sem_post(player->shared);
+		return;
+	}
+	sem_wait(player->shared);
+	check(vclock_enter(clock) == -EDEADLK, "a turn that was lost");
+	enter(clock);
+	check(vclock_current(clock) && vclock_current(clock) != player->actor, "another actor");
+	sleep_for(clock, 5);
+	note(clock, 0);
+	vclock_leave(clock);
+}
+
+static void test_stranger_then(void)
+{
+	struct vclock *clock = new_clock();
+	struct player players[2];
+	sem_t come;
+
+	sem_init(&come, 0, 0);
+	vclock_set_stall(clock, STALL_NS);
+	for (unsigned int i = 0; i < 2; i++)
+		players[i] = (struct player){ .play = play_stranger_then, .shared = &come, .loses = i == 0 };
+	play(clock, players, 2);
+	check(vclock_stalls(clock) == 1, "%lu stalls", (long)vclock_stalls(clock));
+	check_note(0, 0, 15);
+	sem_destroy(&come);
 	vclock_put(clock);
 }
 
@@ -583,8 +637,8 @@ static void play_one_sleep(struct player *player)
 	note(player->clock, player->who);
 }
 
-/* 0 is robbed, and ends without having come back. */
-static void test_robbed_ends(void)
+/* 0 loses its turn, and ends without another call. */
+static void test_lost_ends(void)
 {
 	struct vclock *clock = new_clock();
 	struct player players[2];
@@ -592,11 +646,11 @@ static void test_robbed_ends(void)
 
 	sem_init(&come, 0, 0);
 	vclock_set_stall(clock, STALL_NS);
-	players[0] = (struct player){ .play = play_away, .shared = &come };
+	players[0] = (struct player){ .play = play_away, .shared = &come, .loses = true };
 	players[1] = (struct player){ .play = play_one_sleep };
 	start(clock, players, 2);
 	pthread_join(players[1].thread, NULL);
-	check(vclock_stalls(clock) >= 1, "no stall");
+	check(vclock_stalls(clock) == 1, "%lu stalls", (long)vclock_stalls(clock));
 	check_note(0, 1, 10);
 	sem_post(&come);
 	pthread_join(players[0].thread, NULL);
@@ -607,61 +661,28 @@ static void test_robbed_ends(void)
 	vclock_put(clock);
 }
 
-struct comeback {
-	sem_t come;
-	void (*back)(struct vclock *clock);
-};
-
-static void come_by_enter(struct vclock *clock)
-{
-	enter(clock);
-	vclock_leave(clock);
-}
-
-/* Though it was woken, and need not wait for that. */
-static void come_by_park(struct vclock *clock)
-{
-	vclock_park(clock, VCLOCK_NEVER);
-}
-
-static void play_comeback(struct player *player)
-{
-	struct comeback *comeback = player->shared;
-	struct vclock *clock = player->clock;
-
-	if (player->who == 0) {
-		vclock_wake(clock, player->actor);
-		sem_wait(&comeback->come);
-		comeback->back(clock);
-		note(clock, player->who);
-		return;
-	}
-	sleep_for(clock, 10);
-	sem_post(&comeback->come);
-	usleep(100000);		/* for 0 to do what it must not */
-	note(clock, player->who);
-	sleep_for(clock, 0);
-	note(clock, player->who);
-}
-
-/* 0 is robbed by 1, comes back during 1's turn, and waits for one of its own. */
-static void test_robbed_comes_back(void (*back)(struct vclock *clock))
+/* Others can tell that an actor keeps its turn, before it is lost. */
+static void test_stalling(void)
 {
 	struct vclock *clock = new_clock();
 	struct player players[2];
-	struct comeback comeback = { .back = back };
+	struct vclock_actor *stalling;
+	sem_t come;
 
-	sem_init(&comeback.come, 0, 0);
-	vclock_set_stall(clock, STALL_NS);
+	sem_init(&come, 0, 0);
+	players[0] = (struct player){ .play = play_away, .shared = &come };
+	players[1] = (struct player){ .play = play_one_sleep };
+	start(clock, players, 2);
+	while (!(stalling = vclock_stalling(clock, STALL_NS)))
+		usleep(1000);
+	check(stalling == players[0].actor, "who stalls");
+	check(!vclock_stalling(clock, 1000 * (u64)STALL_NS), "not for so long");
+	sem_post(&come);
 	for (unsigned int i = 0; i < 2; i++)
-		players[i] = (struct player){ .play = play_comeback, .shared = &comeback };
-	play(clock, players, 2);
-	check(vclock_stalls(clock) == 1, "%lu", (long)vclock_stalls(clock));
-	check_note(0, 1, 10);
-	check_note(1, 0, 10);
-	check_note(2, 1, 10);
-	sem_destroy(&comeback.come);
-	vclock_put(clock);
+		pthread_join(players[i].thread, NULL);
+	check(!vclock_stalling(clock, 0), "no actor");
+	sem_destroy(&come);
+	end_clock(clock);
 }
 
 static void play_long_turn(struct player *player)
@@ -669,14 +690,17 @@ static void play_long_turn(struct player *player)
 	struct player *players = player->shared;
 
 	if (player->who == 0) {
+		enter(player->clock);
 		vclock_park(player->clock, VCLOCK_NEVER);
+		vclock_leave(player->clock);
 		return;
 	}
 	usleep(3 * STALL_NS / 1000);
+	check(!vclock_stalling(player->clock, 0), "none waits that could have the turn");
 	vclock_wake(player->clock, players[0].actor);
 }
 
-/* A turn that nobody else could have is not taken. */
+/* A turn that no other actor could have is not lost. */
 static void test_long_turn(void)
 {
 	struct vclock *clock = new_clock();
@@ -689,11 +713,39 @@ static void test_long_turn(void)
 	end_clock(clock);
 }
 
-/* One whose thread comes when its turn was given and taken again gets another. */
-static void test_robbed_before_it_came(void)
+static void play_long_section(struct player *player)
+{
+	if (player->who == 0) {
+		enter(player->clock);
+		usleep(3 * STALL_NS / 1000);
+		check(!vclock_stalling(player->clock, 0), "it is inside");
+		note(player->clock, 0);
+		vclock_leave(player->clock);
+	}
+	sleep_for(player->clock, 10);
+	note(player->clock, player->who);
+}
+
+/* Nor is one between vclock_enter() and vclock_leave(). */
+static void test_long_section(void)
 {
 	struct vclock *clock = new_clock();
-	struct player late = { .clock = clock, .who = 7, .play = play_one_sleep };
+	struct player players[2];
+
+	vclock_set_stall(clock, STALL_NS);
+	for (unsigned int i = 0; i < 2; i++)
+		players[i] = (struct player){ .play = play_long_section };
+	play(clock, players, 2);
+	check_note(0, 0, 0);
+	check(trace.nr == 3, "%u", trace.nr);
+	end_clock(clock);
+}
+
+/* One whose thread comes when its turn was given and lost is told so. */
+static void test_lost_before_it_came(void)
+{
+	struct vclock *clock = new_clock();
+	struct player late = { .clock = clock, .who = 7, .play = play_one_sleep, .loses = true };
 
 	vclock_set_stall(clock, STALL_NS);
 	enter(clock);
@@ -704,7 +756,9 @@ static void test_robbed_before_it_came(void)
 	check(vclock_stalls(clock) == 1 && vclock_now(clock) == 5, "%lu", (long)vclock_now(clock));
 	check(!pthread_create(&late.thread, NULL, player_main, &late), "pthread_create");
 	pthread_join(late.thread, NULL);
-	check_note(0, 7, 15);
+	check(!trace.nr, "it played");
+	sleep_for(clock, 5);
+	check(vclock_now(clock) == 10, "%lu", (long)vclock_now(clock));
 	vclock_put(clock);
 }
 
@@ -734,6 +788,34 @@ static void test_slow_event(void)
 	check_note(0, 0, 5);		/* the event */
 	for (unsigned int i = 0; i < 3; i++)
 		check_note(1 + i, i, 10);
+	vclock_unreserve(clock, 1);
+	end_clock(clock);
+}
+
+static void play_first_sleeps(struct player *player)
+{
+	if (player->who == 0)
+		play_one_sleep(player);
+}
+
+/* Nor from one that does so while it ends. */
+static void test_slow_event_at_an_end(void)
+{
+	struct vclock *clock = new_clock();
+	struct happening h[1];
+	struct player players[2];
+
+	reserve(clock, h, 1);
+	h[0].event.fire = happen_slowly;
+	enter(clock);
+	vclock_schedule(clock, &h[0].event, 5);
+	vclock_leave(clock);
+	vclock_set_stall(clock, STALL_NS);
+	for (unsigned int i = 0; i < 2; i++)
+		players[i] = (struct player){ .play = play_first_sleeps };
+	play(clock, players, 2);
+	check_note(0, 0, 5);
+	check_note(1, 0, 10);
 	vclock_unreserve(clock, 1);
 	end_clock(clock);
 }
@@ -854,12 +936,14 @@ int main(int argc, char **argv)
 	test_strangers();
 	test_visitors();
 	test_stall();
-	test_robbed_ends();
-	test_robbed_comes_back(come_by_enter);
-	test_robbed_comes_back(come_by_park);
-	test_robbed_before_it_came();
+	test_stranger_then();
+	test_lost_ends();
+	test_lost_before_it_came();
+	test_stalling();
 	test_long_turn();
+	test_long_section();
 	test_slow_event();
+	test_slow_event_at_an_end();
 	test_no_memory();
 	test_no_growth();
 	test_references();
