@@ -155,7 +155,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def has_pagemap_scan() -> bool:
     with open("/proc/self/pagemap", "rb") as f:
         table = procmem.PageTable(f.fileno())
-        table.runs(0, P, procmem.ANON)
+        table.find(0, P)
         return table._has_scan
 
 
