@@ -436,9 +436,12 @@ def zero_frame() -> int | None:
         view = ctypes.c_char.from_buffer(page)
         address = ctypes.addressof(view)
         del view  # the mapping can be closed
-        with open("/proc/self/pagemap", "rb", buffering=0) as f:
-            f.seek(address // PAGE_SIZE * 8)
-            number, = struct.unpack("Q", f.read(8))
+        try:
+            with open("/proc/self/pagemap", "rb", buffering=0) as f:
+                f.seek(address // PAGE_SIZE * 8)
+                number, = struct.unpack("Q", f.read(8))
+        except OSError:
+            return None
     return number & ((1 << 55) - 1) or None
 
 
