@@ -294,6 +294,9 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
     if pages.processes_denied:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
+    if pages.processes_gone:
+        n = len(pages.processes_gone)
+        yield f"{n} process{'es' if n > 1 else ''} gone: {'; '.join(pages.processes_gone.values())}"
     if pages.tail_bytes:
         yield f"{pages.tail_bytes} bytes at the ends of sources fill no page, and were left out"
 

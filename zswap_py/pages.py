@@ -34,6 +34,7 @@ from zswap_py.procmem import (
     SUDO,
     KernelThread,
     Kind,
+    Memories,
     NotRead,
     Process,
     ProcessDenied,
@@ -448,13 +449,14 @@ def _add_processes(pages: Pages, pids: list[int], all_processes: bool) -> None:
 def _survey(pages: Pages, survey: Survey, pids: list[int], all_processes: bool) -> None:
     """Surveys each process once, whichever of its threads are named."""
     seen: set[int] = set()
+    memories = Memories()
     for pid in [*pids, *(all_pids() if all_processes else ())]:
         try:
             with Process.find(pid) as process:
                 if process.pid == os.getpid():
                     raise SourceError(f"pid {pid} is this very process, whose memory changes as it is read: "
                                       "leave it out")
-                if process.pid not in seen:
+                if process.pid not in seen and memories.add(process):
                     seen.add(process.pid)
                     survey.add(process)
         except ProcessGone as e:

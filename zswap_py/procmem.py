@@ -256,12 +256,15 @@ _REGIONS = 4096  # struct page_region (three 64-bit words) an ioctl call
 # pagemap's 64-bit entries: the top byte holds what is asked, so that translate() and a regular expression do the work a
 # page. The lower 55 bits are the frame's number, or the place in swap; bit 55 says that the page was written to.
 _TOP, _NEXT = (7, 6) if sys.byteorder == "little" else (0, 1)
-_WINDOW = 1 << 15  # entries read at once: of 128 MiB of address space with pages of 4 KiB
+_WINDOW = 1 << 13  # entries read at once: of 32 MiB of address space with pages of 4 KiB
+_SEARCHED_WHOLE = 1 << 30
 _EMPTY = (bytes(8 * _WINDOW), (1 << 55).to_bytes(8, sys.byteorder) * _WINDOW)
 _CLEAR_BIT_55 = bytes(i & 0x7F for i in range(256))
 _OTHER, _EXCLUSIVE, _SHARED, _FILES, _SWAP = range(5)
-_PATTERN = re.compile(b"([\1\2]+)|(\3+)|(\4+)")  # the groups are the first three kinds
-_ONCE_OR_OFTEN, _CHOSEN = re.compile(b"\1+|\2+"), re.compile(b"\1+")
+# A repeated character is searched for faster with its first one apart.
+_ANY = re.compile(b"[\1-\4][\1-\4]*")
+_BY_KIND = re.compile(b"([\1\2]+)|(\3+)|(\4+)")  # the groups are the first three kinds
+_ONCE_OR_OFTEN, _CHOSEN = re.compile(b"\1+|\2+"), re.compile(b"\1\1*")
 
 # The shadow of an address under AddressSanitizer lies at address / 8 + one of these (x86-64, arm64).
 _SHADOWS = (0x7FFF8000, 1 << 36)
@@ -289,12 +292,15 @@ class PageTable:
         self._fd = fd
         self._has_scan = True
         self._regions = array("Q", bytes(24 * _REGIONS))
+        self._buffer = bytearray(8 * _WINDOW)
+        self.zero_frame = zero_frame()
 
     def find(self, start: int, end: int, expected: int | None = None, likely: Iterable[int] = ()) -> Found:
         """The pages in ``start <= address < end``. A range with no mapping, or of a process that has exited, has none.
 
-        Before Linux 6.7 empty address space takes a second a TiB. There a large range is searched until ``expected``
-        pages are found, zero pages not counted, first where they are ``likely``.
+        Before Linux 6.7 a TiB of empty address space takes a second to search. There a
+        search of more than 1 GiB stops when ``expected`` pages are found, zero pages not
+        counted, and begins where pages are ``likely``.
         """
         if self._has_scan:
             try:
@@ -324,37 +330,52 @@ class PageTable:
         return found
 
     def _read(self, start: int, end: int, expected: int | None, likely: Iterable[int]) -> Found:
-        """The same from pagemap's entries, a window at a time: at first those that are likely, the first and the last,
-        and the neighbours of any that has pages."""
+        """The same from pagemap's entries, a window at a time: first the likely ones, the
+        first and the last; where pages are found, the neighbours and what is as far again."""
         size = _WINDOW * PAGE_SIZE
-        count = -(-(end - start) // size)
-        ahead = [*((address - start) // size for address in likely), count - 1, 0]
-        numbers = iter(range(count))
+        ahead = [*likely, end - 1, start]
+        rest = iter(range(start, end, size))
+        searched = bytearray(-(-(end - start) // size))  # a byte a window
         parts: dict[int, Found] = {}
-        sure = 0  # pages found that are not the zero page
-        while count <= 8 or sure != expected:
-            number = ahead.pop() if ahead else next(numbers, None)
-            if number is None:
+        sure = last = 0  # pages found that are not the zero page; the address of the last one
+        while end - start <= _SEARCHED_WHOLE or sure != expected:
+            address = ahead.pop() if ahead else next(rest, None)
+            if address is None:
                 break
-            if number in parts or not 0 <= number < count:
+            number = (address - start) // size
+            if not start <= address < end or searched[number]:
                 continue
+            searched[number] = 1
             at = start + number * size
-            parts[number] = part = [Runs.none() for _ in Kind]
-            entries = self._entries(at, min(at + size, end))
-            if entries in _EMPTY:
+            if not (entries := self._window(at, min(at + size, end))):
                 continue
             classes = entries[_TOP::8].translate(_CLASSES)
-            for match in _PATTERN.finditer(classes):
-                runs = part[(match.lastindex or 0) - 1]
-                runs.append(at + match.start() * PAGE_SIZE, at + match.end() * PAGE_SIZE)
-            pages = len(classes) - classes.count(_OTHER)
-            sure += pages - classes.count(_SHARED)
-            ahead += [number + 1, number - 1] if pages else []
+            parts[number] = part = [Runs.none() for _ in Kind]
+            for there in _ANY.finditer(classes):
+                for match in _BY_KIND.finditer(classes, *there.span()):
+                    runs = part[(match.lastindex or 0) - 1]
+                    runs.append(at + match.start() * PAGE_SIZE, at + match.end() * PAGE_SIZE)
+            sure += len(classes) - classes.count(_OTHER) - self._doubtful(classes, entries)
+            first = at + (len(classes) - len(classes.lstrip(bytes([_OTHER])))) * PAGE_SIZE
+            ahead += [2 * first - last, at + size, at - size]
+            last = first
         found = [Runs.none() for _ in Kind]
         for number in sorted(parts):
             for runs, more in zip(found, parts[number], strict=True):
                 runs.extend(more)
         return found
+
+    def _doubtful(self, classes: bytes, entries: bytes) -> int:
+        """How many of the pages are, or may be, the zero page."""
+        if _SHARED not in classes or self.zero_frame is None:
+            return classes.count(_SHARED)
+        return array("Q", _numbers(entries)).count(self.zero_frame)
+
+    def _window(self, start: int, end: int) -> bytes:
+        """A window's entries; none if no page is there."""
+        view = memoryview(self._buffer)[:(end - start) // PAGE_SIZE * 8]
+        filled = os.preadv(self._fd, [view], start // PAGE_SIZE * 8)
+        return b"" if self._buffer in _EMPTY else bytes(view[:filled])
 
     def _entries(self, start: int, end: int) -> bytearray:
         entries = bytearray((end - start) // PAGE_SIZE * 8)
@@ -373,9 +394,9 @@ class PageTable:
             yield (base, self._entries(base, pieces[-1][1]),
                    [((start - base) // PAGE_SIZE, (end - base) // PAGE_SIZE) for start, end in pieces])
 
-    def split(self, anonymous: Runs, zero: int | None) -> tuple[Runs, Runs, int]:
-        """Anonymous pages that are mapped once; those mapped several times; how many of these are the zero page, whose
-        frame is ``zero`` (None: unknown)."""
+    def split(self, anonymous: Runs) -> tuple[Runs, Runs, int]:
+        """Anonymous pages that are mapped once; those mapped several times; how many of
+        these are the zero page, as far as the frames' numbers show it."""
         exclusive, shared, zeros = Runs.none(), Runs.none(), 0
         for base, entries, pieces in self._windows(anonymous):
             classes = entries[_TOP::8].translate(_CLASSES)
@@ -383,9 +404,9 @@ class PageTable:
                 for match in _ONCE_OR_OFTEN.finditer(classes, start, end):
                     runs = exclusive if classes[match.start()] == _EXCLUSIVE else shared
                     runs.append(base + match.start() * PAGE_SIZE, base + match.end() * PAGE_SIZE)
-            if zero is not None and _SHARED in classes:
+            if self.zero_frame is not None and _SHARED in classes:
                 numbers = array("Q", _numbers(entries))
-                zeros += sum(numbers[start:end].count(zero) for start, end in pieces)
+                zeros += sum(numbers[start:end].count(self.zero_frame) for start, end in pieces)
         return exclusive, shared, zeros
 
     def take(self, runs: Runs, taken: Taken, kind: Kind) -> Runs:
@@ -404,7 +425,7 @@ class PageTable:
         return fresh
 
 
-def _numbers(entries: bytearray) -> bytes:
+def _numbers(entries: bytes | bytearray) -> bytes:
     """The entries' lower 55 bits, as 64-bit words."""
     numbers = bytearray(entries)
     numbers[_TOP::8] = bytes(len(entries) // 8)
@@ -596,6 +617,39 @@ def all_pids() -> list[int]:
     return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid())
 
 
+# Numbers of the system call kcmp(); 272 on the architectures that are not named.
+_KCMP = {"x86_64": 312, "ppc64le": 354, "s390x": 343, "i686": 349, "armv7l": 378}
+_KCMP_VM = 1
+
+
+class Memories:
+    """Tells processes that are one memory, as vfork() and clone(CLONE_VM) leave them."""
+
+    def __init__(self) -> None:
+        self._threads: list[int] = []  # one of each memory, in the kernel's own order
+        self._syscall = ctypes.CDLL(None).syscall
+        self._number = _KCMP.get(os.uname().machine, 272)
+
+    def add(self, process: Process) -> bool:
+        """Returns whether no process added before has the open process's memory. A kernel
+        without kcmp() cannot tell: there each has its own."""
+        thread = int(os.path.basename(process.proc))
+        low, high = 0, len(self._threads)
+        while low < high:
+            middle = (low + high) // 2
+            order = self._syscall(self._number, thread, self._threads[middle], _KCMP_VM, 0, 0)
+            if order == 0:
+                return False
+            if order == 1:
+                high = middle
+            elif order == 2:
+                low = middle + 1
+            else:
+                return True
+        self._threads.insert(low, thread)
+        return True
+
+
 # --- the survey ---
 
 
@@ -733,7 +787,7 @@ class Survey:
     @staticmethod
     def _hugetlb(surveyed: _Surveyed, shared: _Shared, found: Found) -> None:
         """Copies that fork() left shared lie at the same place of the same file."""
-        exclusive, common, _ = surveyed.process.page_table.split(found[Kind.ANON], None)
+        exclusive, common, _ = surveyed.process.page_table.split(found[Kind.ANON])
         surveyed.not_read.hugetlb += exclusive.pages
         device, inode, _ = shared.key
         surveyed.hugetlb += [shared, _Shared((device, inode, "private"), shared.shift, common)]
@@ -748,7 +802,7 @@ class Survey:
         exclusive = found[Kind.ANON]
         zero = found[Kind.ZERO].pages + (0 if m.inode else found[Kind.FILE].pages)
         if m.shared or exclusive.pages > m.anonymous:
-            exclusive, common, zeros = surveyed.process.page_table.split(found[Kind.ANON], self._zero_frame)
+            exclusive, common, zeros = surveyed.process.page_table.split(found[Kind.ANON])
             if self._zero_frame is None:
                 zeros = min(common.pages, max(0, exclusive.pages + common.pages - m.anonymous))
             huge_zero = max(0, found[Kind.ANON].pages - exclusive.pages - common.pages) if not m.inode else 0
