@@ -759,7 +759,9 @@ class Survey:
             if m.droppable:
                 surveyed.not_read.droppable += m.anonymous
                 continue
-            if m.vm_flags & _NEVER_SWAPPED or m.path == b"[vsyscall]":  # the latter is in the kernel's half
+            if m.vm_flags & _NEVER_SWAPPED and not m.hugetlb:
+                continue
+            if m.path == b"[vsyscall]":  # in the kernel's half
                 continue
             if m.perms.startswith(b"---") and not m.rss + m.swapped:
                 continue  # address space set aside, which may be terabytes
