@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 from test_pages import NOBODY, ROOT, Child, as_user, has_pagemap_scan
 
-from zswap_py import procmem
+from zswap_py import cli, procmem
 from zswap_py.pages import SourceError, open_pages
 
 P = mmap.PAGESIZE
@@ -451,6 +451,48 @@ def test_processes_that_are_one_memory_count_once(family: Family, reader: Reader
     assert got["tags"]["vm"] == 300
     assert got["total"] + got["not_read"]["droppable"] == smaps(family.child.pid, "Anonymous")
     assert len(got["sources"]) == 1
+
+
+def test_report_names_processes_that_are_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    lives, gone = Child(), [Child() for _ in range(cli.NAMED_GONE + 1)]
+    try:
+        for child in gone:
+            child.kill()
+        pids = [str(child.pid) for child in (lives, *gone)]
+        assert cli.main(["report", "-c", "lz4", "--json", "--pid", *pids]) == 0
+    finally:
+        lives.kill()
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert told["processes_gone"] == sorted(child.pid for child in gone)
+    assert [source["pid"] for source in told["source"]] == [lives.pid]
+    assert not told["estimated"]
+    assert f"{len(gone)} processes gone: there is no process {gone[0].pid}: " in err
+    assert "; and 1 more\n" in err
+
+
+# --- the part of runs that is read where pages are weighed ---
+
+
+@pytest.mark.parametrize("lengths", [[1], [5, 1, 1, 40], [1000], [3] * 300])
+def test_part_of_runs_is_exact_and_even(lengths: list[int]) -> None:
+    runs, at = procmem.Runs.none(), 0
+    for length in lengths:
+        runs.append(at * P, (at + length) * P)
+        at += length + 2
+    whole = pages_of(runs)
+    for wanted in range(len(whole) + 2):
+        for phase in (0, 0.5, 0.999):
+            part = pages_of(runs.part(wanted, phase))
+            assert len(part) == len(set(part)) == min(wanted, len(whole))
+            assert part == sorted(part)
+            assert set(part) <= set(whole)
+    half = pages_of(runs.part(len(whole) // 2, 0.5))
+    assert abs(sum(page in half for page in whole[:len(whole) // 2]) - len(whole) / 4) <= 8
+
+
+def pages_of(runs: procmem.Runs) -> list[int]:
+    return [page // P for start, end in zip(*runs, strict=True) for page in range(start, end, P)]
 
 
 # --- much address space, few pages ---

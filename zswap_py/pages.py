@@ -117,8 +117,8 @@ class Pages:
         self.not_read = NotRead()
         self.pages_read = 0  #: pages in the pieces so far
         self.processes_denied = 0  #: processes skipped as they may not be read, when all were asked for
-        self.processes_gone: dict[int, str] = {}  #: processes that exited before or while they were read, and the cause
-        self.estimated = False  #: whether pages that processes share were weighed, since they could not be told apart
+        self.processes_gone: dict[int, str] = {}  #: had exited, or exited while read: how, by pid
+        self.estimated = False  #: whether processes share pages that could not be told apart
         self._extents = _Extents()
         self._plan = self._extents
         self._stdin: Source | None = None
@@ -438,7 +438,8 @@ def _add_processes(pages: Pages, pids: list[int], all_processes: bool) -> None:
         before = pages._extents.total
         for kind, runs in ((Kind.ANON, anonymous), (Kind.FILE, shmem)):
             reader = len(pages._extents.readers)
-            pages._extents.readers.append(_ProcessReader(process, kind, pages.not_read, pages.processes_gone))
+            pages._extents.readers.append(
+                _ProcessReader(process, kind, pages.not_read, pages.processes_gone))
             for starts, ends in runs:
                 for start, end in zip(starts, ends, strict=True):
                     pages._extents.add(reader, start, (end - start) // PAGE_SIZE)
@@ -454,8 +455,8 @@ def _survey(pages: Pages, survey: Survey, pids: list[int], all_processes: bool) 
         try:
             with Process.find(pid) as process:
                 if process.pid == os.getpid():
-                    raise SourceError(f"pid {pid} is this very process, whose memory changes as it is read: "
-                                      "leave it out")
+                    raise SourceError(f"pid {pid} is this very process, whose memory changes "
+                                      "as it is read: leave it out")
                 if process.pid not in seen and memories.add(process):
                     seen.add(process.pid)
                     survey.add(process)

@@ -6,9 +6,10 @@ ioctl, Linux 6.7, or by reading it), and ``/proc/PID/mem`` holds the bytes. Swap
 written copies of file pages among them, and shmem. Clean file pages are dropped and not swapped, so they do not count
 at all; whatever else is not read is counted by its cause in :class:`NotRead`.
 
-A page that several processes map (fork, KSM) counts once. Where pagemap shows the frames' numbers (CAP_SYS_ADMIN), the
-first process that maps a frame has it. Elsewhere these pages cannot be told apart, and a part of them is read that is as
-large as the processes' shares (smaps' Pss): the survey is then an estimate.
+A page that several processes map (fork, KSM) counts once. Where pagemap shows the frames'
+numbers (CAP_SYS_ADMIN), the first process that maps a frame has it. Elsewhere these pages
+cannot be told apart. A part of them is then read, as large as the processes' shares (smaps'
+Pss), and the survey is an estimate.
 
 What these files do not show: shmem that no process of the set has mapped and touched is not found; pages under SHM_LOCK
 or MADV_FREE (which reclaim drops) are read like others.
@@ -27,7 +28,7 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from itertools import accumulate, compress, groupby
@@ -62,8 +63,8 @@ class NotRead:
     swapped: int = 0  #: in swap (or zswap) already
     locked: int = 0  #: mlock()ed: reclaim leaves them
     hugetlb: int = 0  #: hugetlbfs pages are never swapped
-    droppable: int = 0  #: reclaim drops them (MAP_DROPPABLE, which the C library's random numbers use)
-    zero_mapped: int = 0  #: only ever read: they map the kernel's zero page, in each process (in a core: holes)
+    droppable: int = 0  #: reclaim drops them (MAP_DROPPABLE, as the C library's random state)
+    zero_mapped: int = 0  #: only ever read: each maps the kernel's zero page (in a core: holes)
     vanished: int = 0  #: freed, swapped out or moved between the survey and the reading
     unreadable: int = 0  #: there, but reading failed
 
@@ -106,11 +107,13 @@ class Runs(NamedTuple):
         self.ends.extend(other.ends)
 
     def part(self, pages: int, phase: float) -> Runs:
-        """So many of the pages, in pieces of up to 8, evenly apart. ``phase`` (0 to 1) says where the first one lies."""
+        """Returns ``pages`` of the pages, in pieces of up to 8, evenly apart. ``phase`` (0
+        to 1, exclusive) says where the first piece lies."""
         spare = self.pages - pages
         if spare <= 0:
             return self
-        last = array("Q", accumulate((end - start) // PAGE_SIZE for start, end in zip(*self, strict=True)))
+        lengths = ((end - start) // PAGE_SIZE for start, end in zip(*self, strict=True))
+        last = array("Q", accumulate(lengths))  # a run's pages end before this one
         part, pieces = Runs.none(), -(-pages // 8)
         for i in range(pieces):
             at, until = i * pages // pieces, (i + 1) * pages // pieces
@@ -126,7 +129,8 @@ class Runs(NamedTuple):
 
 # --- what a mapping is: smaps ---
 
-# VmFlags of mappings that hold no pages for reclaim: device memory (io, pf, mm) and the kernel's own, as the vDSO (de).
+# VmFlags of mappings that hold no pages for reclaim: device memory (io, pf, mm) and the
+# kernel's own, as the vDSO (de).
 _NEVER_SWAPPED = frozenset((b"io", b"pf", b"mm", b"de"))
 
 
@@ -172,7 +176,8 @@ class Mapping(NamedTuple):
     @property
     def share(self) -> float:
         """The mean share that the mapping has in its shared pages."""
-        return (self.pss - self.rss + self.shared) / self.shared if self.shared else 1.0
+        # smaps cuts Pss to whole kilobytes
+        return max(0.0, self.pss - self.rss + self.shared) / self.shared if self.shared else 1.0
 
     @property
     def swapped_share(self) -> float:
@@ -180,7 +185,8 @@ class Mapping(NamedTuple):
         return self.swapped_pss / self.swapped if self.swapped else 1.0
 
 
-_SMAPS_FIELDS = frozenset((b"Rss", b"Pss", b"Shared_Clean", b"Shared_Dirty", b"Anonymous", b"Swap", b"SwapPss"))
+_SMAPS_FIELDS = frozenset(
+    (b"Rss", b"Pss", b"Shared_Clean", b"Shared_Dirty", b"Anonymous", b"Swap", b"SwapPss"))
 
 
 def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
@@ -196,7 +202,12 @@ def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
             pages = {key: n * 1024 / PAGE_SIZE for key, n in kb.items()}
             rss, swapped = int(pages[b"Rss"]), int(pages.get(b"Swap", 0))
             yield Mapping(
-                int(start, 16), int(end, 16), header[1], int(header[2], 16), header[3], int(header[4]),
+                start=int(start, 16),
+                end=int(end, 16),
+                perms=header[1],
+                offset=int(header[2], 16),
+                device=header[3],
+                inode=int(header[4]),
                 path=header[5].strip() if len(header) > 5 else b"",
                 rss=rss,
                 pss=pages.get(b"Pss", rss),
@@ -248,13 +259,22 @@ class Kind(IntEnum):
 Found = list[Runs]
 """The pages of a range, by Kind."""
 
+
+class Search(NamedTuple):
+    """What is known of a mapping whose pages are searched for."""
+
+    expected: int  #: pages, zero pages not counted
+    of_file: bool  #: else what passes for a file's page is the huge zero page
+    likely: Sequence[int]  #: addresses
+
 # <linux/fs.h>: _IOWR('f', 16, struct pm_scan_arg), twelve 64-bit words.
 _PAGEMAP_SCAN = 3 << 30 | 96 << 16 | ord("f") << 8 | 16
 _FILE, _PRESENT, _SWAPPED, _PFNZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
 _REGIONS = 4096  # struct page_region (three 64-bit words) an ioctl call
 
-# pagemap's 64-bit entries: the top byte holds what is asked, so that translate() and a regular expression do the work a
-# page. The lower 55 bits are the frame's number, or the place in swap; bit 55 says that the page was written to.
+# pagemap's 64-bit entries: the top byte holds what is asked, so that translate() and a regular
+# expression do the work a page. The lower 55 bits are the frame's number, or the place in swap;
+# bit 55 says that the page was written to.
 _TOP, _NEXT = (7, 6) if sys.byteorder == "little" else (0, 1)
 _WINDOW = 1 << 13  # entries read at once: of 32 MiB of address space with pages of 4 KiB
 _SEARCHED_WHOLE = 1 << 30
@@ -266,7 +286,7 @@ _ANY = re.compile(b"[\1-\4][\1-\4]*")
 _BY_KIND = re.compile(b"([\1\2]+)|(\3+)|(\4+)")  # the groups are the first three kinds
 _ONCE_OR_OFTEN, _CHOSEN = re.compile(b"\1+|\2+"), re.compile(b"\1\1*")
 
-# The shadow of an address under AddressSanitizer lies at address / 8 + one of these (x86-64, arm64).
+# AddressSanitizer's shadow of an address lies at address / 8 + one of these (x86-64, arm64).
 _SHADOWS = (0x7FFF8000, 1 << 36)
 
 
@@ -295,12 +315,12 @@ class PageTable:
         self._buffer = bytearray(8 * _WINDOW)
         self.zero_frame = zero_frame()
 
-    def find(self, start: int, end: int, expected: int | None = None, likely: Iterable[int] = ()) -> Found:
-        """The pages in ``start <= address < end``. A range with no mapping, or of a process that has exited, has none.
+    def find(self, start: int, end: int, search: Search | None = None) -> Found:
+        """Returns the pages in ``start <= address < end``. A range with no mapping, or of a
+        process that has exited, has none.
 
-        Before Linux 6.7 a TiB of empty address space takes a second to search. There a
-        search of more than 1 GiB stops when ``expected`` pages are found, zero pages not
-        counted, and begins where pages are ``likely``.
+        Before Linux 6.7 a TiB of empty address space takes a second. There ``search`` lets a
+        range of more than 1 GiB end where all its pages are found.
         """
         if self._has_scan:
             try:
@@ -309,14 +329,15 @@ class PageTable:
                 if e.errno != errno.ENOTTY:
                     raise
                 self._has_scan = False  # before Linux 6.7
-        return self._read(start, end, expected, likely)
+        return self._read(start, end, search or Search(-1, False, ()))
 
     def _scan(self, start: int, end: int) -> Found:
         found = [Runs.none() for _ in Kind]
         regions = self._regions
         while start < end:
-            arg = bytearray(struct.pack("12Q", 96, 0, start, end, 0, regions.buffer_info()[0], _REGIONS, 0,
-                                        0, 0, _PRESENT | _SWAPPED, _FILE | _PRESENT | _SWAPPED | _PFNZERO))
+            arg = bytearray(struct.pack(
+                "12Q", 96, 0, start, end, 0, regions.buffer_info()[0], _REGIONS, 0, 0, 0,
+                _PRESENT | _SWAPPED, _FILE | _PRESENT | _SWAPPED | _PFNZERO))
             count = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, arg)
             starts, ends, categories = (regions[i:3 * count:3] for i in range(3))
             for category in set(categories):
@@ -324,21 +345,21 @@ class PageTable:
                 runs = found[_kind(category)]
                 runs.starts.extend(compress(starts, chosen))
                 runs.ends.extend(compress(ends, chosen))
-            # Where the kernel's own buffer is full, walk_end may lie before regions that it has returned.
+            # Where the kernel's own buffer is full, walk_end may lie before returned regions.
             walk_end, = struct.unpack_from("Q", arg, 32)
             start = max([walk_end, *ends[-1:]])
         return found
 
-    def _read(self, start: int, end: int, expected: int | None, likely: Iterable[int]) -> Found:
-        """The same from pagemap's entries, a window at a time: first the likely ones, the
-        first and the last; where pages are found, the neighbours and what is as far again."""
+    def _read(self, start: int, end: int, search: Search) -> Found:
+        """Finds the same in pagemap's entries, a window at a time: first the range's ends and
+        what is likely; where pages are found, the neighbours and what is as far again."""
         size = _WINDOW * PAGE_SIZE
-        ahead = [*likely, end - 1, start]
+        ahead = [*search.likely, end - 1, start]
         rest = iter(range(start, end, size))
         searched = bytearray(-(-(end - start) // size))  # a byte a window
         parts: dict[int, Found] = {}
         sure = last = 0  # pages found that are not the zero page; the address of the last one
-        while end - start <= _SEARCHED_WHOLE or sure != expected:
+        while end - start <= _SEARCHED_WHOLE or sure != search.expected:
             address = ahead.pop() if ahead else next(rest, None)
             if address is None:
                 break
@@ -355,7 +376,8 @@ class PageTable:
                 for match in _BY_KIND.finditer(classes, *there.span()):
                     runs = part[(match.lastindex or 0) - 1]
                     runs.append(at + match.start() * PAGE_SIZE, at + match.end() * PAGE_SIZE)
-            sure += len(classes) - classes.count(_OTHER) - self._doubtful(classes, entries)
+            sure += len(classes) - classes.count(_OTHER) - self._zero_pages(classes, entries)
+            sure -= 0 if search.of_file else classes.count(_FILES)
             first = at + (len(classes) - len(classes.lstrip(bytes([_OTHER])))) * PAGE_SIZE
             ahead += [2 * first - last, at + size, at - size]
             last = first
@@ -365,8 +387,8 @@ class PageTable:
                 runs.extend(more)
         return found
 
-    def _doubtful(self, classes: bytes, entries: bytes) -> int:
-        """How many of the pages are, or may be, the zero page."""
+    def _zero_pages(self, classes: bytes, entries: bytes) -> int:
+        """Returns how many of the pages are the zero page, or without its number may be."""
         if _SHARED not in classes or self.zero_frame is None:
             return classes.count(_SHARED)
         return array("Q", _numbers(entries)).count(self.zero_frame)
@@ -383,20 +405,22 @@ class PageTable:
         return entries
 
     def _windows(self, runs: Runs) -> Iterator[tuple[int, bytearray, list[tuple[int, int]]]]:
-        """pagemap's entries of the runs, a window at a time: the first entry's address, the entries, and the window's
-        runs as their indices."""
+        """Yields the runs' entries, a window at a time: the first one's address, the entries,
+        and the window's runs as indices of these."""
         size = _WINDOW * PAGE_SIZE
-        cut = ((at, min(end, at - at % size + size)) for start, end in zip(*runs, strict=True)
+        cut = ((at, min(end, at - at % size + size))
+               for start, end in zip(*runs, strict=True)
                for at in (start, *range(start - start % size + size, end, size)))
         for _, group in groupby(cut, lambda piece: piece[0] // size):
             pieces = list(group)
             base = pieces[0][0]
-            yield (base, self._entries(base, pieces[-1][1]),
-                   [((start - base) // PAGE_SIZE, (end - base) // PAGE_SIZE) for start, end in pieces])
+            indices = [((start - base) // PAGE_SIZE, (end - base) // PAGE_SIZE)
+                       for start, end in pieces]
+            yield base, self._entries(base, pieces[-1][1]), indices
 
     def split(self, anonymous: Runs) -> tuple[Runs, Runs, int]:
-        """Anonymous pages that are mapped once; those mapped several times; how many of
-        these are the zero page, as far as the frames' numbers show it."""
+        """Returns the anonymous pages that are mapped once, those mapped several times, and
+        how many of these are the zero page, where the frames' numbers are shown."""
         exclusive, shared, zeros = Runs.none(), Runs.none(), 0
         for base, entries, pieces in self._windows(anonymous):
             classes = entries[_TOP::8].translate(_CLASSES)
@@ -410,9 +434,11 @@ class PageTable:
         return exclusive, shared, zeros
 
     def take(self, runs: Runs, taken: Taken, kind: Kind) -> Runs:
-        """Those of the runs' pages that are of the kind, and whose frames (or places in swap) were not taken."""
+        """Takes the frames (places in swap) of those pages that are of the kind. Returns the
+        pages whose frames were not taken before."""
         fresh = Runs.none()
-        wanted = bytes((c == _SWAP) if kind is Kind.SWAPPED else c in (_EXCLUSIVE, _SHARED) for c in _CLASSES)
+        classes = (_SWAP,) if kind is Kind.SWAPPED else (_EXCLUSIVE, _SHARED)
+        wanted = bytes(c in classes for c in _CLASSES)
         for base, entries, pieces in self._windows(runs):
             there = entries[_TOP::8].translate(wanted)
             with memoryview(_numbers(entries)).cast("Q") as numbers:
@@ -426,7 +452,7 @@ class PageTable:
 
 
 def _numbers(entries: bytes | bytearray) -> bytes:
-    """The entries' lower 55 bits, as 64-bit words."""
+    """Returns the entries' lower 55 bits, as 64-bit words."""
     numbers = bytearray(entries)
     numbers[_TOP::8] = bytes(len(entries) // 8)
     numbers[_NEXT::8] = numbers[_NEXT::8].translate(_CLEAR_BIT_55)
@@ -434,7 +460,8 @@ def _numbers(entries: bytes | bytearray) -> bytes:
 
 
 class Taken:
-    """Frames, or places in swap, that were taken: a byte each, in memory that is not there until it is written to."""
+    """Frames, or places in swap, that were taken: a byte each, in an anonymous mapping that
+    has a page only where one was written."""
 
     def __init__(self) -> None:
         self._taken = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -451,7 +478,8 @@ class Taken:
 
 
 def zero_frame() -> int | None:
-    """The number of the zero page's frame; None where pagemap shows no numbers, as to a user without CAP_SYS_ADMIN."""
+    """Returns the number of the zero page's frame, or None where pagemap shows no numbers: to
+    a user without CAP_SYS_ADMIN."""
     with mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
         page[0]  # a page that is only read maps the zero page
         view = ctypes.c_char.from_buffer(page)
@@ -480,19 +508,20 @@ class Process:
     pid: int
     comm: str
     start_time: int  #: clock ticks after boot: tells it from a later process with the same number
-    proc: str = ""  #: the directory in /proc of a thread that has the memory: once open, the main one's if it lives
+    proc: str = ""  #: once open: the directory in /proc of a live thread, if it can the main one
     _mem: int = field(default=-1, repr=False)
     _pagemap: int = field(default=-1, repr=False)
 
     @classmethod
     def find(cls, pid: int) -> Process:
-        """The process, or that of the thread ``pid``, open. Raises ProcessGone, KernelThread or ProcessDenied, with the
-        cause and the remedy."""
+        """Returns the process that the thread ``pid`` is of, open. Raises ProcessGone,
+        KernelThread or ProcessDenied, with the cause and the remedy."""
         pid = int(_status(pid).get("Tgid", pid))
         comm, fields = _stat(pid)
         name = f"pid {pid} ({comm})"
         if int(fields[6]) & _PF_KTHREAD:
-            raise KernelThread(f"{name} is a kernel thread: it has no memory of its own. Give a process of user space")
+            raise KernelThread(f"{name} is a kernel thread: it has no memory of its own. "
+                               "Give a process of user space")
         if _thread(pid, fields[0]) is None:
             raise ProcessGone(f"{name} has exited and waits for its parent: its memory is gone")
         process = cls(pid, comm, int(fields[19]))
@@ -541,7 +570,7 @@ class Process:
         self._mem = self._pagemap = -1
 
     def exists(self) -> bool:
-        """Whether a thread of it is alive."""
+        """Returns whether a thread of it is alive."""
         try:
             fields = _stat(self.pid)[1]
         except ProcessGone:
@@ -558,8 +587,9 @@ class Process:
             return f.read()
 
     def read(self, start: int, pages: int, kind: Kind, out: memoryview, not_read: NotRead) -> int:
-        """Reads those of the ``pages`` pages at ``start`` that are still of the kind, one after the other, into ``out``
-        (writable, ``pages`` pages or more). Returns how many; the others are counted in ``not_read``."""
+        """Reads those of the ``pages`` pages at ``start`` that are still of the kind, one
+        after the other, into ``out`` (writable, ``pages`` pages or more). Returns how many;
+        the others are counted in ``not_read``."""
         got = unreadable = 0
         runs = self.page_table.find(start, start + pages * PAGE_SIZE)[kind]
         for at, end in zip(runs.starts, runs.ends, strict=True):
@@ -597,7 +627,8 @@ def _stat(pid: int) -> tuple[str, list[str]]:
 
 
 def _thread(pid: int, state: str) -> str | None:
-    """The directory in /proc of a live thread: the main one, whose ``state`` is given, or where it has ended another."""
+    """Returns the directory in /proc of a live thread: of the main one, whose ``state`` is
+    given, or where that has ended of another. None if all have."""
     if state not in "ZX":
         return f"/proc/{pid}"
     try:
@@ -654,7 +685,7 @@ class Memories:
 
 
 class Segment(NamedTuple):
-    """What is to be read from one process: anonymous pages and shmem that no earlier process has."""
+    """What is to be read from one process: pages that no earlier process has."""
 
     process: Process
     anonymous: list[Runs]
@@ -682,7 +713,7 @@ class _Common(NamedTuple):
     locked: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class _Surveyed:
     """What a process has."""
 
@@ -740,8 +771,9 @@ class Survey:
         self._shmem_devices: dict[str, frozenset[bytes]] = {}
 
     def add(self, process: Process) -> None:
-        """Looks through an open process. Raises ProcessGone if it exits meanwhile, ProcessDenied if it changes so that
-        it may no longer be read; nothing of it is then in the survey."""
+        """Looks through an open process. Raises ProcessGone if it exits meanwhile,
+        ProcessDenied if it changes so that it may no longer be read; nothing of it is then in
+        the survey."""
         try:
             self._surveyed.append(self._survey(process))
         except (FileNotFoundError, ProcessLookupError):
@@ -768,7 +800,8 @@ class Survey:
             is_shmem = m.device in devices
             if not (m.hugetlb or is_shmem or m.anonymous or m.swapped) and m.inode:
                 continue  # a file, never written to
-            found = process.page_table.find(m.start, m.end, m.rss + m.swapped, likely)
+            search = Search(m.rss + m.swapped, m.inode != 0, likely)
+            found = process.page_table.find(m.start, m.end, search)
             shared = _Shared(self._key(m, ipc), m.offset - m.start, found[Kind.FILE])
             if m.hugetlb:
                 self._hugetlb(surveyed, shared, found)
@@ -795,22 +828,25 @@ class Survey:
         surveyed.hugetlb += [shared, _Shared((device, inode, "private"), shared.shift, common)]
 
     def _private(self, surveyed: _Surveyed, m: Mapping, found: Found) -> None:
-        """A private mapping's anonymous pages. Of its other pages, those of no file map the zero page.
+        """Sorts a private mapping's anonymous pages. The others, if no file's, are zero pages.
 
-        Neither pagemap's entries nor the ioctl before Linux 6.17 (for the huge zero page) tell the zero page from an
-        anonymous page that fork() left shared. Its frame does; without, smaps does not count it, so that it is known
-        how many of the pages are zero pages. The huge zero page passes for a file's in pagemap's entries.
+        Neither pagemap's entries nor the ioctl before Linux 6.17 (for the huge zero page)
+        tell the zero page from an anonymous page that fork() left shared. The frame's number
+        does. Without it the surplus over what smaps counts is zero pages. The huge zero page
+        passes for a file's in pagemap's entries.
         """
         exclusive = found[Kind.ANON]
         zero = found[Kind.ZERO].pages + (0 if m.inode else found[Kind.FILE].pages)
         if m.shared or exclusive.pages > m.anonymous:
             exclusive, common, zeros = surveyed.process.page_table.split(found[Kind.ANON])
+            present = exclusive.pages + common.pages
             if self._zero_frame is None:
-                zeros = min(common.pages, max(0, exclusive.pages + common.pages - m.anonymous))
-            huge_zero = max(0, found[Kind.ANON].pages - exclusive.pages - common.pages) if not m.inode else 0
+                zeros = min(common.pages, max(0, present - m.anonymous))
+            huge_zero = 0 if m.inode else max(0, found[Kind.ANON].pages - present)
             zero += zeros + huge_zero
             if common.pages > zeros:
-                surveyed.common.append(_Common(common, common.pages - zeros, m.share, m.mergeable, m.locked))
+                surveyed.common.append(
+                    _Common(common, common.pages - zeros, m.share, m.mergeable, m.locked))
         surveyed.not_read.zero_mapped += zero
         if m.locked:
             surveyed.not_read.locked += exclusive.pages
@@ -825,7 +861,8 @@ class Survey:
             whole = Runs(array("Q", [m.start]), array("Q", [m.end]))
             surveyed.swapped_shmem.append((shmem._replace(runs=whole), m.swapped))
         elif m.swapped_pss < m.swapped:
-            surveyed.swapped.append(_Common(found[Kind.SWAPPED], m.swapped, m.swapped_share, m.mergeable))
+            surveyed.swapped.append(
+                _Common(found[Kind.SWAPPED], m.swapped, m.swapped_share, m.mergeable))
         else:
             surveyed.not_read.swapped += m.swapped
 
@@ -835,7 +872,8 @@ class Survey:
         return m.device, m.inode, ipc if m.path.startswith(b"/SYSV") else ""
 
     def segments(self) -> list[Segment]:
-        """Each page once; one that any process has locked is locked for all. Leaves out processes that have exited."""
+        """Returns each page once; one that any process has locked is locked for all. Leaves
+        out processes that have exited."""
         if self._zero_frame is None:
             self._weigh()
         else:
@@ -846,11 +884,13 @@ class Survey:
             self.not_read.hugetlb += sum(once.take(shared).pages for shared in surveyed.hugetlb)
             self.not_read.locked += sum(once.take(shared).pages for shared in surveyed.locked)
         self.not_read.swapped += self._swapped_shmem()
-        return [Segment(surveyed.process, surveyed.anonymous, [once.take(shared) for shared in surveyed.shmem])
+        return [Segment(surveyed.process, surveyed.anonymous,
+                        [once.take(shared) for shared in surveyed.shmem])
                 for surveyed in self._surveyed]
 
     def _swapped_shmem(self) -> int:
-        """smaps has a number for each mapping: of one that overlaps with an earlier one, the other part's share."""
+        """Returns the pages of shmem in swap. smaps has a number for each mapping: of one that
+        overlaps with earlier ones the rest has its share."""
         once, pages = _Once(), 0
         for surveyed in self._surveyed:
             for shared, swapped in surveyed.swapped_shmem:
@@ -858,33 +898,38 @@ class Survey:
         return pages
 
     def _tell_apart(self, zero: int) -> None:
-        """By the frames' numbers: the first process that maps a frame has it."""
+        """Gives each frame, by its number, to the first process that maps it. Frames that a
+        process has locked are taken first."""
         frames, places = Taken(), Taken()
         frames.take([zero])
         for locked in (True, False):
             for surveyed in self._surveyed.copy():
                 common = [c for c in surveyed.common if c.locked is locked]
-                if not common and (locked or not surveyed.swapped):
+                swapped = [] if locked else surveyed.swapped
+                if not common and not swapped:
                     continue
                 try:
                     with surveyed.process as process:
                         process.open()
-                        fresh = [process.page_table.take(c.runs, frames, Kind.ANON) for c in common]
-                        swapped = [] if locked else [process.page_table.take(c.runs, places, Kind.SWAPPED)
-                                                     for c in surveyed.swapped]
+                        table = process.page_table
+                        fresh = [table.take(c.runs, frames, Kind.ANON) for c in common]
+                        surveyed.not_read.swapped += sum(
+                            table.take(c.runs, places, Kind.SWAPPED).pages for c in swapped)
                 except (FileNotFoundError, ProcessLookupError, PermissionError):
                     self._surveyed.remove(surveyed)
                     self.gone.append(surveyed.process)
                     continue
-                surveyed.not_read.swapped += sum(runs.pages for runs in swapped)
                 if locked:
                     surveyed.not_read.locked += sum(runs.pages for runs in fresh)
                 else:
                     surveyed.anonymous += fresh
 
     def _weigh(self) -> None:
-        """By smaps: of the pages of a mapping a part, of the size of its share. At most all processes of the survey
-        share a page, and of one process alone all count, unless KSM has merged some of its pages."""
+        """Gives each process, by smaps, a part of a mapping's pages, as large as its share.
+
+        All processes of the survey share a page at most. So all pages of one alone count,
+        unless KSM has merged some of its own.
+        """
         least = 1 / max(1, len(self._surveyed))
         for surveyed in self._surveyed:
             phase = random.Random(surveyed.process.pid).random()

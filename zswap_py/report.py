@@ -272,7 +272,8 @@ def _notes(report: Report) -> list[str]:
         zero = size(report.zero_pages * report.page_size * report.scale)
         notes.append(f"zero-filled: {zero}, saved as well, without zswap")
     if report.estimated:
-        notes.append("estimated: processes share pages that only root can tell apart; each counts by its shares")
+        notes.append("estimated: processes share pages that only root can tell apart; "
+                     "each counts by its shares")
     if any(report.not_read.values()):
         counts = ", ".join(f"{n:,} {cause.replace('_', ' ')}" for cause, n in report.not_read.items() if n)
         notes.append(f"pages not read: {counts}")
