@@ -497,6 +497,7 @@ def zero_frame() -> int | None:
 # --- a process ---
 
 _PF_KTHREAD = 0x00200000
+_ZERO_PAGE = bytes(PAGE_SIZE)
 
 
 @final
@@ -604,6 +605,28 @@ class Process:
         not_read.unreadable += unreadable
         not_read.vanished += pages - got - unreadable
         return got
+
+    def without_zero_pages(self, runs: Runs, zeros: int) -> Runs:
+        """Returns anonymous pages without ``zeros`` that are zero-filled: which of these are
+        the zero page makes no difference."""
+        kept, buffer, step = Runs.none(), bytearray(256 * PAGE_SIZE), 256 * PAGE_SIZE
+        for start, end in zip(*runs, strict=True):
+            at = start
+            while at < end:
+                stop = min(end, at + step)
+                filled = 0
+                if zeros and self.page_table.find(at, stop)[Kind.ANON].pages * PAGE_SIZE == stop - at:
+                    filled = self._read(at, memoryview(buffer)[:stop - at])
+                pages = range(at, at + filled * PAGE_SIZE, PAGE_SIZE)
+                dropped = [page for page in pages
+                           if buffer[page - at:page - at + PAGE_SIZE] == _ZERO_PAGE][:zeros]
+                zeros -= len(dropped)
+                for page in (*dropped, stop):
+                    if at < page:
+                        kept.append(at, page)
+                    at = page + PAGE_SIZE
+                at = stop
+        return kept
 
     def _read(self, start: int, out: memoryview) -> int:
         """Pages read from ``start`` on, up to the first that cannot be."""
@@ -839,14 +862,15 @@ class Survey:
         zero = found[Kind.ZERO].pages + (0 if m.inode else found[Kind.FILE].pages)
         if m.shared or exclusive.pages > m.anonymous:
             exclusive, common, zeros = surveyed.process.page_table.split(found[Kind.ANON])
-            present = exclusive.pages + common.pages
-            if self._zero_frame is None:
-                zeros = min(common.pages, max(0, present - m.anonymous))
-            huge_zero = 0 if m.inode else max(0, found[Kind.ANON].pages - present)
-            zero += zeros + huge_zero
-            if common.pages > zeros:
-                surveyed.common.append(
-                    _Common(common, common.pages - zeros, m.share, m.mergeable, m.locked))
+            present, owned = exclusive.pages + common.pages, common.pages
+            if self._zero_frame is None and present > m.anonymous:
+                zeros = min(common.pages, present - m.anonymous)
+                owned = common.pages - zeros
+                if owned:
+                    common = surveyed.process.without_zero_pages(common, zeros)
+            zero += zeros + (0 if m.inode else max(0, found[Kind.ANON].pages - present))
+            if owned:
+                surveyed.common.append(_Common(common, owned, m.share, m.mergeable, m.locked))
         surveyed.not_read.zero_mapped += zero
         if m.locked:
             surveyed.not_read.locked += exclusive.pages
