@@ -87,7 +87,7 @@ class Reader:
                 tags[name] = tags.get(name, 0) + 1
         return {"total": pages.pages_total, "read": pages.pages_read, "estimated": pages.estimated, "cpu": cpu,
                 "not_read": pages.not_read.as_dict(), "gone": list(pages.processes_gone), "tags": tags,
-                "sources": [source.pages for source in pages.sources]}
+                "sources": {str(source.pid): source.pages for source in pages.sources}}
 
 
 def no_scan(*_: object) -> int:
@@ -195,6 +195,10 @@ ONE = {
 }
 
 
+WRITTEN = {"plain": 300, "many_runs": 1000, "shmem": 64, "zero_pages": 750, "huge": 2048, "huge_zero": 512,
+           "locked": 150, "file": 300}
+
+
 @pytest.mark.parametrize("forked", [False, True])
 @pytest.mark.parametrize("kind", ONE)
 def test_one_process_has_its_anonymous_pages(family: Family, reader: Reader, kind: str, forked: bool) -> None:
@@ -206,6 +210,7 @@ def test_one_process_has_its_anonymous_pages(family: Family, reader: Reader, kin
     left_out = got["not_read"]["locked"] + got["not_read"]["droppable"]
     assert got["not_read"]["locked"] == (50 if kind == "locked" else 0)
     assert got["total"] + left_out == smaps(pid, "Anonymous") + shmem
+    assert got["tags"]["one"] == WRITTEN[kind]
     assert got["read"] == got["total"]
     assert got["not_read"]["vanished"] == 0
 
@@ -233,7 +238,7 @@ def test_forks_count_the_sum_of_pss(family: Family, reader: Reader) -> None:
     assert got["total"] < 1.5 * 5120
     assert within(got["tags"]["fork"], 5120)
     assert got["estimated"] == (not reader.sees_frames)
-    assert got["total"] == sum(got["sources"])
+    assert got["total"] == sum(got["sources"].values())
     if reader.sees_frames:
         # each process's Pss_Anon is cut to whole kilobytes
         assert 0 <= got["total"] + got["not_read"]["droppable"] - family.pss_anon() < len(family.pids) * 1024 / P
@@ -425,7 +430,7 @@ def test_threads_of_one_process_count_once(family: Family, reader: Reader) -> No
     alone = reader.read(tid)
     assert alone["tags"]["thr"] == 300
     assert reader.read(tid, pid)["total"] == reader.read(pid, tid)["total"] == alone["total"]
-    assert len(reader.read(tid, pid)["sources"]) == 1
+    assert list(alone["sources"]) == list(reader.read(tid, pid)["sources"]) == [str(pid)]
 
 
 def test_process_whose_main_thread_has_ended_is_read(family: Family, reader: Reader) -> None:

@@ -219,8 +219,10 @@ def test_more_than_one_call_tells(child: Child, either: str) -> None:
 def test_total_is_smaps_anonymous_and_shmem(child: Child, either: str) -> None:
     child.run("a = new(64)", "fill(a, b'anon', range(64))", "s = new(64, shared=True)", "fill(s, b'shm', range(64))")
     pages, data = read_all(child.pid)
-    assert pages.pages_total == child.smaps("Anonymous") + 64
-    assert len(data) == P * (child.smaps("Anonymous") + 64)
+    # the C library's random state, since glibc 2.41, is anonymous memory that reclaim drops
+    right = child.smaps("Anonymous") - pages.not_read.droppable + 64
+    assert pages.pages_total == right
+    assert len(data) == P * right
     assert pages.sources[0].label.startswith(f'pid {child.pid} "python')
     assert pages.not_read.vanished == pages.not_read.unreadable == 0
 
