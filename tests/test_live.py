@@ -521,15 +521,17 @@ def reserve(tib: int, which: str) -> list[str]:
 @pytest.mark.parametrize("tib", [1, 14])
 def test_reserved_address_space_takes_no_time(family: Family, reader: Reader, tib: int, which: str,
                                               forked: bool) -> None:
-    if forked and reader.way == "pagemap" and not reader.sees_frames:
-        pytest.skip("without frames' numbers all of it is searched: zero pages may be among the shared ones")
+    # without the frames' numbers zero pages may be among the shared ones: all of it is searched
+    whole = forked and reader.way == "pagemap" and not reader.sees_frames
+    if whole and tib > 1:
+        pytest.skip("takes a second a TiB, as the docs say; the test of 1 TiB runs")
     family.run(*reserve(tib, which))
     if forked:
         family.fork()
     got = reader.read(family.child.pid)
     assert got["total"] + got["not_read"]["droppable"] == smaps(family.child.pid, "Anonymous")
     assert got["tags"]["big"] == 1000
-    assert got["cpu"] < 1
+    assert got["cpu"] < (10 if whole else 1)
 
 
 def test_reserved_address_space_with_pages_anywhere_is_read(family: Family, reader: Reader) -> None:
