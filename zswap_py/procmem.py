@@ -267,6 +267,7 @@ class Search(NamedTuple):
     of_file: bool  #: else what passes for a file's page is the huge zero page
     likely: Sequence[int]  #: addresses
 
+
 # <linux/fs.h>: _IOWR('f', 16, struct pm_scan_arg), twelve 64-bit words.
 _PAGEMAP_SCAN = 3 << 30 | 96 << 16 | ord("f") << 8 | 16
 _FILE, _PRESENT, _SWAPPED, _PFNZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
@@ -368,9 +369,10 @@ class PageTable:
                 continue
             searched[number] = 1
             at = start + number * size
-            if not (entries := self._window(at, min(at + size, end))):
-                continue
+            entries = self._window(at, min(at + size, end))
             classes = entries[_TOP::8].translate(_CLASSES)
+            if not (trimmed := classes.lstrip(bytes([_OTHER]))):
+                continue
             parts[number] = part = [Runs.none() for _ in Kind]
             for there in _ANY.finditer(classes):
                 for match in _BY_KIND.finditer(classes, *there.span()):
@@ -378,7 +380,7 @@ class PageTable:
                     runs.append(at + match.start() * PAGE_SIZE, at + match.end() * PAGE_SIZE)
             sure += len(classes) - classes.count(_OTHER) - self._zero_pages(classes, entries)
             sure -= 0 if search.of_file else classes.count(_FILES)
-            first = at + (len(classes) - len(classes.lstrip(bytes([_OTHER])))) * PAGE_SIZE
+            first = at + (len(classes) - len(trimmed)) * PAGE_SIZE
             ahead += [2 * first - last, at + size, at - size]
             last = first
         found = [Runs.none() for _ in Kind]
@@ -394,7 +396,7 @@ class PageTable:
         return array("Q", _numbers(entries)).count(self.zero_frame)
 
     def _window(self, start: int, end: int) -> bytes:
-        """A window's entries; none if no page is there."""
+        """Returns a window's entries; none if all say the same, that no page is there."""
         view = memoryview(self._buffer)[:(end - start) // PAGE_SIZE * 8]
         filled = os.preadv(self._fd, [view], start // PAGE_SIZE * 8)
         return b"" if self._buffer in _EMPTY else bytes(view[:filled])
