@@ -98,6 +98,7 @@ class Child:
                                         stdout=subprocess.PIPE, text=True, **popen)
         self.pid = self.process.pid
         self.run("pass")
+        self.comm = Path(f"/proc/{self.pid}/comm").read_text().strip()
 
     def run(self, *lines: str) -> None:
         assert self.process.stdin
@@ -155,7 +156,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def has_pagemap_scan() -> bool:
     with open("/proc/self/pagemap", "rb") as f:
         table = procmem.PageTable(f.fileno())
-        table.runs(0, P, procmem.ANON)
+        table.find(0, P)
         return table._has_scan
 
 
@@ -218,8 +219,10 @@ def test_more_than_one_call_tells(child: Child, either: str) -> None:
 def test_total_is_smaps_anonymous_and_shmem(child: Child, either: str) -> None:
     child.run("a = new(64)", "fill(a, b'anon', range(64))", "s = new(64, shared=True)", "fill(s, b'shm', range(64))")
     pages, data = read_all(child.pid)
-    assert pages.pages_total == child.smaps("Anonymous") + 64
-    assert len(data) == P * (child.smaps("Anonymous") + 64)
+    # the C library's random state, since glibc 2.41, is anonymous memory that reclaim drops
+    right = child.smaps("Anonymous") - pages.not_read.droppable + 64
+    assert pages.pages_total == right
+    assert len(data) == P * right
     assert pages.sources[0].label.startswith(f'pid {child.pid} "python')
     assert pages.not_read.vanished == pages.not_read.unreadable == 0
 
@@ -761,11 +764,51 @@ def test_this_process() -> None:
         open_pages(pids=[os.getpid()])
 
 
-def test_one_bad_pid_of_several_is_an_error(child: Child, spawn: Callable[..., Child]) -> None:
+def test_pid_that_is_gone_does_not_end_the_others(child: Child, spawn: Callable[..., Child]) -> None:
     gone = spawn()
     gone.kill()
-    with pytest.raises(SourceError, match=f"no process {gone.pid}"):
-        open_pages(pids=[child.pid, gone.pid])
+    child.run("a = new(50)", "fill(a, b'mine', range(50))")
+    pages, data = read_all(gone.pid, child.pid)
+    assert tagged(data, b"mine") == once(range(50))
+    assert list(pages.processes_gone) == [gone.pid]
+    assert f"there is no process {gone.pid}" in pages.processes_gone[gone.pid]
+    assert [source.pid for source in pages.sources] == [child.pid]
+    child.kill()
+    with pytest.raises(SourceError, match=f"no process {gone.pid}: .*; there is no process {child.pid}: "):
+        open_pages(pids=[gone.pid, child.pid])
+
+
+def test_kernel_thread_among_others_is_an_error(child: Child) -> None:
+    if "kthreadd" not in procmem._status(2).get("Name", ""):
+        pytest.skip("pid 2 is not kthreadd here (a pid namespace)")
+    with pytest.raises(SourceError, match=r"pid 2 \(kthreadd\) is a kernel thread"):
+        open_pages(pids=[child.pid, 2])
+
+
+def test_process_that_exits_before_it_is_read_is_named(child: Child, spawn: Callable[..., Child]) -> None:
+    second = spawn()
+    with open_pages(pids=[child.pid, second.pid], full=True) as pages:
+        second.kill()
+        contents(pages)
+    assert pages.processes_gone == {second.pid: f"pid {second.pid} ({second.comm}) exited while it was read"}
+    assert pages.not_read.vanished
+
+
+def test_process_that_exits_within_the_survey_is_left_out(
+        child: Child, spawn: Callable[..., Child], monkeypatch: pytest.MonkeyPatch) -> None:
+    second = spawn()
+    mappings = procmem.Process.mappings
+
+    def then_exits(process: procmem.Process) -> list[procmem.Mapping]:
+        found = mappings(process)
+        if process.pid == second.pid:
+            second.kill()
+        return found
+
+    monkeypatch.setattr(procmem.Process, "mappings", then_exits)
+    with open_pages(pids=[child.pid, second.pid], full=True) as pages:
+        assert [source.pid for source in pages.sources] == [child.pid]
+        assert list(pages.processes_gone) == [second.pid]
 
 
 def test_page_size_of_processes(child: Child) -> None:

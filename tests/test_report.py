@@ -37,8 +37,8 @@ def make(*compressors: Figures | Unavailable, **changes: Any) -> Report:
     made = Report(
         schema=1, complete=True, command="zswap-py report x", host={"cpu": "a CPU", "kernel": "6.1"},
         source=[{"kind": "file", "label": "x", "path": "x", "pages": 4096, "tail_bytes": 0}],
-        kernel="6.18", series="v10", page_size=P, folio_pages=1, pages_total=4096, pages=4096, zero_pages=96,
-        not_read=dict(NOTHING_MISSED), compressors=list(compressors),
+        kernel="6.18", series="v10", page_size=P, folio_pages=1, pages_total=4096, estimated=False,
+        pages=4096, zero_pages=96, not_read=dict(NOTHING_MISSED), processes_gone=[], compressors=list(compressors),
     )  # fmt: skip
     return dataclasses.replace(made, **changes)
 
@@ -47,8 +47,8 @@ def make(*compressors: Figures | Unavailable, **changes: Any) -> Report:
 
 TOP = {
     "schema": int, "complete": bool, "command": str, "host": dict, "source": list, "kernel": str, "series": str,
-    "page_size": int, "folio_pages": int, "pages_total": int, "pages": int, "zero_pages": int, "not_read": dict,
-    "compressors": list,
+    "page_size": int, "folio_pages": int, "pages_total": int, "estimated": bool, "pages": int, "zero_pages": int,
+    "not_read": dict, "processes_gone": list, "compressors": list,
 }  # fmt: skip
 EACH = {
     "name": str, "backend": str, "library_version": str, "kernel_sizes": bool, "stored_pages": int,
@@ -99,6 +99,22 @@ def test_what_was_read_whole_is_not_scaled() -> None:
 def test_pages_that_vanished_are_not_made_up_for() -> None:
     gone = make(figures("lz4", 2000), pages_total=5000, not_read=NOTHING_MISSED | {"vanished": 904})
     assert gone.scale == 1
+
+
+def test_total_is_one_figure_when_pages_vanished() -> None:
+    """A large process exited while a sample was read: what is left is in the header as in the headline."""
+    vanished = NOTHING_MISSED | {"vanished": 36864}
+    text = report.to_text(make(figures("lz4", 2000), pages_total=409600, not_read=vanished))
+    assert "4,096 of 40,960 pages (16.0 MiB of 160.0 MiB), scaled up" in text
+    assert " of 160.0 MiB, net" in text
+    assert "1.6 GiB" not in text
+
+
+def test_shares_of_pages_are_called_estimated() -> None:
+    text = report.to_text(make(figures("lz4", 2000), estimated=True))
+    assert "4,096 pages, 16.0 MiB, estimated\n" in text
+    assert "estimated: processes share pages that only root can tell apart" in text
+    assert "estimated" not in report.to_text(make(figures("lz4", 2000)))
 
 
 def test_what_is_not_complete_is_not_scaled() -> None:

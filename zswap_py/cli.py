@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
+#: Processes that are gone of which the warning tells how; JSON has all.
+NAMED_GONE = 5
+
 DESCRIPTION = "zswap in user space: what would the kernel's compressed swap do for this memory?"
 
 REPORT = """\
@@ -294,6 +297,11 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
     if pages.processes_denied:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
+    if pages.processes_gone:
+        causes = list(pages.processes_gone.values())
+        more = f"; and {len(causes) - NAMED_GONE} more" if len(causes) > NAMED_GONE else ""
+        yield (f"{len(causes)} process{'es' if len(causes) > 1 else ''} gone: "
+               f"{'; '.join(causes[:NAMED_GONE])}{more}")
     if pages.tail_bytes:
         yield f"{pages.tail_bytes} bytes at the ends of sources fill no page, and were left out"
 

@@ -305,9 +305,11 @@ def _report(measuring: _Measuring, kernel: str, command: str, complete: bool) ->
         page_size=pages.page_size,
         folio_pages=measuring.folio_pages,
         pages_total=pages.pages_total,
+        estimated=pages.estimated,
         pages=read,
         zero_pages=zero_pages,
         not_read=pages.not_read.as_dict(),
+        processes_gone=sorted(pages.processes_gone),
         compressors=[row.figures(by_meter[row], scale) if isinstance(row, _Meter) else row for row in measuring.rows],
     )
 

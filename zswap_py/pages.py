@@ -30,17 +30,17 @@ from itertools import accumulate
 from typing import IO, Literal, Protocol, cast, final
 
 from zswap_py.procmem import (
-    ANON,
     PAGE_SIZE,
-    SHMEM,
     SUDO,
+    KernelThread,
+    Kind,
+    Memories,
     NotRead,
     Process,
     ProcessDenied,
     ProcessGone,
     SourceError,
     Survey,
-    Want,
     all_pids,
     denial,
 )
@@ -59,7 +59,7 @@ class Source:
     label: str  #: for people: ``pid 1234 "redis-server"``, or the file's name
     path: str | None = None
     pid: int | None = None
-    pages: int | None = None  #: swappable pages; of shmem those no earlier source has; None until EOF on standard input
+    pages: int | None = None  #: swappable pages that no earlier source has; None until EOF on standard input
     tail_bytes: int = 0  #: left out at the end, as they fill no page
 
 
@@ -117,6 +117,8 @@ class Pages:
         self.not_read = NotRead()
         self.pages_read = 0  #: pages in the pieces so far
         self.processes_denied = 0  #: processes skipped as they may not be read, when all were asked for
+        self.processes_gone: dict[int, str] = {}  #: had exited, or exited while read: how, by pid
+        self.estimated = False  #: whether processes share pages that could not be told apart
         self._extents = _Extents()
         self._plan = self._extents
         self._stdin: Source | None = None
@@ -393,52 +395,78 @@ def _data(fd: int, offset: int, pages: int, page_size: int) -> Iterator[tuple[in
 @dataclass
 class _ProcessReader:
     process: Process
-    want: Want
+    kind: Kind
     not_read: NotRead
+    gone: dict[int, str]
 
     def read(self, where: int, pages: int, out: memoryview) -> int:
+        got = 0
         try:
             self.process.open()
-            return self.process.read(where, pages, self.want, out, self.not_read)
+            got = self.process.read(where, pages, self.kind, out, self.not_read)
         except PermissionError:  # it has become another user's, say
             self.not_read.unreadable += pages
         except (FileNotFoundError, ProcessLookupError):
             self.not_read.vanished += pages
-        return 0
+        if not got and self.process.pid not in self.gone and not self.process.exists():
+            self.gone[self.process.pid] = _exited(self.process)
+        return got
 
     def close(self) -> None:
         self.process.close()
+
+
+def _exited(process: Process) -> str:
+    return f"pid {process.pid} ({process.comm}) exited while it was read"
 
 
 def _add_processes(pages: Pages, pids: list[int], all_processes: bool) -> None:
     if pages.page_size != PAGE_SIZE:
         raise SourceError(f"this machine's processes have pages of {PAGE_SIZE} bytes, not {pages.page_size}: "
                           "give another page size only with files")
-    if os.getpid() in pids:
-        raise SourceError(f"pid {os.getpid()} is this very process, whose memory changes as it is read: leave it out")
     survey = Survey(pages.not_read)
-    for pid in dict.fromkeys([*pids, *(all_pids() if all_processes else ())]):
+    _survey(pages, survey, pids, all_processes)
+    segments = survey.segments()
+    pages.processes_gone |= {process.pid: _exited(process) for process in survey.gone}
+    pages.estimated = survey.estimated
+    if not segments:
+        if pages.processes_gone:
+            raise SourceError("; ".join(pages.processes_gone.values()))
+        raise SourceError(f"none of {pages.processes_denied} processes can be read: {denial(None)}"
+                          if pages.processes_denied else "there is no other process here: give files or cores")
+    for process, anonymous, shmem in segments:
+        before = pages._extents.total
+        for kind, runs in ((Kind.ANON, anonymous), (Kind.FILE, shmem)):
+            reader = len(pages._extents.readers)
+            pages._extents.readers.append(
+                _ProcessReader(process, kind, pages.not_read, pages.processes_gone))
+            for starts, ends in runs:
+                for start, end in zip(starts, ends, strict=True):
+                    pages._extents.add(reader, start, (end - start) // PAGE_SIZE)
+        pages.sources.append(Source("process", f'pid {process.pid} "{process.comm}"', pid=process.pid,
+                                    pages=pages._extents.total - before))
+
+
+def _survey(pages: Pages, survey: Survey, pids: list[int], all_processes: bool) -> None:
+    """Surveys each process once, whichever of its threads are named."""
+    seen: set[int] = set()
+    memories = Memories()
+    for pid in [*pids, *(all_pids() if all_processes else ())]:
         try:
             with Process.find(pid) as process:
-                survey.add(process)
-        except ProcessGone:
+                if process.pid == os.getpid():
+                    raise SourceError(f"pid {pid} is this very process, whose memory changes "
+                                      "as it is read: leave it out")
+                if process.pid not in seen and memories.add(process):
+                    seen.add(process.pid)
+                    survey.add(process)
+        except ProcessGone as e:
+            if pid in pids:
+                pages.processes_gone[pid] = str(e)
+        except KernelThread:
             if pid in pids:
                 raise
         except ProcessDenied:
             if pid in pids:
                 raise
             pages.processes_denied += 1
-    segments = survey.segments()
-    if not segments:
-        raise SourceError(f"none of {pages.processes_denied} processes can be read: {denial(None)}"
-                          if pages.processes_denied else "there is no other process here: give files or cores")
-    for process, anonymous, shmem in segments:
-        before = pages._extents.total
-        for want, runs in ((ANON, anonymous), (SHMEM, shmem)):
-            reader = len(pages._extents.readers)
-            pages._extents.readers.append(_ProcessReader(process, want, pages.not_read))
-            for starts, ends in runs:
-                for start, end in zip(starts, ends, strict=True):
-                    pages._extents.add(reader, start, (end - start) // PAGE_SIZE)
-        pages.sources.append(Source("process", f'pid {process.pid} "{process.comm}"', pid=process.pid,
-                                    pages=pages._extents.total - before))

@@ -6,22 +6,32 @@ ioctl, Linux 6.7, or by reading it), and ``/proc/PID/mem`` holds the bytes. Swap
 written copies of file pages among them, and shmem. Clean file pages are dropped and not swapped, so they do not count
 at all; whatever else is not read is counted by its cause in :class:`NotRead`.
 
+A page that several processes map (fork, KSM) counts once. Where pagemap shows the frames'
+numbers (CAP_SYS_ADMIN), the first process that maps a frame has it. Elsewhere these pages
+cannot be told apart. A part of them is then read, as large as the processes' shares (smaps'
+Pss), and the survey is an estimate.
+
 What these files do not show: shmem that no process of the set has mapped and touched is not found; pages under SHM_LOCK
-or MADV_FREE (which reclaim drops) are read like others; a page that fork() left shared is read in each process.
+or MADV_FREE (which reclaim drops) are read like others.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import mmap
 import os
+import random
 import re
 import struct
+import sys
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from itertools import accumulate, compress, groupby
 from typing import NamedTuple, final
 
 PAGE_SIZE = mmap.PAGESIZE  #: bytes of a page of this machine's processes
@@ -35,7 +45,11 @@ class SourceError(Exception):
 
 
 class ProcessGone(SourceError):
-    """There is no such process, or it has no memory of its own (a kernel thread, a zombie)."""
+    """There is no such process, or all its threads have exited."""
+
+
+class KernelThread(SourceError):
+    """The process is a kernel thread, which has no memory of its own."""
 
 
 class ProcessDenied(SourceError):
@@ -49,7 +63,8 @@ class NotRead:
     swapped: int = 0  #: in swap (or zswap) already
     locked: int = 0  #: mlock()ed: reclaim leaves them
     hugetlb: int = 0  #: hugetlbfs pages are never swapped
-    zero_mapped: int = 0  #: only ever read: they map the kernel's zero page (in a core: holes)
+    droppable: int = 0  #: reclaim drops them (MAP_DROPPABLE, as the C library's random state)
+    zero_mapped: int = 0  #: only ever read: each maps the kernel's zero page (in a core: holes)
     vanished: int = 0  #: freed, swapped out or moved between the survey and the reading
     unreadable: int = 0  #: there, but reading failed
 
@@ -62,6 +77,11 @@ class NotRead:
         """All of them, in pages."""
         return sum(self.as_dict().values())
 
+    def add(self, other: NotRead) -> None:
+        """Adds another's counts to these."""
+        for cause, pages in other.as_dict().items():
+            setattr(self, cause, getattr(self, cause) + pages)
+
 
 class Runs(NamedTuple):
     """Runs of pages, ascending and apart: ``starts[i] <= address < ends[i]``, in bytes."""
@@ -69,16 +89,49 @@ class Runs(NamedTuple):
     starts: array[int]
     ends: array[int]
 
+    @classmethod
+    def none(cls) -> Runs:
+        return cls(array("Q"), array("Q"))
+
     @property
     def pages(self) -> int:
         return (sum(self.ends) - sum(self.starts)) // PAGE_SIZE
 
+    def append(self, start: int, end: int) -> None:
+        self.starts.append(start)
+        self.ends.append(end)
+
+    def extend(self, other: Runs) -> None:
+        """Appends runs that lie behind these."""
+        self.starts.extend(other.starts)
+        self.ends.extend(other.ends)
+
+    def part(self, pages: int, phase: float) -> Runs:
+        """Returns ``pages`` of the pages, in pieces of up to 8, evenly apart. ``phase`` (0
+        to 1, exclusive) says where the first piece lies."""
+        spare = self.pages - pages
+        if spare <= 0:
+            return self
+        lengths = ((end - start) // PAGE_SIZE for start, end in zip(*self, strict=True))
+        last = array("Q", accumulate(lengths))  # a run's pages end before this one
+        part, pieces = Runs.none(), -(-pages // 8)
+        for i in range(pieces):
+            at, until = i * pages // pieces, (i + 1) * pages // pieces
+            skip = int((i + phase) * spare / pieces)
+            while at < until:
+                run = bisect_right(last, at + skip)
+                until_run = min(until, last[run] - skip)
+                end = self.ends[run] - (last[run] - skip - until_run) * PAGE_SIZE
+                part.append(end - (until_run - at) * PAGE_SIZE, end)
+                at = until_run
+        return part
+
 
 # --- what a mapping is: smaps ---
 
-# VmFlags of mappings that hold no pages for reclaim: device memory (io, pf, mm), the kernel's own, as the vDSO (de),
-# and droppable pages (dp).
-_NEVER_SWAPPED = frozenset((b"io", b"pf", b"mm", b"de", b"dp"))
+# VmFlags of mappings that hold no pages for reclaim: device memory (io, pf, mm) and the
+# kernel's own, as the vDSO (de).
+_NEVER_SWAPPED = frozenset((b"io", b"pf", b"mm", b"de"))
 
 
 class Mapping(NamedTuple):
@@ -92,8 +145,11 @@ class Mapping(NamedTuple):
     inode: int  #: 0: no file
     path: bytes
     rss: int  #: pages mapped, the zero page left out
-    anonymous: int  #: of these: anonymous
+    pss: float  #: the same, each page divided by the number of its mappings
+    shared: int  #: of the pages mapped: those that other mappings have too
+    anonymous: int  #: of the pages mapped: anonymous
     swapped: int  #: pages in swap
+    swapped_pss: float  #: the same, each page divided by the number of its mappings
     vm_flags: frozenset[bytes]
 
     @property
@@ -105,8 +161,32 @@ class Mapping(NamedTuple):
         return b"ht" in self.vm_flags
 
     @property
+    def droppable(self) -> bool:
+        return b"dp" in self.vm_flags
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether KSM may have merged pages of the mapping with each other."""
+        return b"mg" in self.vm_flags
+
+    @property
     def private(self) -> bool:
         return self.perms.endswith(b"p")
+
+    @property
+    def share(self) -> float:
+        """The mean share that the mapping has in its shared pages."""
+        # smaps cuts Pss to whole kilobytes
+        return max(0.0, self.pss - self.rss + self.shared) / self.shared if self.shared else 1.0
+
+    @property
+    def swapped_share(self) -> float:
+        """The mean share that the mapping has in its swapped pages."""
+        return self.swapped_pss / self.swapped if self.swapped else 1.0
+
+
+_SMAPS_FIELDS = frozenset(
+    (b"Rss", b"Pss", b"Shared_Clean", b"Shared_Dirty", b"Anonymous", b"Swap", b"SwapPss"))
 
 
 def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
@@ -115,14 +195,28 @@ def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
     kb: dict[bytes, int] = {}
     for line in smaps.splitlines():
         key, _, value = line.partition(b":")
-        if key in (b"Rss", b"Anonymous", b"Swap"):
+        if key in _SMAPS_FIELDS:
             kb[key] = int(value.split()[0])
         elif key == b"VmFlags":  # a mapping's last line
             start, _, end = header[0].partition(b"-")
-            rss, anonymous, swapped = (kb.get(k, 0) * 1024 // PAGE_SIZE for k in (b"Rss", b"Anonymous", b"Swap"))
-            path = header[5].strip() if len(header) > 5 else b""
-            yield Mapping(int(start, 16), int(end, 16), header[1], int(header[2], 16), header[3], int(header[4]), path,
-                          rss, anonymous, swapped, frozenset(value.split()))
+            pages = {key: n * 1024 / PAGE_SIZE for key, n in kb.items()}
+            rss, swapped = int(pages[b"Rss"]), int(pages.get(b"Swap", 0))
+            yield Mapping(
+                start=int(start, 16),
+                end=int(end, 16),
+                perms=header[1],
+                offset=int(header[2], 16),
+                device=header[3],
+                inode=int(header[4]),
+                path=header[5].strip() if len(header) > 5 else b"",
+                rss=rss,
+                pss=pages.get(b"Pss", rss),
+                shared=int(pages.get(b"Shared_Clean", 0) + pages.get(b"Shared_Dirty", 0)),
+                anonymous=int(pages.get(b"Anonymous", 0)),
+                swapped=swapped,
+                swapped_pss=pages.get(b"SwapPss", swapped),
+                vm_flags=frozenset(value.split()),
+            )
             kb = {}
         elif line[:1] in b"0123456789abcdef":  # the fields' names begin with a capital
             header = line.split(None, 5)
@@ -152,25 +246,64 @@ def _internal_shmem() -> bytes:
 
 # --- which pages are there: pagemap ---
 
+
+class Kind(IntEnum):
+    """What pagemap says of a page."""
+
+    ANON = 0  #: anonymous. The zero page passes for it where the kernel does not tell
+    FILE = 1  #: of a file or of shmem. The huge zero page passes for it in pagemap's entries
+    SWAPPED = 2
+    ZERO = 3  #: maps the zero page; only PAGEMAP_SCAN tells
+
+
+Found = list[Runs]
+"""The pages of a range, by Kind."""
+
+
+class Search(NamedTuple):
+    """What is known of a mapping whose pages are searched for."""
+
+    expected: int  #: pages, zero pages not counted
+    of_file: bool  #: else what passes for a file's page is the huge zero page
+    likely: Sequence[int]  #: addresses
+
+
 # <linux/fs.h>: _IOWR('f', 16, struct pm_scan_arg), twelve 64-bit words.
 _PAGEMAP_SCAN = 3 << 30 | 96 << 16 | ord("f") << 8 | 16
-_FILE, _PRESENT, _PFNZERO = 1 << 2, 1 << 3, 1 << 5
-_EXCLUSIVE = 1 << 63  # ours: pagemap's bit 56, which the ioctl does not know
+_FILE, _PRESENT, _SWAPPED, _PFNZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
 _REGIONS = 4096  # struct page_region (three 64-bit words) an ioctl call
 
+# pagemap's 64-bit entries: the top byte holds what is asked, so that translate() and a regular
+# expression do the work a page. The lower 55 bits are the frame's number, or the place in swap;
+# bit 55 says that the page was written to.
+_TOP, _NEXT = (7, 6) if sys.byteorder == "little" else (0, 1)
+_WINDOW = 1 << 13  # entries read at once: of 32 MiB of address space with pages of 4 KiB
+_SEARCHED_WHOLE = 1 << 30
+_EMPTY = (bytes(8 * _WINDOW), (1 << 55).to_bytes(8, sys.byteorder) * _WINDOW)
+_CLEAR_BIT_55 = bytes(i & 0x7F for i in range(256))
+_OTHER, _EXCLUSIVE, _SHARED, _FILES, _SWAP = range(5)
+# A repeated character is searched for faster with its first one apart.
+_ANY = re.compile(b"[\1-\4][\1-\4]*")
+_BY_KIND = re.compile(b"([\1\2]+)|(\3+)|(\4+)")  # the groups are the first three kinds
+_ONCE_OR_OFTEN, _CHOSEN = re.compile(b"\1+|\2+"), re.compile(b"\1\1*")
 
-class Want(NamedTuple):
-    """Pages whose categories, those in ``absent`` negated, include all of ``mask``."""
-
-    mask: int
-    absent: int
+# AddressSanitizer's shadow of an address lies at address / 8 + one of these (x86-64, arm64).
+_SHADOWS = (0x7FFF8000, 1 << 36)
 
 
-THERE = Want(_PRESENT, 0)
-ANON = Want(_PRESENT | _FILE | _PFNZERO, _FILE | _PFNZERO)
-SHMEM = Want(_PRESENT | _FILE, 0)
-ZERO = Want(_PRESENT | _PFNZERO, 0)
-ANON_EXCLUSIVE = Want(_PRESENT | _FILE | _EXCLUSIVE, _FILE)
+def _entry_class(top: int) -> int:
+    if top & 0x80:
+        return _FILES if top & 0x20 else _EXCLUSIVE if top & 0x01 else _SHARED
+    return _SWAP if top & 0x40 else _OTHER
+
+
+_CLASSES = bytes(_entry_class(top) for top in range(256))
+
+
+def _kind(categories: int) -> Kind:
+    if not categories & _PRESENT:
+        return Kind.SWAPPED
+    return Kind.ZERO if categories & _PFNZERO else Kind.FILE if categories & _FILE else Kind.ANON
 
 
 class PageTable:
@@ -180,57 +313,193 @@ class PageTable:
         self._fd = fd
         self._has_scan = True
         self._regions = array("Q", bytes(24 * _REGIONS))
+        self._buffer = bytearray(8 * _WINDOW)
+        self.zero_frame = zero_frame()
 
-    def runs(self, start: int, end: int, want: Want) -> Runs:
-        """The wanted pages in ``start <= address < end``. A range with no mapping, or of a process that has exited,
-        has none."""
-        if self._has_scan and not want.mask & _EXCLUSIVE:
+    def find(self, start: int, end: int, search: Search | None = None) -> Found:
+        """Returns the pages in ``start <= address < end``. A range with no mapping, or of a
+        process that has exited, has none.
+
+        Before Linux 6.7 a TiB of empty address space takes a second. There ``search`` lets a
+        range of more than 1 GiB end where all its pages are found.
+        """
+        if self._has_scan:
             try:
-                return self._scan(start, end, want)
+                return self._scan(start, end)
             except OSError as e:
                 if e.errno != errno.ENOTTY:
                     raise
                 self._has_scan = False  # before Linux 6.7
-        return self._read(start, end, want)
+        return self._read(start, end, search or Search(-1, False, ()))
 
-    def _scan(self, start: int, end: int, want: Want) -> Runs:
-        runs = Runs(array("Q"), array("Q"))
+    def _scan(self, start: int, end: int) -> Found:
+        found = [Runs.none() for _ in Kind]
         regions = self._regions
         while start < end:
-            arg = bytearray(struct.pack("12Q", 96, 0, start, end, 0, regions.buffer_info()[0], _REGIONS, 0,
-                                        want.absent, want.mask, 0, _PRESENT))
-            found = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, arg)
-            runs.starts.extend(regions[0:3 * found:3])
-            runs.ends.extend(regions[1:3 * found:3])
-            start, = struct.unpack_from("Q", arg, 32)  # walk_end
-        return runs
+            arg = bytearray(struct.pack(
+                "12Q", 96, 0, start, end, 0, regions.buffer_info()[0], _REGIONS, 0, 0, 0,
+                _PRESENT | _SWAPPED, _FILE | _PRESENT | _SWAPPED | _PFNZERO))
+            count = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, arg)
+            starts, ends, categories = (regions[i:3 * count:3] for i in range(3))
+            for category in set(categories):
+                chosen = bytes(map(category.__eq__, categories))
+                runs = found[_kind(category)]
+                runs.starts.extend(compress(starts, chosen))
+                runs.ends.extend(compress(ends, chosen))
+            # Where the kernel's own buffer is full, walk_end may lie before returned regions.
+            walk_end, = struct.unpack_from("Q", arg, 32)
+            start = max([walk_end, *ends[-1:]])
+        return found
 
-    def _read(self, start: int, end: int, want: Want) -> Runs:
-        """The same from pagemap's 64-bit entries: their top bytes hold what is asked, so that translate() and a regular
-        expression do the work a page. The zero page cannot be told: see ``_anonymous``."""
-        wanted = bytes(_wanted(top, want) for top in range(256))
-        runs = Runs(array("Q"), array("Q"))
-        if not any(wanted):
-            return runs
-        step = 1 << 17  # entries: 1 MiB
-        for base in range(start, end, step * PAGE_SIZE):
-            count = min(step, (end - base) // PAGE_SIZE)
-            entries = os.pread(self._fd, 8 * count, base // PAGE_SIZE * 8)
-            top = entries[7::8] if struct.pack("=H", 1) == b"\1\0" else entries[0::8]
-            for match in re.finditer(b"\1+", top.translate(wanted)):
-                runs.starts.append(base + match.start() * PAGE_SIZE)
-                runs.ends.append(base + match.end() * PAGE_SIZE)
-        return runs
+    def _read(self, start: int, end: int, search: Search) -> Found:
+        """Finds the same in pagemap's entries, a window at a time: first the range's ends and
+        what is likely; where pages are found, the neighbours and what is as far again."""
+        size = _WINDOW * PAGE_SIZE
+        ahead = [*search.likely, end - 1, start]
+        rest = iter(range(start, end, size))
+        searched = bytearray(-(-(end - start) // size))  # a byte a window
+        parts: dict[int, Found] = {}
+        sure = last = 0  # pages found that are not the zero page; the address of the last one
+        while end - start <= _SEARCHED_WHOLE or sure != search.expected:
+            address = ahead.pop() if ahead else next(rest, None)
+            if address is None:
+                break
+            number = (address - start) // size
+            if not start <= address < end or searched[number]:
+                continue
+            searched[number] = 1
+            at = start + number * size
+            entries = self._window(at, min(at + size, end))
+            classes = entries[_TOP::8].translate(_CLASSES)
+            if not (trimmed := classes.lstrip(bytes([_OTHER]))):
+                continue
+            parts[number] = part = [Runs.none() for _ in Kind]
+            for there in _ANY.finditer(classes):
+                for match in _BY_KIND.finditer(classes, *there.span()):
+                    runs = part[(match.lastindex or 0) - 1]
+                    runs.append(at + match.start() * PAGE_SIZE, at + match.end() * PAGE_SIZE)
+            sure += len(classes) - classes.count(_OTHER) - self._zero_pages(classes, entries)
+            sure -= 0 if search.of_file else classes.count(_FILES)
+            first = at + (len(classes) - len(trimmed)) * PAGE_SIZE
+            ahead += [2 * first - last, at + size, at - size]
+            last = first
+        found = [Runs.none() for _ in Kind]
+        for number in sorted(parts):
+            for runs, more in zip(found, parts[number], strict=True):
+                runs.extend(more)
+        return found
+
+    def _zero_pages(self, classes: bytes, entries: bytes) -> int:
+        """Returns how many of the pages are the zero page, or without its number may be."""
+        if _SHARED not in classes or self.zero_frame is None:
+            return classes.count(_SHARED)
+        return array("Q", _numbers(entries)).count(self.zero_frame)
+
+    def _window(self, start: int, end: int) -> bytes:
+        """Returns a window's entries; none if all say the same, that no page is there."""
+        view = memoryview(self._buffer)[:(end - start) // PAGE_SIZE * 8]
+        filled = os.preadv(self._fd, [view], start // PAGE_SIZE * 8)
+        return b"" if self._buffer in _EMPTY else bytes(view[:filled])
+
+    def _entries(self, start: int, end: int) -> bytearray:
+        entries = bytearray((end - start) // PAGE_SIZE * 8)
+        del entries[os.preadv(self._fd, [entries], start // PAGE_SIZE * 8):]
+        return entries
+
+    def _windows(self, runs: Runs) -> Iterator[tuple[int, bytearray, list[tuple[int, int]]]]:
+        """Yields the runs' entries, a window at a time: the first one's address, the entries,
+        and the window's runs as indices of these."""
+        size = _WINDOW * PAGE_SIZE
+        cut = ((at, min(end, at - at % size + size))
+               for start, end in zip(*runs, strict=True)
+               for at in (start, *range(start - start % size + size, end, size)))
+        for _, group in groupby(cut, lambda piece: piece[0] // size):
+            pieces = list(group)
+            base = pieces[0][0]
+            indices = [((start - base) // PAGE_SIZE, (end - base) // PAGE_SIZE)
+                       for start, end in pieces]
+            yield base, self._entries(base, pieces[-1][1]), indices
+
+    def split(self, anonymous: Runs) -> tuple[Runs, Runs, int]:
+        """Returns the anonymous pages that are mapped once, those mapped several times, and
+        how many of these are the zero page, where the frames' numbers are shown."""
+        exclusive, shared, zeros = Runs.none(), Runs.none(), 0
+        for base, entries, pieces in self._windows(anonymous):
+            classes = entries[_TOP::8].translate(_CLASSES)
+            for start, end in pieces:
+                for match in _ONCE_OR_OFTEN.finditer(classes, start, end):
+                    runs = exclusive if classes[match.start()] == _EXCLUSIVE else shared
+                    runs.append(base + match.start() * PAGE_SIZE, base + match.end() * PAGE_SIZE)
+            if self.zero_frame is not None and _SHARED in classes:
+                numbers = array("Q", _numbers(entries))
+                zeros += sum(numbers[start:end].count(self.zero_frame) for start, end in pieces)
+        return exclusive, shared, zeros
+
+    def take(self, runs: Runs, taken: Taken, kind: Kind) -> Runs:
+        """Takes the frames (places in swap) of those pages that are of the kind. Returns the
+        pages whose frames were not taken before."""
+        fresh = Runs.none()
+        classes = (_SWAP,) if kind is Kind.SWAPPED else (_EXCLUSIVE, _SHARED)
+        wanted = bytes(c in classes for c in _CLASSES)
+        for base, entries, pieces in self._windows(runs):
+            there = entries[_TOP::8].translate(wanted)
+            with memoryview(_numbers(entries)).cast("Q") as numbers:
+                for start, end in pieces:
+                    for match in _CHOSEN.finditer(there, start, end):
+                        mask = taken.take(numbers[match.start():match.end()])
+                        at = base + match.start() * PAGE_SIZE
+                        for new in _CHOSEN.finditer(mask):
+                            fresh.append(at + new.start() * PAGE_SIZE, at + new.end() * PAGE_SIZE)
+        return fresh
 
 
-def _wanted(top: int, want: Want) -> bool:
-    categories = (_PRESENT if top & 0x80 else 0) | (_FILE if top & 0x20 else 0) | (_EXCLUSIVE if top & 0x01 else 0)
-    return (categories ^ want.absent) & want.mask == want.mask
+def _numbers(entries: bytes | bytearray) -> bytes:
+    """Returns the entries' lower 55 bits, as 64-bit words."""
+    numbers = bytearray(entries)
+    numbers[_TOP::8] = bytes(len(entries) // 8)
+    numbers[_NEXT::8] = numbers[_NEXT::8].translate(_CLEAR_BIT_55)
+    return bytes(numbers)
+
+
+class Taken:
+    """Frames, or places in swap, that were taken: a byte each, in an anonymous mapping that
+    has a page only where one was written."""
+
+    def __init__(self) -> None:
+        self._taken = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+    def take(self, numbers: Sequence[int]) -> bytes:
+        """Takes the numbers. Returns a byte each: 1 if it was not taken before, else 0."""
+        if (top := max(numbers, default=0)) >= len(self._taken):
+            self._taken.resize((top // PAGE_SIZE + 1) * PAGE_SIZE)
+        taken, new = self._taken, bytearray(len(numbers))
+        for i, number in enumerate(numbers):
+            if not taken[number]:
+                taken[number] = new[i] = 1
+        return bytes(new)
+
+
+def zero_frame() -> int | None:
+    """Returns the number of the zero page's frame, or None where pagemap shows no numbers: to
+    a user without CAP_SYS_ADMIN."""
+    with mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        page[0]  # a page that is only read maps the zero page
+        view = ctypes.c_char.from_buffer(page)
+        address = ctypes.addressof(view)
+        del view  # the mapping can be closed
+        try:
+            with open("/proc/self/pagemap", "rb", buffering=0) as f:
+                f.seek(address // PAGE_SIZE * 8)
+                number, = struct.unpack("Q", f.read(8))
+        except OSError:
+            return None
+    return number & ((1 << 55) - 1) or None
 
 
 # --- a process ---
 
 _PF_KTHREAD = 0x00200000
+_ZERO_PAGE = bytes(PAGE_SIZE)
 
 
 @final
@@ -242,17 +511,21 @@ class Process:
     pid: int
     comm: str
     start_time: int  #: clock ticks after boot: tells it from a later process with the same number
+    proc: str = ""  #: once open: the directory in /proc of a live thread, if it can the main one
     _mem: int = field(default=-1, repr=False)
     _pagemap: int = field(default=-1, repr=False)
 
     @classmethod
     def find(cls, pid: int) -> Process:
-        """The process, open. Raises ProcessGone or ProcessDenied, both with the cause and the remedy."""
+        """Returns the process that the thread ``pid`` is of, open. Raises ProcessGone,
+        KernelThread or ProcessDenied, with the cause and the remedy."""
+        pid = int(_status(pid).get("Tgid", pid))
         comm, fields = _stat(pid)
         name = f"pid {pid} ({comm})"
         if int(fields[6]) & _PF_KTHREAD:
-            raise ProcessGone(f"{name} is a kernel thread: it has no memory of its own. Give a process of user space")
-        if fields[0] in "ZX":
+            raise KernelThread(f"{name} is a kernel thread: it has no memory of its own. "
+                               "Give a process of user space")
+        if _thread(pid, fields[0]) is None:
             raise ProcessGone(f"{name} has exited and waits for its parent: its memory is gone")
         process = cls(pid, comm, int(fields[19]))
         try:
@@ -280,8 +553,9 @@ class Process:
         if self._mem >= 0:
             return
         try:
-            self._mem = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-            self._pagemap = os.open(f"/proc/{self.pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+            self.proc = _thread(self.pid, _stat(self.pid)[1][0]) or f"/proc/{self.pid}"
+            self._mem = os.open(f"{self.proc}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            self._pagemap = os.open(f"{self.proc}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
             if int(_stat(self.pid)[1][19]) != self.start_time:
                 raise ProcessLookupError(errno.ESRCH, "another process has its number")
             self.page_table = PageTable(self._pagemap)
@@ -298,25 +572,34 @@ class Process:
                 os.close(fd)
         self._mem = self._pagemap = -1
 
+    def exists(self) -> bool:
+        """Returns whether a thread of it is alive."""
+        try:
+            fields = _stat(self.pid)[1]
+        except ProcessGone:
+            return False
+        return int(fields[19]) == self.start_time and _thread(self.pid, fields[0]) is not None
+
     def mappings(self) -> list[Mapping]:
         """Raises OSError if the process has exited."""
-        with open(f"/proc/{self.pid}/smaps", "rb", buffering=0) as f:
+        with open(f"{self.proc}/smaps", "rb", buffering=0) as f:
             return list(parse_smaps(f.read()))
 
     def mountinfo(self) -> str:
-        with open(f"/proc/{self.pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
+        with open(f"{self.proc}/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
             return f.read()
 
-    def read(self, start: int, pages: int, want: Want, out: memoryview, not_read: NotRead) -> int:
-        """Reads those of the ``pages`` pages at ``start`` that are still wanted, one after the other, into ``out``
-        (writable, ``pages`` pages or more). Returns how many; the others are counted in ``not_read``."""
+    def read(self, start: int, pages: int, kind: Kind, out: memoryview, not_read: NotRead) -> int:
+        """Reads those of the ``pages`` pages at ``start`` that are still of the kind, one
+        after the other, into ``out`` (writable, ``pages`` pages or more). Returns how many;
+        the others are counted in ``not_read``."""
         got = unreadable = 0
-        runs = self.page_table.runs(start, start + pages * PAGE_SIZE, want)
+        runs = self.page_table.find(start, start + pages * PAGE_SIZE)[kind]
         for at, end in zip(runs.starts, runs.ends, strict=True):
             while at < end:
                 n = self._read(at, out[got * PAGE_SIZE:got * PAGE_SIZE + end - at])
                 if not n:  # this page refuses
-                    unreadable += self.page_table.runs(at, at + PAGE_SIZE, want).pages
+                    unreadable += self.page_table.find(at, at + PAGE_SIZE)[kind].pages
                     n = 1
                 else:
                     got += n
@@ -324,6 +607,28 @@ class Process:
         not_read.unreadable += unreadable
         not_read.vanished += pages - got - unreadable
         return got
+
+    def without_zero_pages(self, runs: Runs, zeros: int) -> Runs:
+        """Returns anonymous pages without ``zeros`` that are zero-filled: which of these are
+        the zero page makes no difference."""
+        kept, buffer, step = Runs.none(), bytearray(256 * PAGE_SIZE), 256 * PAGE_SIZE
+        for start, end in zip(*runs, strict=True):
+            at = start
+            while at < end:
+                stop = min(end, at + step)
+                filled = 0
+                if zeros and self.page_table.find(at, stop)[Kind.ANON].pages * PAGE_SIZE == stop - at:
+                    filled = self._read(at, memoryview(buffer)[:stop - at])
+                pages = range(at, at + filled * PAGE_SIZE, PAGE_SIZE)
+                dropped = [page for page in pages
+                           if buffer[page - at:page - at + PAGE_SIZE] == _ZERO_PAGE][:zeros]
+                zeros -= len(dropped)
+                for page in (*dropped, stop):
+                    if at < page:
+                        kept.append(at, page)
+                    at = page + PAGE_SIZE
+                at = stop
+        return kept
 
     def _read(self, start: int, out: memoryview) -> int:
         """Pages read from ``start`` on, up to the first that cannot be."""
@@ -346,6 +651,19 @@ def _stat(pid: int) -> tuple[str, list[str]]:
     return comm, fields.split()
 
 
+def _thread(pid: int, state: str) -> str | None:
+    """Returns the directory in /proc of a live thread: of the main one, whose ``state`` is
+    given, or where that has ended of another. None if all have."""
+    if state not in "ZX":
+        return f"/proc/{pid}"
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return None
+    return next((f"/proc/{pid}/task/{thread}" for thread in threads
+                 if _status(f"{pid}/task/{thread}").get("State", "Z")[0] not in "ZX"), None)
+
+
 def _no_process(pid: int) -> str:
     return f"there is no process {pid}: it has exited, or belongs to another pid namespace. List them: ps -e"
 
@@ -355,11 +673,44 @@ def all_pids() -> list[int]:
     return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid())
 
 
+# Numbers of the system call kcmp(); 272 on the architectures that are not named.
+_KCMP = {"x86_64": 312, "ppc64le": 354, "s390x": 343, "i686": 349, "armv7l": 378}
+_KCMP_VM = 1
+
+
+class Memories:
+    """Tells processes that are one memory, as vfork() and clone(CLONE_VM) leave them."""
+
+    def __init__(self) -> None:
+        self._threads: list[int] = []  # one of each memory, in the kernel's own order
+        self._syscall = ctypes.CDLL(None).syscall
+        self._number = _KCMP.get(os.uname().machine, 272)
+
+    def add(self, process: Process) -> bool:
+        """Returns whether no process added before has the open process's memory. A kernel
+        without kcmp() cannot tell: there each has its own."""
+        thread = int(os.path.basename(process.proc))
+        low, high = 0, len(self._threads)
+        while low < high:
+            middle = (low + high) // 2
+            order = self._syscall(self._number, thread, self._threads[middle], _KCMP_VM, 0, 0)
+            if order == 0:
+                return False
+            if order == 1:
+                high = middle
+            elif order == 2:
+                low = middle + 1
+            else:
+                return True
+        self._threads.insert(low, thread)
+        return True
+
+
 # --- the survey ---
 
 
 class Segment(NamedTuple):
-    """What is to be read from one process: its anonymous pages, and the shmem that no earlier process has."""
+    """What is to be read from one process: pages that no earlier process has."""
 
     process: Process
     anonymous: list[Runs]
@@ -375,6 +726,31 @@ class _Shared(NamedTuple):
     key: _Key
     shift: int
     runs: Runs
+
+
+class _Common(NamedTuple):
+    """Pages of one mapping, anonymous or in swap, that other mappings have too."""
+
+    runs: Runs  #: zero pages may be among them
+    pages: int
+    share: float  #: the mapping's mean share in a page
+    mergeable: bool
+    locked: bool = False
+
+
+@dataclass(eq=False)
+class _Surveyed:
+    """What a process has."""
+
+    process: Process
+    anonymous: list[Runs] = field(default_factory=list)  #: mapped by this process alone
+    common: list[_Common] = field(default_factory=list)
+    swapped: list[_Common] = field(default_factory=list)
+    shmem: list[_Shared] = field(default_factory=list)
+    locked: list[_Shared] = field(default_factory=list)
+    hugetlb: list[_Shared] = field(default_factory=list)
+    swapped_shmem: list[tuple[_Shared, int]] = field(default_factory=list)
+    not_read: NotRead = field(default_factory=NotRead)
 
 
 class _Once:
@@ -413,97 +789,190 @@ class Survey:
 
     def __init__(self, not_read: NotRead) -> None:
         self.not_read = not_read
-        self.anonymous: list[tuple[Process, list[Runs], list[_Shared]]] = []
-        self._locked: list[_Shared] = []
-        self._hugetlb: list[_Shared] = []
-        self._swapped: set[tuple[_Key, int, int]] = set()
+        self.gone: list[Process] = []  #: processes that exited between add() and segments()
+        self.estimated = False  #: whether pages that processes share could not be told apart
+        self._surveyed: list[_Surveyed] = []
+        self._zero_frame = zero_frame()
         self._shmem_devices: dict[str, frozenset[bytes]] = {}
 
     def add(self, process: Process) -> None:
-        """Looks through an open process. Raises ProcessGone if it exits meanwhile, ProcessDenied if it changes so that
-        it may no longer be read; what was seen until then stays in the survey."""
+        """Looks through an open process. Raises ProcessGone if it exits meanwhile,
+        ProcessDenied if it changes so that it may no longer be read; nothing of it is then in
+        the survey."""
         try:
-            self._add(process)
+            self._surveyed.append(self._survey(process))
         except (FileNotFoundError, ProcessLookupError):
             raise ProcessGone(_no_process(process.pid)) from None
         except PermissionError as e:
             raise ProcessDenied(_denied(process.pid, process.comm, e)) from None
 
-    def _add(self, process: Process) -> None:
+    def _survey(self, process: Process) -> _Surveyed:
         mappings = process.mappings()
         devices = self._devices(process)
-        ipc = os.readlink(f"/proc/{process.pid}/ns/ipc")
-        anonymous: list[Runs] = []
-        shmem: list[_Shared] = []
-        self.anonymous.append((process, anonymous, shmem))
+        ipc = os.readlink(f"{process.proc}/ns/ipc")
+        likely = [(m.start >> 3) + shadow for m in mappings if m.rss for shadow in _SHADOWS]
+        surveyed = _Surveyed(process)
         for m in mappings:
-            if m.hugetlb:
-                self._hugetlb.append(self._shared(process, m, self._key(m, ipc), THERE))
+            if m.droppable:
+                surveyed.not_read.droppable += m.anonymous
                 continue
-            if m.vm_flags & _NEVER_SWAPPED or m.path == b"[vsyscall]":  # the latter is in the kernel's half
+            if m.vm_flags & _NEVER_SWAPPED and not m.hugetlb:
+                continue
+            if m.path == b"[vsyscall]":  # in the kernel's half
                 continue
             if m.perms.startswith(b"---") and not m.rss + m.swapped:
                 continue  # address space set aside, which may be terabytes
-            key = self._key(m, ipc)
             is_shmem = m.device in devices
+            if not (m.hugetlb or is_shmem or m.anonymous or m.swapped) and m.inode:
+                continue  # a file, never written to
+            search = Search(m.rss + m.swapped, m.inode != 0, likely)
+            found = process.page_table.find(m.start, m.end, search)
+            shared = _Shared(self._key(m, ipc), m.offset - m.start, found[Kind.FILE])
+            if m.hugetlb:
+                self._hugetlb(surveyed, shared, found)
+                continue
             if m.private:
-                self._private(process, m, anonymous)
+                self._private(surveyed, m, found)
             if is_shmem:
-                (self._locked if m.locked else shmem).append(self._shared(process, m, key, SHMEM))
-            if not is_shmem or (key, m.offset, m.end - m.start) not in self._swapped:
-                self.not_read.swapped += m.swapped
-                self._swapped.add((key, m.offset, m.end - m.start))
+                (surveyed.locked if m.locked else surveyed.shmem).append(shared)
+            self._swapped(surveyed, m, found, shared if is_shmem else None)
+        return surveyed
 
     def _devices(self, process: Process) -> frozenset[bytes]:
-        namespace = os.readlink(f"/proc/{process.pid}/ns/mnt")
+        namespace = os.readlink(f"{process.proc}/ns/mnt")
         if namespace not in self._shmem_devices:
             self._shmem_devices[namespace] = _shmem_devices(process.mountinfo())
         return self._shmem_devices[namespace]
 
-    def _private(self, process: Process, m: Mapping, anonymous: list[Runs]) -> None:
-        if m.inode and not m.anonymous:
-            return  # a file, never written to
-        runs, zero = _anonymous(process.page_table, m)
-        self.not_read.zero_mapped += zero
+    @staticmethod
+    def _hugetlb(surveyed: _Surveyed, shared: _Shared, found: Found) -> None:
+        """Copies that fork() left shared lie at the same place of the same file."""
+        exclusive, common, _ = surveyed.process.page_table.split(found[Kind.ANON])
+        surveyed.not_read.hugetlb += exclusive.pages
+        device, inode, _ = shared.key
+        surveyed.hugetlb += [shared, _Shared((device, inode, "private"), shared.shift, common)]
+
+    def _private(self, surveyed: _Surveyed, m: Mapping, found: Found) -> None:
+        """Sorts a private mapping's anonymous pages. The others, if no file's, are zero pages.
+
+        Neither pagemap's entries nor the ioctl before Linux 6.17 (for the huge zero page)
+        tell the zero page from an anonymous page that fork() left shared. The frame's number
+        does. Without it the surplus over what smaps counts is zero pages. The huge zero page
+        passes for a file's in pagemap's entries.
+        """
+        exclusive = found[Kind.ANON]
+        zero = found[Kind.ZERO].pages + (0 if m.inode else found[Kind.FILE].pages)
+        if m.shared or exclusive.pages > m.anonymous:
+            exclusive, common, zeros = surveyed.process.page_table.split(found[Kind.ANON])
+            present, owned = exclusive.pages + common.pages, common.pages
+            if self._zero_frame is None and present > m.anonymous:
+                zeros = min(common.pages, present - m.anonymous)
+                owned = common.pages - zeros
+                if owned:
+                    common = surveyed.process.without_zero_pages(common, zeros)
+            zero += zeros + (0 if m.inode else max(0, found[Kind.ANON].pages - present))
+            if owned:
+                surveyed.common.append(_Common(common, owned, m.share, m.mergeable, m.locked))
+        surveyed.not_read.zero_mapped += zero
         if m.locked:
-            self.not_read.locked += runs.pages
-        elif runs.starts:
-            anonymous.append(runs)
+            surveyed.not_read.locked += exclusive.pages
+        elif exclusive.starts:
+            surveyed.anonymous.append(exclusive)
+
+    @staticmethod
+    def _swapped(surveyed: _Surveyed, m: Mapping, found: Found, shmem: _Shared | None) -> None:
+        if not m.swapped:
+            return
+        if shmem:
+            whole = Runs(array("Q", [m.start]), array("Q", [m.end]))
+            surveyed.swapped_shmem.append((shmem._replace(runs=whole), m.swapped))
+        elif m.swapped_pss < m.swapped:
+            surveyed.swapped.append(
+                _Common(found[Kind.SWAPPED], m.swapped, m.swapped_share, m.mergeable))
+        else:
+            surveyed.not_read.swapped += m.swapped
 
     @staticmethod
     def _key(m: Mapping, ipc: str) -> _Key:
         """A SysV segment's inode is its id, which a memfd or a segment of another namespace may have too."""
         return m.device, m.inode, ipc if m.path.startswith(b"/SYSV") else ""
 
-    @staticmethod
-    def _shared(process: Process, m: Mapping, key: _Key, want: Want) -> _Shared:
-        return _Shared(key, m.offset - m.start, process.page_table.runs(m.start, m.end, want))
-
     def segments(self) -> list[Segment]:
-        """Each shared page once; one that any process has locked is locked for all."""
+        """Returns each page once; one that any process has locked is locked for all. Leaves
+        out processes that have exited."""
+        if self._zero_frame is None:
+            self._weigh()
+        else:
+            self._tell_apart(self._zero_frame)
         once = _Once()
-        self.not_read.hugetlb += sum(once.take(shared).pages for shared in self._hugetlb)
-        self.not_read.locked += sum(once.take(shared).pages for shared in self._locked)
-        return [Segment(process, anonymous, [once.take(shared) for shared in shmem])
-                for process, anonymous, shmem in self.anonymous]
+        for surveyed in self._surveyed:
+            self.not_read.add(surveyed.not_read)
+            self.not_read.hugetlb += sum(once.take(shared).pages for shared in surveyed.hugetlb)
+            self.not_read.locked += sum(once.take(shared).pages for shared in surveyed.locked)
+        self.not_read.swapped += self._swapped_shmem()
+        return [Segment(surveyed.process, surveyed.anonymous,
+                        [once.take(shared) for shared in surveyed.shmem])
+                for surveyed in self._surveyed]
 
+    def _swapped_shmem(self) -> int:
+        """Returns the pages of shmem in swap. smaps has a number for each mapping: of one that
+        overlaps with earlier ones the rest has its share."""
+        once, pages = _Once(), 0
+        for surveyed in self._surveyed:
+            for shared, swapped in surveyed.swapped_shmem:
+                pages += swapped * once.take(shared).pages // shared.runs.pages
+        return pages
 
-def _anonymous(table: PageTable, m: Mapping) -> tuple[Runs, int]:
-    """A mapping's anonymous pages, and how many of its pages only map the zero page.
+    def _tell_apart(self, zero: int) -> None:
+        """Gives each frame, by its number, to the first process that maps it. Frames that a
+        process has locked are taken first."""
+        frames, places = Taken(), Taken()
+        frames.take([zero])
+        for locked in (True, False):
+            for surveyed in self._surveyed.copy():
+                common = [c for c in surveyed.common if c.locked is locked]
+                swapped = [] if locked else surveyed.swapped
+                if not common and not swapped:
+                    continue
+                try:
+                    with surveyed.process as process:
+                        process.open()
+                        table = process.page_table
+                        fresh = [table.take(c.runs, frames, Kind.ANON) for c in common]
+                        surveyed.not_read.swapped += sum(
+                            table.take(c.runs, places, Kind.SWAPPED).pages for c in swapped)
+                except (FileNotFoundError, ProcessLookupError, PermissionError):
+                    self._surveyed.remove(surveyed)
+                    self.gone.append(surveyed.process)
+                    continue
+                if locked:
+                    surveyed.not_read.locked += sum(runs.pages for runs in fresh)
+                else:
+                    surveyed.anonymous += fresh
 
-    Neither pagemap's entries nor the ioctl before Linux 6.17 (for the huge zero page) tell the zero page from an
-    anonymous page that fork() left shared. smaps does not count zero pages: if just as many pages are too many as are
-    not mapped exclusively, these are zero pages; else all are read. The huge zero page passes for a file's in pagemap.
-    """
-    runs, zero = table.runs(m.start, m.end, ANON), table.runs(m.start, m.end, ZERO).pages
-    if not m.inode:
-        zero += table.runs(m.start, m.end, SHMEM).pages
-    surplus = runs.pages - m.anonymous
-    if surplus > 0:
-        exclusive = table.runs(m.start, m.end, ANON_EXCLUSIVE)
-        if runs.pages - exclusive.pages == surplus:
-            return exclusive, zero + surplus
-    return runs, zero
+    def _weigh(self) -> None:
+        """Gives each process, by smaps, a part of a mapping's pages, as large as its share.
+
+        All processes of the survey share a page at most. So all pages of one alone count,
+        unless KSM has merged some of its own.
+        """
+        least = 1 / max(1, len(self._surveyed))
+        for surveyed in self._surveyed:
+            phase = random.Random(surveyed.process.pid).random()
+            rest = swapped = locked = 0.5  # of a page, so that all mappings together are rounded
+            for c in surveyed.common:
+                pages = c.pages * (c.share if c.mergeable else max(c.share, least))
+                self.estimated |= pages < c.runs.pages
+                if c.locked:
+                    locked += pages
+                else:
+                    rest += pages
+                    surveyed.anonymous.append(c.runs.part(int(rest), phase))
+                    rest -= int(rest)
+            for c in surveyed.swapped:
+                swapped += c.pages * (c.share if c.mergeable else max(c.share, least))
+            surveyed.not_read.locked += int(locked)
+            surveyed.not_read.swapped += int(swapped)
 
 
 # --- why a process may not be read: looked into only after the failure ---

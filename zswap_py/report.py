@@ -84,9 +84,11 @@ class Report:
     page_size: int
     folio_pages: int
     pages_total: int | None
+    estimated: bool
     pages: int
     zero_pages: int
     not_read: dict[str, int]
+    processes_gone: list[int]
     compressors: list[Figures | Unavailable]
 
     @property
@@ -230,12 +232,17 @@ def _count(pages: int) -> str:
 
 
 def _pages_read(report: Report) -> str:
+    # what vanished is in neither figure, so that this total is the headline's
     read, all_of_it = report.pages, report.pages_total
+    if report.complete and all_of_it is not None:
+        all_of_it = round(read * report.scale)
     if all_of_it is None or read == all_of_it:
         text = f"{_count(read)}, {size(read * report.page_size)}"
     else:
         total = size(all_of_it * report.page_size)
         text = f"{read:,} of {_count(all_of_it)} ({size(read * report.page_size)} of {total})"
+    if report.estimated:
+        text += ", estimated"
     if not report.complete:
         return text + "; incomplete, not scaled up"
     return text + (", scaled up" if report.scale > 1 else "")
@@ -264,6 +271,9 @@ def _notes(report: Report) -> list[str]:
     if report.zero_pages:
         zero = size(report.zero_pages * report.page_size * report.scale)
         notes.append(f"zero-filled: {zero}, saved as well, without zswap")
+    if report.estimated:
+        notes.append("estimated: processes share pages that only root can tell apart; "
+                     "each counts by its shares")
     if any(report.not_read.values()):
         counts = ", ".join(f"{n:,} {cause.replace('_', ' ')}" for cause, n in report.not_read.items() if n)
         notes.append(f"pages not read: {counts}")
