@@ -49,7 +49,8 @@ class NotRead:
     swapped: int = 0  #: in swap (or zswap) already
     locked: int = 0  #: mlock()ed: reclaim leaves them
     hugetlb: int = 0  #: hugetlbfs pages are never swapped
-    zero_mapped: int = 0  #: only ever read: they map the kernel's zero page (in a core: holes)
+    file_backed: int = 0  #: in a core: pages of files and of the kernel, which reclaim drops or leaves
+    zero_mapped: int = 0  #: only ever read: they map the kernel's zero page (in a core: holes, and pages of zeros)
     vanished: int = 0  #: freed, swapped out or moved between the survey and the reading
     unreadable: int = 0  #: there, but reading failed
 
