@@ -87,7 +87,7 @@ class Stream(io.RawIOBase):
 
     def skip_to(self, position: int) -> None:
         """Reads and drops what comes before ``position``."""
-        waste = memoryview(bytearray(_STEP))
+        waste = memoryview(bytearray(max(0, min(_STEP, position - self.position))))
         while self.position < position and self.readinto(waste[:position - self.position]):
             pass
 
@@ -237,15 +237,17 @@ class _CoreReader:
     file: _File
     page_size: int
     tally: Tally
+    at_end: bool = False
 
     def read(self, where: int, pages: int, out: memoryview) -> int:
-        if self.file.ended:
+        if self.at_end:
             raise EOFError
         try:
             got = self.file.read_at(where, out[:pages * self.page_size]) // self.page_size
         except OSError as e:
             raise _file_error(self.source.label, e) from None
         if got < pages:
+            self.at_end = True
             self.source.incomplete = self.file.ended or "was cut off while it was read"
             self.tally.not_read.unreadable += pages - got
         kept = _without_zeros(out, got, self.page_size)
