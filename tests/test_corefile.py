@@ -290,6 +290,15 @@ def test_core_in_a_truncated_stream_is_incomplete(tmp_path: Path) -> None:
     assert pages.sources[0].incomplete == "is truncated: its gzip stream has no end"
 
 
+def test_damage_that_only_a_checksum_tells_is_found(tmp_path: Path) -> None:
+    data = bytearray(gzip.compress(Recipe([Segment(A)]).bytes() + random.Random(1).randbytes(300000)))
+    data[-6] ^= 1
+    pages, got = read(write(tmp_path / "c", bytes(data)))
+    assert got == A
+    assert pages.not_read.unreadable == 0
+    assert "is damaged: its gzip stream ends with an error" in str(pages.sources[0].incomplete)
+
+
 def test_core_cut_while_it_is_read_is_incomplete(tmp_path: Path) -> None:
     file = write(tmp_path / "c", Recipe([Segment(A)]).bytes())
     with open_pages([file]) as pages:

@@ -26,6 +26,7 @@ from zswap_py.source import Reader, Source, Tally
 
 _HOLE = 2 << 20  # holes of flat files are left out in steps of this size, the largest folio's
 _LAYERS = 4  # compressed streams, each in another
+_REST = 64 << 20  # bytes behind a core's memory that are read: section headers, if anything
 _STEP = 1 << 20  # bytes of a stream that are read at once
 
 
@@ -153,10 +154,11 @@ class _RandomAccess:
 
 
 class _OnceThrough:
-    """A stream as a file, which is read in its order."""
+    """A stream as a file, which is read in its order. After byte ``end`` the rest is read too, within bounds: the
+    checksum of a compressed stream stands there."""
 
-    def __init__(self, make: Callable[[], Stream]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Stream], end: int | None = None) -> None:
+        self._make, self._end = make, end
         self._stream: Stream | None = None
 
     @property
@@ -171,7 +173,10 @@ class _OnceThrough:
 
     def read_at(self, where: int, out: memoryview) -> int:
         self.stream.skip_to(where)
-        return _read_full(self.stream.readinto, out)
+        filled = _read_full(self.stream.readinto, out)
+        if self.stream.position == self._end:
+            self.stream.skip_to(self._end + _REST)
+        return filled
 
     def close(self) -> None:
         if self._stream:
@@ -246,7 +251,7 @@ class _CoreReader:
             got = self.file.read_at(where, out[:pages * self.page_size]) // self.page_size
         except OSError as e:
             raise _file_error(self.source.label, e) from None
-        if got < pages:
+        if got < pages or self.file.ended:
             self.at_end = True
             self.source.incomplete = self.file.ended or "was cut off while it was read"
             self.tally.not_read.unreadable += pages - got
@@ -397,7 +402,8 @@ def _stream_source(source: Source, origin: Stream | Callable[[], Stream], page_s
     if core is None:
         source.remark = _remark(head)
         return FlatStream(source, make, page_size)
-    return _core_source(source, core, core.runs, _OnceThrough(make), page_size, tally)
+    end = max((offset + pages * page_size for offset, pages in core.runs), default=0)
+    return _core_source(source, core, core.runs, _OnceThrough(make, end), page_size, tally)
 
 
 def _innermost(source: Source, stream: Stream) -> Stream:
