@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-FRONT = 64 << 20  #: bytes at a core's front in which its headers and notes must lie
+FRONT = 64 << 20  #: bytes at a core's front in which its headers must lie, and in a pipe its notes; bytes of notes
 
 Read = Callable[[int, int], bytes]
-"""Returns ``length`` bytes at ``offset``, fewer at the file's end."""
+"""Returns ``length`` bytes at ``offset``, fewer at the file's end. Raises OutOfReach."""
 
 _PT_LOAD, _PT_NOTE = 1, 4
 _PF_W = 2
@@ -36,6 +36,10 @@ class CoreError(Exception):
     """A core that cannot be read. The message goes on after the file's name."""
 
 
+class OutOfReach(Exception):
+    """In a pipe: what follows the memory comes too late, or lies behind already."""
+
+
 @dataclass
 class Core:
     """What a core holds, by the headers at its front."""
@@ -46,6 +50,7 @@ class Core:
     written: int = 0  #: pages of writable mappings of files
     tail_bytes: int = 0  #: at the ends of segments, where they fill no page
     remark: str | None = None  #: what cannot be known
+    cut_notes: bool = False  #: the file ends before its notes do
 
 
 class _ProgramHeader(NamedTuple):
@@ -75,6 +80,8 @@ class _Notes:
     files: list[_FileMapping] | None = None
     vdso: int | None = None
     machine: bool = False
+    missing: str = "has no NT_FILE note"  #: where there are no files: why
+    cut: bool = False
 
 
 def parse(read: Read, page_size: int) -> Core:
@@ -102,10 +109,11 @@ def _parse(read: Read, page_size: int) -> Core:
         if load.offset + load.length >= 1 << 63:
             raise CoreError(f"is a damaged ELF core (a segment of {load.length} bytes at byte {load.offset})")
     core = _Sorter(page_size, notes, loads).core
+    core.cut_notes = notes.cut
     if notes.machine:
         core.remark = "is the memory of a whole machine: the kernel, its page cache and free pages are in it"
     elif notes.files is None:
-        core.remark = "has no NT_FILE note: which of its pages are those of files cannot be known, and all count"
+        core.remark = f"{notes.missing}: which of its pages are those of files cannot be known, and all count"
     elif core.written:
         core.remark = (f"does not tell which pages of writable mappings of files were written: "
                        f"all {core.written:,} of them count")
@@ -114,7 +122,7 @@ def _parse(read: Read, page_size: int) -> Core:
 
 def _exactly(read: Read, offset: int, length: int) -> bytes:
     if offset + length > FRONT:
-        raise CoreError(f"is a damaged ELF core (it has headers or notes up to byte {offset + length}, "
+        raise CoreError(f"is a damaged ELF core (its headers end at byte {offset + length}, "
                         f"and they must lie in its first {FRONT >> 20} MiB)")
     data = read(offset, length)
     if len(data) < length:
@@ -156,7 +164,16 @@ def _notes(elf: Any, headers: list[_ProgramHeader], read: Read) -> _Notes:
     found = _Notes()
     auxv = False
     for header in headers:
-        data = _exactly(read, header.offset, header.length)
+        if header.length > FRONT:
+            raise CoreError(f"is a damaged ELF core ({header.length} bytes of notes)")
+        try:  # the kernel writes them before the memory, gdb after it
+            data = read(header.offset, header.length)
+        except OutOfReach:
+            found.missing = "has its notes at its end, where they come too late in a pipe (give it as a file)"
+            continue
+        if len(data) < header.length:
+            found.missing, found.cut = "lacks its notes", True
+            continue
         elf.stream = io.BytesIO(data)
         for note in iter_notes(elf, 0, len(data)):
             found.machine = found.machine or note["n_name"] in _MACHINE
@@ -195,9 +212,7 @@ class _Sorter:
         end = 0
         for load in loads:
             skip = max(0, end - load.offset)  # seen already: a dump of a machine may map its memory twice
-            if skip < load.length:
-                self._add(load._replace(offset=load.offset + skip, address=load.address + skip,
-                                        length=load.length - skip))
+            self._add(load._replace(offset=load.offset + skip, address=load.address + skip, length=load.length - skip))
             end = max(end, load.offset + load.length)
 
     def _add(self, load: _Load) -> None:

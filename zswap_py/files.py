@@ -116,7 +116,9 @@ class _Inner(Stream):
 
 
 class _File(Protocol):
-    """What pages are read from."""
+    """What a core's pages are read from."""
+
+    short: str  #: what is said where it ends too early, and ``ended`` does not tell
 
     @property
     def ended(self) -> str | None:
@@ -132,6 +134,7 @@ class _File(Protocol):
 class _RandomAccess:
     """A regular file or block device."""
 
+    short = "was cut off while it was read"
     ended = None
 
     def __init__(self, path: str) -> None:
@@ -156,6 +159,8 @@ class _RandomAccess:
 class _OnceThrough:
     """A stream as a file, which is read in its order. After byte ``end`` the rest is read too, within bounds: the
     checksum of a compressed stream stands there."""
+
+    short = "is truncated: it ends before its memory does"
 
     def __init__(self, make: Callable[[], Stream], end: int | None = None) -> None:
         self._make, self._end = make, end
@@ -221,7 +226,7 @@ class _FlatReader:
         self.tally.hole_pages += hole // self.page_size
         got = filled // self.page_size
         if got + hole // self.page_size < pages:
-            self.source.incomplete = "was cut off while it was read"
+            self.source.incomplete = self.file.short
             self.tally.not_read.vanished += pages - got - hole // self.page_size
         return got
 
@@ -253,7 +258,7 @@ class _CoreReader:
             raise _file_error(self.source.label, e) from None
         if got < pages or self.file.ended:
             self.at_end = True
-            self.source.incomplete = self.file.ended or "was cut off while it was read"
+            self.source.incomplete = self.file.ended or self.file.short
             self.tally.not_read.unreadable += pages - got
         kept = _without_zeros(out, got, self.page_size)
         self.tally.drop(self.source, got - kept)
@@ -386,7 +391,7 @@ def _stream_source(source: Source, origin: Stream | Callable[[], Stream], page_s
     try:
         head = stream.peek(max(formats.HEAD, page_size))
         _refuse_foreign(source, head)
-        core = _parse_core(source, lambda at, length: stream.peek(at + length)[at:], page_size, stream) \
+        core = _parse_core(source, _reach(stream, far=callable(origin)), page_size, stream) \
             if formats.is_core(head) else None
         if core is None and len(head) < page_size:
             if stream.ended:
@@ -416,6 +421,19 @@ def _innermost(source: Source, stream: Stream) -> Stream:
     stream.close()
     raise SourceError(f"{source.label} is compressed more than {_LAYERS} times: pipe what it holds in: "
                       "... | zswap-py report -")
+
+
+def _reach(stream: Stream, far: bool) -> corefile.Read:
+    """Reads of a stream what is at its front; ``far``: then also what comes later, for it can be opened again."""
+    def read(offset: int, length: int) -> bytes:
+        if not stream.position and offset + length <= corefile.FRONT:
+            return stream.peek(offset + length)[offset:]
+        if not far or offset < stream.position:
+            raise corefile.OutOfReach
+        stream.skip_to(offset)
+        return stream.peek(length)
+
+    return read
 
 
 def _refuse_foreign(source: Source, head: bytes) -> None:
@@ -478,6 +496,8 @@ def _core_source(source: Source, core: corefile.Core, runs: list[tuple[int, int]
     source.kind = "core"
     source.pages = sum(pages for _, pages in runs)
     source.tail_bytes, source.remark = core.tail_bytes, core.remark
+    if core.cut_notes and not source.incomplete:
+        source.incomplete = "is truncated: it ends before its notes"
     if not source.pages:
         why = source.incomplete or "is a core without memory that could be swapped"
         file.close()
