@@ -225,6 +225,8 @@ def test_mappings_of_files_are_left_out_unless_they_were_written(tmp_path: Path)
     mapping(b"rodata", R, "/lib/a.so", 4, gap=0)
     mapping(b"relro", R, "/lib/a.so", 7, gap=0)  # made read-only by the linker after it wrote
     mapping(b"data", RW, "/lib/a.so", 11)
+    mapping(b"const", R, "/lib/b.so", 0, gap=0)  # the next one is of another segment of the program's file
+    mapping(b"bdata", RW, "/lib/b.so", 3)
     mapping(b"memfd", RW, "/memfd:x (deleted)")
     mapping(b"sysv", R, "/SYSV00000000 (deleted)")
     mapping(b"shm", R, "/dev/shm/x")
@@ -235,10 +237,10 @@ def test_mappings_of_files_are_left_out_unless_they_were_written(tmp_path: Path)
     mapping(b"jit", X, None)
     segments.append(Segment(some(b"vsys", 1), 0xffffffffff600000, X))
     pages, got = read(write(tmp_path / "c", Recipe(segments, files, auxv={33: vdso, 6: P}).bytes()))
-    kept = [b"heap", b"relro", b"data", b"memfd", b"sysv", b"shm", b"shared", b"jit"]
+    kept = [b"heap", b"relro", b"data", b"bdata", b"memfd", b"sysv", b"shm", b"shared", b"jit"]
     assert got == b"".join(some(tag, 4) for tag in kept)
-    assert pages.not_read == NotRead(file_backed=4 + 4 + 4 + 1, hugetlb=4)
-    assert "all 8 of them count" in str(pages.sources[0].remark)
+    assert pages.not_read == NotRead(file_backed=4 + 4 + 4 + 4 + 1, hugetlb=4)
+    assert "all 12 of them count" in str(pages.sources[0].remark)
 
 
 def test_one_segment_may_hold_several_mappings(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import json
@@ -90,6 +91,24 @@ def test_file_cut_while_it_is_read_is_incomplete(tmp_path: Path) -> None:
     assert pages.not_read.vanished == 6
     assert (result.pages, result.complete) == (4, False)
     assert result.source[0]["incomplete"] == "was cut off while it was read"
+
+
+def test_file_on_a_bad_medium_is_read_up_to_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preadv = os.preadv
+
+    def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
+        """As where a sector at 7 pages is bad: reads up to it, then EIO."""
+        if offset >= 7 * P:
+            raise OSError(errno.EIO, "Input/output error")
+        return preadv(fd, [buffers[0][:7 * P - offset]], offset)
+
+    monkeypatch.setattr(os, "preadv", failing)
+    data = some_pages(40)
+    (tmp_path / "f").write_bytes(data)
+    with open_pages([tmp_path / "f"]) as pages:
+        assert contents(pages, 4 * P) == data[:7 * P]
+    assert pages.not_read.unreadable == 33
+    assert pages.sources[0].incomplete == "cannot be read to its end: Input/output error"
 
 
 @pytest.mark.parametrize(("make", "message"), [

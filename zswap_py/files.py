@@ -76,8 +76,11 @@ class Stream(io.RawIOBase):
                 select.select([self._source], [], [])
         except Ended as e:
             self.ended = str(e)
-            return 0
-        return int(count)
+        except OSError as e:
+            self.ended = _medium_error(e)
+        else:
+            return int(count)
+        return 0
 
     def peek(self, length: int) -> bytes:
         """The next bytes, fewer only at the end."""
@@ -135,10 +138,10 @@ class _RandomAccess:
     """A regular file or block device."""
 
     short = "was cut off while it was read"
-    ended = None
 
     def __init__(self, path: str) -> None:
         self._path, self._fd = path, -1
+        self.ended: str | None = None
 
     @property
     def fd(self) -> int:
@@ -147,8 +150,13 @@ class _RandomAccess:
         return self._fd
 
     def read_at(self, where: int, out: memoryview) -> int:
-        os.lseek(self.fd, where, os.SEEK_SET)
-        return _read_full(lambda rest: os.readv(self.fd, [rest]), out)
+        filled = 0
+        try:
+            while filled < len(out) and (count := os.preadv(self.fd, [out[filled:]], where + filled)):
+                filled += count
+        except OSError as e:
+            self.ended = _medium_error(e)
+        return filled
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -204,6 +212,13 @@ def _data(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
+def _medium_error(e: OSError) -> str:
+    """What is said of a file that could be read up to here. Raises any other error."""
+    if e.errno != errno.EIO:
+        raise e
+    return f"cannot be read to its end: {e.strerror}"
+
+
 # --- readers ---
 
 
@@ -217,6 +232,8 @@ class _FlatReader:
     tally: Tally
 
     def read(self, where: int, pages: int, out: memoryview) -> int:
+        if self.file.ended:
+            raise EOFError
         try:
             there = min(pages, max(0, os.lseek(self.file.fd, 0, os.SEEK_END) - where) // self.page_size)
             hole = self._hole(where, there * self.page_size) if self.tally.skip_holes else 0
@@ -225,9 +242,13 @@ class _FlatReader:
             raise _file_error(self.source.label, e) from None
         self.tally.hole_pages += hole // self.page_size
         got = filled // self.page_size
-        if got + hole // self.page_size < pages:
+        missing = pages - got - hole // self.page_size
+        if missing and self.file.ended:
+            self.source.incomplete = self.file.ended
+            self.tally.not_read.unreadable += missing
+        elif missing:
             self.source.incomplete = self.file.short
-            self.tally.not_read.vanished += pages - got - hole // self.page_size
+            self.tally.not_read.vanished += missing
         return got
 
     def _hole(self, where: int, length: int) -> int:
