@@ -7,11 +7,9 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import io
 import mmap
 import os
 import re
-import resource
 import shutil
 import signal
 import struct
@@ -26,7 +24,7 @@ import pytest
 
 from zswap_py import pages as pages_module
 from zswap_py import procmem
-from zswap_py.pages import NotRead, Pages, SourceError, open_pages
+from zswap_py.pages import Pages, SourceError, open_pages
 
 P = mmap.PAGESIZE
 ROOT = os.geteuid() == 0
@@ -552,87 +550,6 @@ def test_no_file_descriptors_are_kept(child: Child, tmp_path: Path) -> None:
     pages.close()
 
 
-# --- flat files and standard input ---
-
-
-def test_tail_is_left_out_and_said(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    file.write_bytes(b"x" * (3 * 16384 + 100))
-    with open_pages([file], page_size=16384) as pages:
-        assert (pages.pages_total, pages.tail_bytes, pages.sources[0].tail_bytes) == (3, 100, 100)
-        assert len(contents(pages)) == 3 * 16384
-
-
-def test_file_truncated_meanwhile(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    file.write_bytes(b"x" * 10 * 4096)
-    with open_pages([file]) as pages:
-        os.truncate(file, 4 * 4096 + 5)
-        assert len(contents(pages)) == 4 * 4096
-    assert pages.not_read.vanished == 6
-
-
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda p: p.write_bytes(b""), "has 0 bytes, not one page of 4096"),
-    (lambda p: p.write_bytes(b"short"), "has 5 bytes"),
-    (lambda p: p.mkdir(), "is a directory: give files"),
-    (os.mkfifo, r"pipe.*zswap-py report -"),
-    (lambda p: None, "No such file or directory: check the name"),
-])
-def test_files_that_are_none(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
-    make(tmp_path / "f")
-    with pytest.raises(SourceError, match=message):
-        open_pages([tmp_path / "f"])
-
-
-def test_compressed_core_says_how_to_unpack(tmp_path: Path) -> None:
-    file = tmp_path / "core.app.1000.zst"
-    file.write_bytes(bytes(8192))
-    with pytest.raises(SourceError, match=r"zstd -d -o core .*core.app.1000.zst && zswap-py report core"):
-        open_pages([file])
-
-
-def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-
-
-def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    data = os.urandom(21 * 4096)
-    (tmp_path / "f").write_bytes(data[:3 * 4096])
-    stdin(monkeypatch, data[3 * 4096:] + b"tail")
-    with open_pages([tmp_path / "f", "-"]) as pages:
-        assert (pages.pages_total, pages.pages_planned) == (None, None)
-        got = [bytes(piece) for piece in pages.pieces(8 * 4096)]
-        assert [len(piece) // 4096 for piece in got] == [8, 8, 5]
-        assert b"".join(got) == data
-        assert (pages.pages_total, pages.pages_read, pages.tail_bytes) == (21, 21, 4)
-
-
-def test_standard_input_through_a_pipe() -> None:
-    code = ("from zswap_py.pages import open_pages; p = open_pages(['-']); "
-            "print(sum(len(x) for x in p.pieces(1 << 20)), p.pages_total, p.tail_bytes)")
-    feed = "head -c 3000000 /dev/zero; sleep 0.1; head -c 2000000 /dev/zero"
-    out = subprocess.run(f'({feed}) | {sys.executable} -c "{code}"', shell=True, capture_output=True,
-                         text=True, check=True).stdout
-    assert out.split() == [str(5000000 // 4096 * 4096), str(5000000 // 4096), str(5000000 % 4096)]
-
-
-@pytest.mark.parametrize(("data", "message"), [
-    (b"", "has 0 bytes, not one page"),
-    (b"\x7fELF\2\1" + bytes(10) + b"\4\0" + bytes(8000), r"ELF core.*cat > core && zswap-py report core"),
-])
-def test_standard_input_without_pages(monkeypatch: pytest.MonkeyPatch, data: bytes, message: str) -> None:
-    stdin(monkeypatch, data)
-    with open_pages(["-"]) as pages, pytest.raises(SourceError, match=message):
-        contents(pages)
-
-
-def test_standard_input_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    stdin(monkeypatch, bytes(8192))
-    with pytest.raises(SourceError, match="standard input cannot be sampled"):
-        open_pages(["-"], sample_bytes=4096)
-
-
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"page_size": 5000}, "page_size is 5000"),
     ({"sample_bytes": 100}, "sample_bytes is 100"),
@@ -642,98 +559,6 @@ def test_standard_input_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         open_pages(["/dev/null"], **arguments)
-
-
-# --- cores ---
-
-
-def write_core(path: Path, segments: list[tuple[int, bytes]], order: str = "<", kind: int = 4) -> None:
-    """An ELF core with a note and these (type, contents), each on a page boundary; pages of zeros become holes."""
-    ident = b"\x7fELF" + bytes([2, 1 if order == "<" else 2, 1]) + bytes(9)
-    header = ident + struct.pack(order + "HHIQQQIHHHHHH", kind, 62, 1, 0, 64, 0, 0, 64, 56, len(segments), 0, 0, 0)
-    at, table = 4096, b""
-    with open(path, "wb") as f:
-        for segment_type, data in segments:
-            table += struct.pack(order + "IIQQQQQQ", segment_type, 6, at, 0x10000 + at, 0, len(data), len(data), 4096)
-            for i in range(0, len(data), 4096):
-                if any(data[i:i + 4096]):
-                    f.seek(at + i)
-                    f.write(data[i:i + 4096])
-            at += -(-len(data) // 4096) * 4096
-        f.truncate(at)
-        f.seek(0)
-        f.write(header + table)
-
-
-@pytest.mark.parametrize("order", "<>")
-def test_core_has_its_segments_without_holes(tmp_path: Path, order: str) -> None:
-    pytest.importorskip("elftools", reason="pyelftools is not installed")
-    core = tmp_path / "c"
-    a = b"".join(page(b"a", i) for i in range(10))
-    b = b"".join(page(b"b", i) for i in range(4))
-    write_core(core, [(4, b"N" * 4096), (1, a + bytes(6 * 4096) + a), (1, b + b"tail")], order)
-    with open_pages([core]) as pages:
-        assert pages.sources[0].kind == "core"
-        assert contents(pages) == a + a + b
-        assert (pages.pages_total, pages.tail_bytes) == (24, 4)
-        assert pages.not_read == NotRead(zero_mapped=6)
-
-
-def test_truncated_core(tmp_path: Path) -> None:
-    pytest.importorskip("elftools", reason="pyelftools is not installed")
-    core = tmp_path / "c"
-    write_core(core, [(1, b"x" * 10 * 4096)])
-    os.truncate(core, 4096 + 3 * 4096 + 7)
-    with open_pages([core]) as pages:
-        assert len(contents(pages)) == 3 * 4096
-        assert pages.not_read == NotRead(unreadable=7)
-    os.truncate(core, 100)
-    with pytest.raises(SourceError, match=f"damaged ELF core|without memory.*readelf -l {core}"):
-        open_pages([core])
-
-
-def test_other_elf_files_are_flat(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    write_core(file, [(1, b"x" * 4096)], kind=2)
-    with open_pages([file]) as pages:
-        assert (pages.sources[0].kind, pages.pages_total) == ("file", 2)
-
-
-def test_core_without_pyelftools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_core(tmp_path / "c", [(1, b"x" * 4096)])
-    monkeypatch.setitem(sys.modules, "elftools.elf.elffile", None)
-    with pytest.raises(SourceError, match=r"pip install 'zswap-py\[core\]'"):
-        open_pages([tmp_path / "c"])
-
-
-def test_core_by_the_kernel(spawn: Callable[..., Child], tmp_path: Path) -> None:
-    pytest.importorskip("elftools", reason="pyelftools is not installed")
-    if Path("/proc/sys/kernel/core_pattern").read_text().strip() != "core":
-        pytest.skip("kernel.core_pattern is not 'core'")
-    try:
-        child = spawn(cwd=tmp_path,
-                      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2))
-    except subprocess.SubprocessError:
-        pytest.skip("RLIMIT_CORE may not be raised")
-    child.run("a = small(500)", "fill(a, b'core', range(0, 500, 5))")
-    child.process.send_signal(signal.SIGABRT)
-    child.process.wait()
-    core = next(tmp_path.glob("core*"))
-    with open_pages([core]) as pages:
-        assert tagged(contents(pages), b"core") == once(range(0, 500, 5))
-        assert pages.not_read.zero_mapped >= 400
-
-
-@pytest.mark.skipif(not shutil.which("gcore"), reason="no gcore (gdb)")
-def test_core_by_gdb(child: Child, tmp_path: Path) -> None:
-    pytest.importorskip("elftools", reason="pyelftools is not installed")
-    child.run("a = new(50)", "fill(a, b'core', range(50))")
-    done = subprocess.run(["gcore", "-o", str(tmp_path / "core"), str(child.pid)], capture_output=True, text=True,
-                          check=False)
-    if done.returncode:
-        pytest.skip(f"gcore: {done.stderr.splitlines()[-1]}")
-    with open_pages([tmp_path / f"core.{child.pid}"]) as pages:
-        assert tagged(contents(pages), b"core") == once(range(50))
 
 
 # --- processes that cannot be read ---
@@ -816,9 +641,12 @@ def test_page_size_of_processes(child: Child) -> None:
         open_pages(pids=[child.pid], page_size=2 * P)
 
 
+MODULES = ("procmem", "source", "formats", "decompress", "corefile", "files", "pages")
+
+
 def run_as(code: str, **popen: Any) -> str:
     """What ``code`` prints when another user, or a weaker root, runs it; /proc and this source are all it needs."""
-    sources = {name: (REPO / "zswap_py" / f"{name}.py").read_text() for name in ("procmem", "pages")}
+    sources = {name: (REPO / "zswap_py" / f"{name}.py").read_text() for name in MODULES}
     prelude = ("import sys, types; sys.modules['zswap_py'] = types.ModuleType('zswap_py')\n"
                f"for name, text in {sources!r}.items():\n"
                "    m = sys.modules['zswap_py.' + name] = types.ModuleType('zswap_py.' + name)\n"

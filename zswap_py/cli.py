@@ -125,7 +125,8 @@ def parser() -> argparse.ArgumentParser:
     sub.set_defaults(run=_report, usage_error=sub.error)
 
     sources = sub.add_argument_group("sources")
-    sources.add_argument("files", nargs="*", metavar="FILE", help="memory pages, or an ELF core; -: standard input")
+    sources.add_argument("files", nargs="*", metavar="FILE",
+                         help="memory pages, or an ELF core, compressed or not; -: standard input")
     sources.add_argument("--pid", dest="pids", nargs="+", type=_positive, action="extend", default=[], metavar="N",
                          help="live processes")
     sources.add_argument("--all", dest="all_processes", action="store_true", help="all processes that you may read")
@@ -161,7 +162,8 @@ def _add_verify(commands: Any) -> None:
                               description=VERIFY, epilog=VERIFY_EXAMPLES, allow_abbrev=False,
                               formatter_class=argparse.RawDescriptionHelpFormatter)
     sub.set_defaults(run=_verify, usage_error=sub.error)
-    sub.add_argument("file", nargs="?", metavar="FILE", help="memory pages, or an ELF core; -: standard input")
+    sub.add_argument("file", nargs="?", metavar="FILE",
+                     help="memory pages, or an ELF core, compressed or not; -: standard input")
     sub.add_argument("--size", type=_size, metavar="SIZE", help="of the pages that it makes (default: 16M)")
     sub.add_argument("--seed", type=int, metavar="N", help="of the pages that it makes (default: 1)")
     sub.add_argument("--dir", default="/var/tmp", metavar="DIR",
@@ -218,7 +220,7 @@ def _report(args: argparse.Namespace) -> int:
         _say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
         return 130
-    return 1 if result.stopped or not all(f.intact for f in result.report.figures) else 0
+    return 0 if result.report.complete and all(f.intact for f in result.report.figures) else 1
 
 
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
@@ -289,6 +291,10 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
         yield "interrupted: the figures are of what was measured until then"
     elif result.stopped:
         yield f"stopped: {result.stopped}"
+    for source in pages.sources:
+        for said in (source.incomplete, source.remark):
+            if said:
+                yield f"{source.label} {said}"
     for f in result.report.figures:
         if not f.intact:
             yield f"{f.name}:{f.backend}: pages were lost or came back with other bytes; do not use its figures"
@@ -312,10 +318,9 @@ def _progress(pages: Pages) -> Iterator[measure.Progress]:
     if not (sys.stderr.isatty() and os.environ.get("TERM") != "dumb"):
         yield lambda done: None
         return
-    total = None if pages.pages_planned is None else pages.pages_planned * pages.page_size
     with _bar() as bar:
-        task = bar.add_task("measuring", total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task("measuring", total=pages.bytes_expected)
+        yield lambda done: bar.update(task, completed=done, total=pages.bytes_expected)
 
 
 def _bar() -> Progress:

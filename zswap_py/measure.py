@@ -195,8 +195,8 @@ class _Measuring:
         self.pages = pages
         self.meters: list[_Meter] = []
         self.rows: list[_Meter | Unavailable] = []
-        # what standard input holds is not known: room costs next to nothing until it is used
-        slots = (1 << 32) if pages.pages_planned is None else max(1, pages.pages_planned)
+        # what a stream holds is not known, or not sure: room costs next to nothing until it is used
+        slots = (1 << 32) if pages.pages_planned is None else min(1 << 32, max(1, pages.pages_planned))
         for spec in dict.fromkeys(specs):
             try:
                 meter = _Meter(spec, slots, page_size=pages.page_size, folio_pages=folio_pages, jobs=jobs,
@@ -221,13 +221,18 @@ class _Measuring:
 
     def run(self, progress: Progress) -> None:
         with ThreadPoolExecutor(self.jobs, "zswap-report") as threads:
-            for piece in self.pages.pieces():
+            for piece in self.pages.pieces(skip_holes=True):
                 self._check_room(len(piece))
                 self._piece(threads, piece, progress)
+        self._mark()  # a hole at the end
+
+    def _mark(self) -> None:
+        zero_pages = self.zero_pages + self.pages.hole_pages
+        self.done = (self.pages.pages_read, zero_pages, [meter.mark() for meter in self.meters])
 
     def _piece(self, threads: ThreadPoolExecutor, piece: memoryview, progress: Progress) -> None:
         nr_pages, page_size = len(piece) // self.pages.page_size, self.pages.page_size
-        before = self.done[0] * page_size
+        before = (self.pages.pages_read - nr_pages) * page_size
         # released at once: a traceback that holds on to a view of a memoryview can crash CPython's garbage collector
         with ffi.from_buffer("uint8_t[]", piece, True) as buffer:
             span = ffi.new("struct zswap_span *")
@@ -238,7 +243,7 @@ class _Measuring:
             for i, meter in enumerate(self.meters, 1):
                 meter.piece(threads, span.pages, span.nr_pages)
                 progress(before + len(piece) * i / len(self.meters))
-        self.done = (self.done[0] + nr_pages, self.zero_pages, [meter.mark() for meter in self.meters])
+        self._mark()
 
     def _check_room(self, piece: int) -> None:
         """Refuse what would pass the limit: what the pools come to at this rate, at first the next piece's worst."""
@@ -286,7 +291,8 @@ def measure(
             if measuring.done[0] * pages.page_size < WORTH_REPORTING:
                 raise
             stopped = e
-        return Result(_report(measuring, kernel, command, stopped is None), stopped)
+        complete = stopped is None and not any(source.incomplete for source in pages.sources)
+        return Result(_report(measuring, kernel, command, complete), stopped)
 
 
 def _report(measuring: _Measuring, kernel: str, command: str, complete: bool) -> Report:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where pages come from: flat files, ELF core dumps, standard input, live processes.
+"""A set of sources of pages: flat files, ELF cores, streams, live processes; which of their pages are read, and how.
 
 ::
 
@@ -9,29 +9,24 @@
         print(pages.pages_read, "of", pages.pages_total, pages.not_read.as_dict())
 
 All sources of a set are read in one pass, whole or as one sample over all of them. Memory of processes is what reclaim
-could swap of it: see :mod:`zswap_py.procmem`.
+could swap of it: see :mod:`zswap_py.procmem`; what files are: see :mod:`zswap_py.files`.
 """
 
 from __future__ import annotations
 
-import importlib
-import io
 import mmap
 import os
 import random
-import shlex
-import stat
-import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import IO, Literal, Protocol, cast, final
+from typing import final
 
+from zswap_py.files import FlatStream, open_source
 from zswap_py.procmem import (
     PAGE_SIZE,
-    SUDO,
     KernelThread,
     Kind,
     Memories,
@@ -44,6 +39,7 @@ from zswap_py.procmem import (
     all_pids,
     denial,
 )
+from zswap_py.source import Reader, Source, Tally
 
 __all__ = ["DEFAULT_SAMPLE", "PIECE", "NotRead", "Pages", "Source", "SourceError", "open_pages"]
 
@@ -52,32 +48,10 @@ PIECE = 16 << 20  #: bytes of a piece
 
 
 @dataclass
-class Source:
-    """One of a set's sources."""
-
-    kind: Literal["file", "core", "stdin", "process"]
-    label: str  #: for people: ``pid 1234 "redis-server"``, or the file's name
-    path: str | None = None
-    pid: int | None = None
-    pages: int | None = None  #: swappable pages that no earlier source has; None until EOF on standard input
-    tail_bytes: int = 0  #: left out at the end, as they fill no page
-
-
-class _Reader(Protocol):
-    """Gives the pages of one source that a plan names."""
-
-    def read(self, where: int, pages: int, out: memoryview) -> int:
-        """Reads ``pages`` pages at ``where`` into ``out``; returns how many were got, the others are counted."""
-
-    def close(self) -> None:
-        """Gives back what it holds; the next ``read`` takes it again."""
-
-
-@dataclass
 class _Extents:
     """Runs of pages to read, in order; compact, for there may be millions."""
 
-    readers: list[_Reader] = field(default_factory=list)
+    readers: list[Reader] = field(default_factory=list)
     reader: array[int] = field(default_factory=lambda: array("L"))  #: index into readers
     where: array[int] = field(default_factory=lambda: array("Q"))  #: address or file offset, in bytes
     pages: array[int] = field(default_factory=lambda: array("Q"))
@@ -114,27 +88,50 @@ class Pages:
     def __init__(self, page_size: int) -> None:
         self.page_size = page_size
         self.sources: list[Source] = []
-        self.not_read = NotRead()
-        self.pages_read = 0  #: pages in the pieces so far
         self.processes_denied = 0  #: processes skipped as they may not be read, when all were asked for
         self.processes_gone: dict[int, str] = {}  #: had exited, or exited while read: how, by pid
         self.estimated = False  #: whether processes share pages that could not be told apart
         self._extents = _Extents()
         self._plan = self._extents
-        self._stdin: Source | None = None
+        self._streams: list[FlatStream] = []
+        self._tally = Tally()
+        self._got = 0  # pages in the pieces so far
         self._started = False
 
     @property
+    def not_read(self) -> NotRead:
+        """What is swapped or swappable memory, and is not in the pieces."""
+        return self._tally.not_read
+
+    @property
+    def pages_read(self) -> int:
+        """Pages so far: those in the pieces, and ``hole_pages``."""
+        return self._got + self._tally.hole_pages
+
+    @property
+    def hole_pages(self) -> int:
+        """Pages of zeros so far that ``pieces(skip_holes=True)`` left out."""
+        return self._tally.hole_pages
+
+    @property
     def pages_total(self) -> int | None:
-        """Swappable pages over all sources, whether read or not; None until EOF on standard input. ``not_read`` is not
-        in it, except for what vanished or was unreadable while the pieces were read."""
+        """Swappable pages over all sources, whether read or not; None until the end of each flat stream. ``not_read``
+        is not in it, except for what vanished or was unreadable while the pieces were read."""
         pages = [source.pages for source in self.sources]
         return None if None in pages else sum(n for n in pages if n)
 
     @property
     def pages_planned(self) -> int | None:
-        """Pages that ``pieces`` will read: the sample, or all; None with standard input."""
-        return None if self._stdin else self._plan.total
+        """Pages that ``pieces`` will read: the sample, or all; None with flat pages in a stream. Pages of zeros in a
+        core go out of it as they are found."""
+        return None if self._streams else self._plan.total - self._tally.dropped
+
+    @property
+    def bytes_expected(self) -> int | None:
+        """The same in bytes, with an estimate for flat pages in a compressed file; None where that cannot be told."""
+        streams = [stream.bytes_expected for stream in self._streams]
+        planned = (self._plan.total - self._tally.dropped) * self.page_size
+        return None if None in streams else planned + sum(n for n in streams if n)
 
     @property
     def sampled(self) -> bool:
@@ -146,21 +143,23 @@ class Pages:
         """Bytes left out at the ends of sources, as they fill no page."""
         return sum(source.tail_bytes for source in self.sources)
 
-    def pieces(self, nbytes: int = PIECE) -> Iterator[memoryview]:
+    def pieces(self, nbytes: int = PIECE, *, skip_holes: bool = False) -> Iterator[memoryview]:
         """The pages, ``nbytes`` (a multiple of page_size) at a time, the last piece shorter. Every piece is the same
-        buffer: use it before the next. Once only: the sources are read in one pass."""
+        buffer: use it before the next. Once only: the sources are read in one pass. With ``skip_holes`` large holes of
+        flat files are counted in ``hole_pages``, and not read."""
         if nbytes <= 0 or nbytes % self.page_size:
             raise ValueError(f"nbytes is {nbytes}: give a multiple of the page size, {self.page_size}")
         if self._started:
             raise ValueError("the pages were read already: open the sources again")
         self._started = True
+        self._tally.skip_holes = skip_holes
         return self._pieces(memoryview(mmap.mmap(-1, nbytes)))
 
     def _pieces(self, buffer: memoryview) -> Iterator[memoryview]:
         room, filled = len(buffer), 0
         for got in self._reads(buffer):
             filled += got
-            self.pages_read += got // self.page_size
+            self._got += got // self.page_size
             if filled == room:
                 yield buffer
                 filled = 0
@@ -179,7 +178,11 @@ class Pages:
                 last = reader
                 while pages:
                     count = min(pages, (room - at) // self.page_size)
-                    got = reader.read(where, count, buffer[at:]) * self.page_size
+                    try:
+                        got = reader.read(where, count, buffer[at:]) * self.page_size
+                    except EOFError:
+                        self.not_read.unreadable += pages
+                        break
                     at = (at + got) % room
                     where += count * self.page_size
                     pages -= count
@@ -187,31 +190,28 @@ class Pages:
         finally:
             if last:
                 last.close()
-        if self._stdin:
-            yield from self._read_stdin(self._stdin, buffer, at)
+        for stream in self._streams:
+            at = yield from self._read_stream(stream, buffer, at)
 
-    def _read_stdin(self, source: Source, buffer: memoryview, at: int) -> Iterator[int]:
-        pages = 0
+    def _read_stream(self, stream: FlatStream, buffer: memoryview, at: int) -> Generator[int, None, int]:
+        """The same for a stream; returns where the next goes on."""
         while True:
-            got = _read_full(cast(io.BufferedIOBase, sys.stdin.buffer).readinto, buffer[at:])
-            if not pages and _is_core(bytes(buffer[at:at + 18])) and got >= 18:
-                raise SourceError("standard input is an ELF core, which must be a file: "
-                                  "cat > core && zswap-py report core")
-            whole, tail = divmod(got, self.page_size)
-            pages += whole
+            room = len(buffer) - at
+            got = stream.read(buffer[at:])
+            whole = got // self.page_size * self.page_size
+            at = (at + whole) % len(buffer)
             if whole:
-                yield whole * self.page_size
-            if got < len(buffer) - at:
-                break
-            at = 0
-        if not pages:
-            raise SourceError(f"standard input has {tail} bytes, not one page of {self.page_size}: pipe memory into it")
-        source.pages, source.tail_bytes = pages, tail
+                yield whole
+            if got < room:
+                stream.close()
+                return at
 
     def close(self) -> None:
         """Closes what is open. Idempotent."""
         for reader in self._extents.readers:
             reader.close()
+        for stream in self._streams:
+            stream.close()
 
     def __enter__(self) -> Pages:
         return self
@@ -227,8 +227,8 @@ def open_pages(files: Iterable[str | os.PathLike[str]] = (), pids: Iterable[int]
 
     With no source: all processes that the user may read, this one left out. A set with a process in it is sampled,
     DEFAULT_SAMPLE bytes in runs of ``run_pages`` pages, chosen by ``seed`` over all its sources; others are read whole.
-    ``sample_bytes`` samples any set (except standard input), ``full`` none. Raises SourceError for a source that cannot
-    be read, ValueError for a wrong argument.
+    ``sample_bytes`` samples any set (except flat pages in a stream), ``full`` none. Raises SourceError for a source
+    that cannot be read, ValueError for a wrong argument.
     """
     if page_size < 4096 or page_size & (page_size - 1):
         raise ValueError(f"page_size is {page_size}: give a power of two from 4096 on")
@@ -247,146 +247,26 @@ def open_pages(files: Iterable[str | os.PathLike[str]] = (), pids: Iterable[int]
         if sample_bytes is None and not full:
             sample_bytes = DEFAULT_SAMPLE
     if sample_bytes is not None:
-        if "-" in names:
-            raise SourceError("standard input cannot be sampled, nor read together with a sample of processes: "
-                              "give it alone, or add --full")
+        if pages._streams:
+            label = pages._streams[0].source.label
+            pages.close()
+            raise SourceError(f"{label} cannot be sampled, nor read together with a sample of processes: "
+                              "its pages come once, in order. Give it alone, or add --full")
         pages._plan = pages._extents.sample(sample_bytes // page_size, run_pages, page_size, seed)
+        pages._tally.weight = pages._extents.total / max(1, pages._plan.total)
     return pages
 
 
-# --- files ---
-
-
-@dataclass
-class _FileReader:
-    path: str
-    page_size: int
-    not_read: NotRead
-    fd: int = -1
-
-    def read(self, where: int, pages: int, out: memoryview) -> int:
-        try:
-            if self.fd < 0:
-                self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            os.lseek(self.fd, where, os.SEEK_SET)
-            filled = _read_full(lambda rest: os.readv(self.fd, [rest]), out[:pages * self.page_size])
-        except OSError as e:
-            raise _file_error(self.path, e) from None
-        got = filled // self.page_size
-        self.not_read.vanished += pages - got  # truncated meanwhile
-        return got
-
-    def close(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.fd = -1
-
-
-def _read_full(readinto: Callable[[memoryview], int], out: memoryview) -> int:
-    """The bytes read into ``out``: fewer than it holds only at EOF."""
-    filled = 0
-    while filled < len(out) and (n := readinto(out[filled:])):
-        filled += n
-    return filled
-
-
-def _file_error(path: str, e: OSError) -> SourceError:
-    remedy = {FileNotFoundError: ": check the name", PermissionError: f". Run it as root: {SUDO} {shlex.quote(path)}"}
-    return SourceError(f"cannot read {path}: {e.strerror}{remedy.get(type(e), '')}")
-
-
-def _is_core(head: bytes) -> bool:
-    """Whether a file that begins with these 18 bytes is an ELF core: e_type, in its own byte order, is ET_CORE."""
-    return head[:4] == b"\x7fELF" and int.from_bytes(head[16:18], "big" if head[5:6] == b"\2" else "little") == 4
-
-
-# What systemd-coredump leaves in /var/lib/systemd/coredump: by their suffixes, how to unpack them.
-_UNPACK = {".zst": "zstd -d -o core", ".lz4": "lz4 -d", ".xz": "xz -dkc"}
-
-
 def _add_file(pages: Pages, name: str) -> None:
-    if name == "-":
-        if sys.stdin.isatty():
-            raise SourceError("standard input is a terminal: pipe memory into it: zswap-py report - < FILE")
-        pages._stdin = Source("stdin", "standard input", path="-")
-        pages.sources.append(pages._stdin)
+    opened = open_source(name, pages.page_size, pages._tally)
+    pages.sources.append(opened.source)
+    if isinstance(opened, FlatStream):
+        pages._streams.append(opened)
         return
-    try:
-        mode = os.stat(name).st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
-            kind = "a directory" if stat.S_ISDIR(mode) else "a pipe or device"
-            raise SourceError(f"{name} is {kind}: give files, or pipe it in: ... | zswap-py report -")
-        with open(name, "rb", buffering=0) as f:
-            size = f.seek(0, os.SEEK_END)
-            f.seek(0)
-            head = f.read(18)
-            reader = len(pages._extents.readers)
-            pages._extents.readers.append(_FileReader(name, pages.page_size, pages.not_read))
-            if _is_core(head):
-                pages.sources.append(_add_core(pages, name, f, size, reader))
-                return
-    except OSError as e:
-        raise _file_error(name, e) from None
-    base, suffix = os.path.splitext(os.path.basename(name))
-    if base.startswith("core.") and suffix in _UNPACK:
-        raise SourceError(f"{name} is a compressed core. Unpack it: {_UNPACK[suffix]} {name}"
-                          f"{'' if ' -o ' in _UNPACK[suffix] else ' > core'} && zswap-py report core")
-    count, tail = divmod(size, pages.page_size)
-    if not count:
-        raise SourceError(f"{name} has {size} bytes, not one page of {pages.page_size}: give a file of memory pages")
-    pages._extents.add(reader, 0, count)
-    pages.sources.append(Source("file", name, path=name, pages=count, tail_bytes=tail))
-
-
-def _add_core(pages: Pages, name: str, f: IO[bytes], size: int, reader: int) -> Source:
-    """The contents of a core's PT_LOAD segments. The kernel leaves holes for pages that were never written to: these
-    are counted as zero_mapped. What a truncated core lacks is unreadable."""
-    source = Source("core", name, path=name, pages=0)
-    for offset, length in _load_segments(name, f):
-        count, tail = divmod(length, pages.page_size)
-        there = max(0, min(count, (size - offset) // pages.page_size))
-        source.tail_bytes += tail
-        pages.not_read.unreadable += count - there
-        data = 0
-        for start, end in _data(f.fileno(), offset, there, pages.page_size):
-            pages._extents.add(reader, offset + start * pages.page_size, end - start)
-            data += end - start
-        pages.not_read.zero_mapped += there - data
-        source.pages = (source.pages or 0) + data
-    if not source.pages:
-        raise SourceError(f"{name} is a core without memory, or truncated: see readelf -l {name}")
-    return source
-
-
-def _load_segments(name: str, f: IO[bytes]) -> list[tuple[int, int]]:
-    """File offset and length in bytes of each PT_LOAD segment."""
-    try:
-        elffile = importlib.import_module("elftools.elf.elffile")
-        exceptions = importlib.import_module("elftools.common.exceptions")
-    except ImportError:
-        raise SourceError(f"{name} is an ELF core, and pyelftools, which reads it, is missing. "
-                          "Install it: pip install 'zswap-py[core]'") from None
-    try:
-        segments = [s.header for s in elffile.ELFFile(f).iter_segments()]
-    except (exceptions.ELFError, ValueError) as e:
-        raise SourceError(f"{name} is a damaged ELF core ({e}): see readelf -l {name}") from None
-    return [(s.p_offset, s.p_filesz) for s in segments if s.p_type == "PT_LOAD"]
-
-
-def _data(fd: int, offset: int, pages: int, page_size: int) -> Iterator[tuple[int, int]]:
-    """Runs of pages, counted from ``offset``, that are not wholly in a hole of the file."""
-    at, end = offset, offset + pages * page_size
-    while at < end:
-        try:
-            start = os.lseek(fd, at, os.SEEK_DATA)
-        except OSError:  # ENXIO: nothing but a hole from here on
-            return
-        if start >= end:
-            return
-        stop = min(end, os.lseek(fd, start, os.SEEK_HOLE))
-        first, last = (start - offset) // page_size, -(-(stop - offset) // page_size)
-        yield first, last
-        at = offset + last * page_size
+    reader = len(pages._extents.readers)
+    pages._extents.readers.append(opened.reader)
+    for where, count in opened.runs:
+        pages._extents.add(reader, where, count)
 
 
 # --- processes ---

@@ -64,7 +64,8 @@ class NotRead:
     locked: int = 0  #: mlock()ed: reclaim leaves them
     hugetlb: int = 0  #: hugetlbfs pages are never swapped
     droppable: int = 0  #: reclaim drops them (MAP_DROPPABLE, as the C library's random state)
-    zero_mapped: int = 0  #: only ever read: each maps the kernel's zero page (in a core: holes)
+    file_backed: int = 0  #: in a core: pages of files and of the kernel, which reclaim drops or leaves
+    zero_mapped: int = 0  #: only ever read: each maps the kernel's zero page (in a core: holes, and pages of zeros)
     vanished: int = 0  #: freed, swapped out or moved between the survey and the reading
     unreadable: int = 0  #: there, but reading failed
 

@@ -299,6 +299,9 @@ def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = 
         console.print(Text(text, style=style), width=width)
 
     say(f"{_sources(report)}: {_pages_read(report)}")
+    for source in report.source:
+        if "incomplete" in source:
+            say(f"{source['label']} {source['incomplete']}", "bold")
     say(f"zswap {made_by}, folios of {folio}; {report.host['cpu']}", "dim")
     say("")
     say(headline(report), "bold")
