@@ -33,6 +33,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from zswap_py.names import operand, shown
+
 PAGE_SIZE = mmap.PAGESIZE
 MADV_PAGEOUT = 21
 BLKDISCARD = 0x1277
@@ -48,7 +50,10 @@ Check = Callable[[], None]
 
 
 class HostError(OSError):
-    """This machine cannot be asked, or not now. The message says what to do."""
+    """This machine cannot be asked, or not now. The message says what to do; names in it are shown."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 @contextmanager
@@ -149,7 +154,7 @@ class Host:
             return f"zswap of Linux {self.release} has other rules: boot {'.'.join(map(str, OLDEST))} or later"
         zpool = self.parameters / "zpool"
         if zpool.is_file() and (name := zpool.read_text().strip()) != "zsmalloc":
-            return f"zswap has its pages in {name}: echo zsmalloc > {zpool}"
+            return f"zswap has its pages in {name}: echo zsmalloc > {operand(zpool)}"
         return None
 
     def no_zram(self) -> str | None:

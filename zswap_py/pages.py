@@ -19,7 +19,6 @@ import io
 import mmap
 import os
 import random
-import shlex
 import stat
 import sys
 from array import array
@@ -29,6 +28,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import IO, Literal, Protocol, cast, final
 
+from zswap_py.names import operand, shown
 from zswap_py.procmem import (
     ANON,
     PAGE_SIZE,
@@ -61,6 +61,9 @@ class Source:
     pid: int | None = None
     pages: int | None = None  #: swappable pages; of shmem those no earlier source has; None until EOF on standard input
     tail_bytes: int = 0  #: left out at the end, as they fill no page
+
+    def __post_init__(self) -> None:
+        self.label = shown(self.label)
 
 
 class _Reader(Protocol):
@@ -289,7 +292,7 @@ def _read_full(readinto: Callable[[memoryview], int], out: memoryview) -> int:
 
 
 def _file_error(path: str, e: OSError) -> SourceError:
-    remedy = {FileNotFoundError: ": check the name", PermissionError: f". Run it as root: {SUDO} {shlex.quote(path)}"}
+    remedy = {FileNotFoundError: ": check the name", PermissionError: f". Run it as root: {SUDO} {operand(path)}"}
     return SourceError(f"cannot read {path}: {e.strerror}{remedy.get(type(e), '')}")
 
 
@@ -304,6 +307,8 @@ _UNPACK = {".zst": "zstd -d -o core", ".lz4": "lz4 -d", ".xz": "xz -dkc"}
 
 def _add_file(pages: Pages, name: str) -> None:
     if name == "-":
+        if sys.stdin is None:
+            raise SourceError("standard input is closed: pipe memory into it: zswap-py report - < FILE")
         if sys.stdin.isatty():
             raise SourceError("standard input is a terminal: pipe memory into it: zswap-py report - < FILE")
         pages._stdin = Source("stdin", "standard input", path="-")
@@ -327,7 +332,7 @@ def _add_file(pages: Pages, name: str) -> None:
         raise _file_error(name, e) from None
     base, suffix = os.path.splitext(os.path.basename(name))
     if base.startswith("core.") and suffix in _UNPACK:
-        raise SourceError(f"{name} is a compressed core. Unpack it: {_UNPACK[suffix]} {name}"
+        raise SourceError(f"{name} is a compressed core. Unpack it: {_UNPACK[suffix]} {operand(name)}"
                           f"{'' if ' -o ' in _UNPACK[suffix] else ' > core'} && zswap-py report core")
     count, tail = divmod(size, pages.page_size)
     if not count:
@@ -352,7 +357,7 @@ def _add_core(pages: Pages, name: str, f: IO[bytes], size: int, reader: int) -> 
         pages.not_read.zero_mapped += there - data
         source.pages = (source.pages or 0) + data
     if not source.pages:
-        raise SourceError(f"{name} is a core without memory, or truncated: see readelf -l {name}")
+        raise SourceError(f"{name} is a core without memory, or truncated: see readelf -l {operand(name)}")
     return source
 
 
@@ -367,7 +372,7 @@ def _load_segments(name: str, f: IO[bytes]) -> list[tuple[int, int]]:
     try:
         segments = [s.header for s in elffile.ELFFile(f).iter_segments()]
     except (exceptions.ELFError, ValueError) as e:
-        raise SourceError(f"{name} is a damaged ELF core ({e}): see readelf -l {name}") from None
+        raise SourceError(f"{name} is a damaged ELF core ({e}): see readelf -l {operand(name)}") from None
     return [(s.p_offset, s.p_filesz) for s in segments if s.p_type == "PT_LOAD"]
 
 

@@ -14,6 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from zswap_py.names import shown
+
 SCHEMA = 1
 
 #: Pages below which nothing is said about speed: quartiles of so few runs say little.
@@ -286,7 +288,7 @@ def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = 
     folio = size(report.folio_pages * report.page_size).replace(".0", "")
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), width=width)
+        console.print(Text(shown(text), style=style), width=width)
 
     say(f"{_sources(report)}: {_pages_read(report)}")
     say(f"zswap {made_by}, folios of {folio}; {report.host['cpu']}", "dim")
@@ -323,7 +325,7 @@ def _table(report: Report, micro: str) -> Any:
                  _percent(f.incompressible), _micros(f.store_ns_p50), _micros(f.load_ns_p50)]
         if not f.intact:
             cells[0] = "DAMAGED"
-        name = _label(report, f) + ("" if f.kernel_sizes else " ~")
+        name = shown(_label(report, f)) + ("" if f.kernel_sizes else " ~")
         picked = f is report.pick
         table.add_row("*" if picked else "", name, *cells,
                       style="red" if not f.intact else "bold green" if picked else None)

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from zswap_py.names import shown
 from zswap_py.report import size
 
 SCHEMA = 1
@@ -141,7 +142,7 @@ def to_text(verdict: Verdict, width: int = 80, colour: bool = False) -> str:
                       color_system="standard" if colour else None, highlight=False, _environ={})
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), width=width)
+        console.print(Text(shown(text), style=style), width=width)
 
     host, page = verdict.host, size(verdict.page_size).replace(".0", "")
     say(f"{verdict.source}: {verdict.pages:,} pages, {size(verdict.pages * verdict.page_size)}")
@@ -173,7 +174,7 @@ def _table(verdict: Verdict) -> Any:
     for c in verdict.comparisons:
         grown, worst = c.differences[0], max(c.differences, key=abs)
         pages = "-" if c.page_stores is None else f"{c.page_stores_differ:,}"
-        table.add_row(c.where, _label(c), f"{c.kernel[0][POOL[c.where]]:,}", f"{grown:+,}" if grown else "0",
+        table.add_row(c.where, shown(_label(c)), f"{c.kernel[0][POOL[c.where]]:,}", f"{grown:+,}" if grown else "0",
                       f"{worst:+,}" if worst else "0", pages, "exact" if c.exact else "differs",
                       style="red" if c in verdict.failed else "green" if c.exact else None)
     return table
