@@ -775,7 +775,7 @@ def test_page_size_of_processes(child: Child) -> None:
 
 def run_as(code: str, **popen: Any) -> str:
     """What ``code`` prints when another user, or a weaker root, runs it; /proc and this source are all it needs."""
-    sources = {name: (REPO / "zswap_py" / f"{name}.py").read_text() for name in ("procmem", "pages")}
+    sources = {name: (REPO / "zswap_py" / f"{name}.py").read_text() for name in ("names", "procmem", "pages")}
     prelude = ("import sys, types; sys.modules['zswap_py'] = types.ModuleType('zswap_py')\n"
                f"for name, text in {sources!r}.items():\n"
                "    m = sys.modules['zswap_py.' + name] = types.ModuleType('zswap_py.' + name)\n"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 KERNELS = ("6.16", "6.18")
 SERIES = (None, "v10", "v13")
+MAX_CPUS = 8192  #: the most that Linux can be built for
 
 
 class Difference(NamedTuple):

@@ -128,11 +128,13 @@ class Zswap:
             raise ValueError(f"total_ram={total_ram}: bytes, a page ({page_size}) at least, below 2^56")
         if cpuhp is None:
             nr = (os.cpu_count() or 1) if nr_cpus is None else nr_cpus
-            if nr < 1:
-                raise ValueError(f"nr_cpus={nr_cpus}: 1 at least")
+            if not 1 <= nr <= kernels.MAX_CPUS:
+                raise ValueError(f"nr_cpus={nr_cpus}: 1 to {kernels.MAX_CPUS}")
             cpuhp = CpuHotplug(nr)
         elif nr_cpus not in (None, cpuhp.nr_cpus):
             raise ValueError(f"nr_cpus={nr_cpus}, but cpuhp has {cpuhp.nr_cpus} CPUs")
+        elif cpuhp.nr_cpus > kernels.MAX_CPUS:
+            raise ValueError(f"cpuhp has {cpuhp.nr_cpus} CPUs: {kernels.MAX_CPUS} at most")
         if not 1 <= nr_nodes <= min(cpuhp.nr_cpus, 255):
             raise ValueError(f"nr_nodes={nr_nodes}: 1 to the number of CPUs ({cpuhp.nr_cpus})")
         self.cpuhp, self.nr_nodes = cpuhp, nr_nodes
