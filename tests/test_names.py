@@ -12,8 +12,8 @@ import pytest
 from zswap_py.names import operand, quoted, shown
 
 HOSTILE = [
-    "\x1b[31m\n", "a\rb", "tab\there", "del\x7f", "\x9b31m", "\u202egnp.exe", "\u2066x\u2069", "a\u2028b", "\udcff\udc80",
-    "\ufeffbom", "\ue000", "\0", "$'\\'x'\n", "'; rm -rf x #\n", "\x1b1",
+    "\x1b[31m\n", "a\rb", "tab\there", "del\x7f", "\x9b31m", "\u202egnp.exe", "\u2066x\u2069", "a\u2028b",
+    "\udcff\udc80", "\ufeffbom", "\ue000", "\0", "$'\\'x'\n", "'; rm -rf x #\n", "\x1b1",
 ]  # fmt: skip
 PLAIN = ["redis-server", "日本", "a b", "it's", '"', "naïve", r"dev-disk-by\x2duuid", "", "🙂", "-x", "$HOME `x`"]
 

@@ -275,9 +275,10 @@ def measure(
 ) -> Result:
     """Store all of `pages` by each compressor, in folios of `folio_pages` pages, and load and compare each page.
 
-    `jobs`: threads (default: the cores), 1 to MAX_CPUS; no more run than a piece has runs for. Ctrl-C ends it as it was after the piece before: the result then says so.
-    Raises MemoryLimit where pools and copies would pass a quarter of MemAvailable, or stops by it if much was measured
-    already; SourceError for a source that cannot be read, or, with the reasons, if no compressor is available.
+    `jobs`: threads (default: the cores), 1 to MAX_CPUS; no more run than a piece has runs for. Ctrl-C ends it as it
+    was after the piece before: the result then says so. Raises MemoryLimit where pools and copies would pass a quarter
+    of MemAvailable, or stops by it if much was measured already; SourceError for a source that cannot be read, or, with
+    the reasons, if no compressor is available.
     """
     stopped: BaseException | None = None
     with ExitStack() as stack:

@@ -33,7 +33,7 @@ SUDO = 'sudo env "PATH=$PATH" zswap-py report'
 
 
 class SourceError(Exception):
-    """A source cannot be read. The message is for the user: what, the cause, and what to type; names in it are shown."""
+    """A source cannot be read. The message is for the user: what, the cause, and what to type; it is shown."""
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message))

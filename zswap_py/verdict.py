@@ -72,6 +72,8 @@ class Verdict:
     zero_pages: int
     comparisons: list[Comparison]
     not_compared: dict[str, str]  # and why
+    broken_off: dict[str, str]  # comparisons that an error ended, and the error
+    meanwhile: list[str]  # what others changed of the settings and devices that were ours
 
     @property
     def failed(self) -> list[Comparison]:
@@ -80,10 +82,11 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0: all that claim the kernel's sizes have them; 3: one has not; 1: none was there that claims them."""
+        """0: all that claim the kernel's sizes have them; 3: one has not; 1: none was there that claims them, or an
+        error ended a comparison."""
         if self.failed:
             return 3
-        return 0 if any(c.kernel_sizes for c in self.comparisons) else 1
+        return 0 if any(c.kernel_sizes for c in self.comparisons) and not self.broken_off else 1
 
 
 def to_json(verdict: Verdict) -> str:
@@ -101,8 +104,10 @@ def headline(verdict: Verdict) -> str:
     """The verdict in a sentence."""
     if verdict.failed:
         return f"Not the kernel's sizes, though claimed: {', '.join(f'{c.where} {c.name}' for c in verdict.failed)}."
-    if verdict.exit_code:
+    if not any(c.kernel_sizes for c in verdict.comparisons):
         return "Nothing was compared that claims the kernel's sizes."
+    if verdict.broken_off:
+        return "What was compared has the kernel's sizes where it claims them; an error ended the rest."
     return "Every codec that claims the kernel's sizes has them, to the byte."
 
 
@@ -125,7 +130,9 @@ def notes(verdict: Verdict) -> list[str]:
         said.append(f"in zram each of {stores:,} stores was compared by its page's size")
     if verdict.zero_pages:
         said.append(f"{verdict.zero_pages:,} zero-filled pages were left out: they never come to zswap")
-    return said + [f"{what} was not compared: {why}" for what, why in verdict.not_compared.items()]
+    said += [f"{what} was not compared: {why}" for what, why in verdict.not_compared.items()]
+    said += [f"{what} was not compared to the end: {why}" for what, why in verdict.broken_off.items()]
+    return said + [f"meanwhile: {change}" for change in verdict.meanwhile]
 
 
 # ---- the table ----
