@@ -444,9 +444,9 @@ def test_the_table_stays_whatever_another_changes(tree: Path, linux: Callable[[s
     assert len({c.where for c in found.comparisons}) == 2
     assert found.meanwhile == [
         f"{host.page_cluster} was '3', and another made it '4' while it was '0' here: it was left so"]
-    assert "meanwhile: " in verdict.to_text(found)
+    assert f"meanwhile: {found.meanwhile[0]}" in verdict.to_text(found, width=1000)
     assert json.loads(verdict.to_json(found))["meanwhile"] == found.meanwhile
-    assert host.page_cluster.read_text() == "4\n"
+    assert host.page_cluster.read_text().strip() == "4"
 
 
 class Failing(Wrapped):

@@ -10,9 +10,7 @@
         z.stats()["pool_total_size"]
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as typing has it, which takes its time to load
 if TYPE_CHECKING:
     from zswap_py.clock import VirtualClock
     from zswap_py.cpuhp import CpuHotplug, CpuhpState
@@ -70,7 +68,9 @@ _MODULES = {
 
 if not TYPE_CHECKING:  # a type checker knows the names above, and no others
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
         if name in _MODULES:
             globals()[name] = value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
             return value

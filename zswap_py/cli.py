@@ -119,6 +119,8 @@ def _seed(text: str) -> int:
 
 def _compressor(text: str) -> str:
     """A name, or name:backend, that is known, whether it can be had here or not."""
+    if len(text) > 64:
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is no compressor: see zswap-py --version")
     known = crypto.compressors()
     if text in {c.name for c in known} | {f"{c.name}:{c.backend}" for c in known}:
         return text
