@@ -263,6 +263,9 @@ def _notes(report: Report) -> list[str]:
     if near := [f for f in report.figures if not f.kernel_sizes]:
         codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
         notes.append(f"~ sizes not shown to be the kernel's to the byte: {codecs}")
+    if refused := [f for f in report.figures if f.rejected_pages]:
+        to_disk = "; ".join(f"{_label(report, f)} {_to_disk(report, f)}" for f in refused)
+        notes.append(f"refused by zswap, so they would go to the disk: {to_disk}")
     if report.zero_pages:
         zero = size(report.zero_pages * report.page_size * report.scale)
         notes.append(f"zero-filled: {zero}, saved as well, without zswap")
@@ -330,6 +333,12 @@ def _table(report: Report, micro: str) -> Any:
         table.add_row("*" if picked else "", name, *cells,
                       style="red" if not f.intact else "bold green" if picked else None)
     return table
+
+
+def _to_disk(report: Report, f: Figures) -> str:
+    """What zswap refuses of the pages given to it, in words."""
+    pages = round(f.rejected_pages * report.scale)
+    return f"{_count(pages)}, {_percent(f.rejected_pages / (f.stored_pages + f.rejected_pages))}"
 
 
 def _micros(ns: float | None) -> str:
