@@ -570,6 +570,35 @@ def test_exit_codes_and_output(run: Run, tree: Path, linux: Callable[[str], None
     assert run("--size", "1M", "--seed", "2")[0] == code
 
 
+@pytest.mark.parametrize(("argv", "pages"), [(["--size", "1T"], "268,435,456"), (["FILE"], "1,048,576")])
+def test_room_is_looked_for_before_any_page_is_there(run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch,
+                                                     argv: list[str], pages: str) -> None:  # fmt: skip
+    host = FakeHost(tree)
+    monkeypatch.setattr(cli, "Host", lambda: host)
+    monkeypatch.setattr(cli, "corpus", None)
+    with open(tree / "FILE", "wb") as f:
+        f.truncate(4 << 30)
+    code, out, err = run(*[str(tree / arg) if arg == "FILE" else arg for arg in argv])
+    assert (code, out) == (1, "")
+    assert err.startswith(f"zswap-py: {pages} pages need ")
+
+
+def test_ctrl_c_tells_what_another_changed(run: Run, tree: Path, linux: Callable[[str], None],
+                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    class Interrupted(Meddling, Signalling):
+        def store(self, entry: int, folio: bytes) -> None:
+            Meddling.store(self, entry, folio)
+            Signalling.store(self, entry, folio)
+
+    linux("6.18.3")
+    Meddling.tree = tree
+    host = FakeHost(tree, Interrupted)
+    monkeypatch.setattr(cli, "Host", lambda: host)
+    code, out, err = run("--size", "1M")
+    assert (code, out) == (130, "")
+    assert err.splitlines() == [f"zswap-py: meanwhile: {host.meanwhile[0]}", "zswap-py: interrupted"]
+
+
 # ---- this machine's kernel ----
 
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import functools
 import io
+import itertools
 import mmap
 import os
 import re
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # the exit code
 
 MAX_PID = 1 << 22  # PID_MAX_LIMIT
+
+MAX_OPTIONS = 10_000  # argparse takes seconds for so many, and time by their square
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
@@ -135,7 +138,7 @@ def _seed(text: str) -> int:
 
 def _compressor(text: str) -> str:
     """A name, or name:backend, that is known, whether it can be had here or not."""
-    if len(text) > 64:
+    if not 0 < len(text) <= 64:
         raise argparse.ArgumentTypeError(f"{_cut(text)} is no compressor: see zswap-py --version")
     known = crypto.compressors()
     if text in {c.name for c in known} | {f"{c.name}:{c.backend}" for c in known}:
@@ -261,7 +264,11 @@ def _standard_streams() -> None:
 
 
 def _run(argv: list[str]) -> int:
-    args = parser().parse_args(argv)
+    made = parser()
+    options = sum(arg.startswith("-") for arg in itertools.takewhile(lambda arg: arg != "--", argv))
+    if options > MAX_OPTIONS:
+        made.error(f"{options:,} options: {MAX_OPTIONS:,} at most")
+    args = made.parse_args(argv)
     args.command_line = " ".join(map(quoted, ["zswap-py", *argv]))
     return int(args.run(args))
 

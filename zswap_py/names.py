@@ -25,7 +25,7 @@ def shown(name: str | bytes | os.PathLike[str]) -> str:
 def _escape(c: str) -> str:
     if _NOT_UTF8.match(c):
         return f"\\x{ord(c) & 0xff:02x}"
-    return c.encode("unicode_escape").decode("ascii")
+    return ascii(c)[1:-1]
 
 
 def quoted(word: str) -> str:
