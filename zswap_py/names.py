@@ -29,7 +29,7 @@ def _escape(c: str) -> str:
 
 
 def quoted(word: str) -> str:
-    r"""The word as a shell takes it: 'a b', and $'\x1b' where it does not print."""
+    r"""The word as a shell takes it: 'a b', and $'\033' where it does not print."""
     if word.isprintable():
         return shlex.quote(word)
     text = word.replace("\\", "\\\\").replace("'", "\\'")
