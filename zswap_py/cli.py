@@ -381,7 +381,8 @@ def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], st
 
 def _style(color: str) -> tuple[bool, int]:
     """Whether to colour, and the width."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    # 0: a terminal that does not know, as a serial console; Python 3.10 passes it on
+    width = (sys.stdout.isatty() and shutil.get_terminal_size().columns) or 80
     return color == "always" or (color == "auto" and _fancy(sys.stdout)), width
 
 
