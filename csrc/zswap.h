@@ -254,7 +254,7 @@ struct zswap_span {
 
 /* What one run took, and how many pages it was of. */
 struct zswap_run {
-	uint64_t ns;
+	uint64_t ns;			/* the calling thread's CPU time, user and system: no sleep, no other thread's turn */
 	uint64_t pages;
 };
 

@@ -11,7 +11,9 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -357,26 +359,80 @@ def test_a_terminal_gets_colour_and_progress(memory: Path) -> None:
 # ---- usage ----
 
 
-@pytest.mark.parametrize(("argv", "said"), [
-    ([], "COMMAND"),
-    (["repot"], "repot"),
-    (["report", "--pid", "x"], "'x' is not a number from 1 on"),
-    (["report", "--pid", "-5"], "--pid"),
-    (["report", "--sample", "lots"], "'lots' is not a size: give bytes, or as 64M, 1.5G"),
-    (["report", "--sample", "100"], "sample_bytes is 100"),
-    (["report", "--sample", "1M", "--full"], "not allowed with"),
-    (["report", "-c", "lzz"], "lzz not available: did you mean lzo?"),
-    (["report", "-c", "lz4:zlib"], "its backends are kernel, liblz4"),
-    (["report", "--folio", "8K"], "'8K'"),
-    (["report", "--kernel", "5.4"], "5.4"),
-    (["report", "--jobs", "0"], "'0' is not a number from 1 on"),
-    (["report", "--js"], "--js"),
-])  # fmt: skip
-def test_wrong_arguments_are_exit_code_2(run: Run, argv: list[str], said: str) -> None:
-    code, out, err = run(*argv)
-    assert (code, out) == (2, "")
-    assert said in err
-    assert err.startswith("usage: zswap-py")
+FAR = "9" * 9000
+NO_NAME = "re\x1b[31m\n\u202e\udcff"
+SHOWN = r"re\x1b[31m\n\u202e\xff"
+
+BAD = [  # what is typed, the exit code, the last line that comes
+    ([], 2, "zswap-py: error: the following arguments are required: COMMAND"),
+    (["repot"], 2, "zswap-py: error: argument COMMAND: invalid choice: 'repot' (choose from *"),
+    ([NO_NAME], 2, "zswap-py: error: argument COMMAND: invalid choice: 're\\x1b[31m\\n\\u202e\\udcff' (choose from *"),
+    (["report", f"--{NO_NAME}"], 2, rf"zswap-py: error: unrecognized arguments: --{SHOWN}"),
+    (["report", "--js"], 2, "zswap-py: error: unrecognized arguments: --js"),
+    (["report", "--pid", "x"], 2, "argument --pid: 'x' is not a number from 1 on"),
+    (["report", "--pid", "-5"], 2, "*error: argument --pid: *"),
+    (["report", "--pid", "0"], 2, "argument --pid: '0' is not a number from 1 on"),
+    (["report", "--pid", "4194304"], 1, "zswap-py: there is no process 4194304: it has exited, *"),
+    (["report", "--pid", "4194305"], 2, "argument --pid: '4194305' is too many: 4194304 at most"),
+    (["report", "--pid", f"1{'0' * 30}"], 2, f"argument --pid: '1{'0' * 30}' is too many: 4194304 at most"),
+    (["report", "--pid", FAR], 2, f"argument --pid: '{'9' * 37}...' is too many: 4194304 at most"),
+    (["report", "--sample", "lots"], 2, "argument --sample: 'lots' is not a size: give bytes, or as 64M, 1.5G"),
+    (["report", "--sample", "1e30"], 2, "argument --sample: '1e30' is not a size: give bytes, or as 64M, 1.5G"),
+    (["report", "--sample", "0"], 2, "sample_bytes is 0: give at least a page (4096), and not with full"),
+    (["report", "--sample", "100"], 2, "sample_bytes is 100: give at least a page (4096), and not with full"),
+    (["report", "--sample", "9999999T"], 2, "argument --sample: '9999999T' is more than any memory: *2^63 bytes"),
+    (["report", "--sample", FAR], 2, f"argument --sample: '{'9' * 37}...' is more than any memory: *2^63 bytes"),
+    (["report", "--sample", "1M", "--full"], 2, "argument --full: not allowed with argument --sample"),
+    (["report", "--seed", "x"], 2, "argument --seed: 'x' is not a whole number"),
+    (["report", "--seed", FAR], 2, f"argument --seed: '{'9' * 37}...' is not a whole number"),
+    (["report", "-c", "lzz"], 2, "argument -c/--compressor: compressor lzz not available: did you mean lzo?"),
+    (["report", "-c", "l\x1bz"], 2, r"argument -c/--compressor: compressor l\x1bz not available: *"),
+    (["report", "-c", "lz4:zlib"], 2, "argument -c/--compressor: *its backends are kernel, liblz4"),
+    (["report", "-c", ""], 2, "argument -c/--compressor: '' is no compressor: see zswap-py --version"),
+    (["report", "-c", "x" * 99999], 2, f"argument -c/--compressor: '{'x' * 37}...' is no compressor: *"),
+    (["report", *["-c", "lz4"] * 100_000], 2, "zswap-py: error: 100,000 options: 10,000 at most"),
+    (["report", "--folio", "8K"], 2, "argument --folio: invalid choice: '8K' (choose from *"),
+    (["report", "--page-size", "1"], 2, "zswap-py: error: unrecognized arguments: --page-size"),
+    (["report", "--kernel", "5.4"], 2, "argument --kernel: invalid choice: '5.4' (choose from *"),
+    (["report", "--kernel", "\x1b"], 2, r"argument --kernel: invalid choice: '\x1b' (choose from *"),
+    (["report", "--color", "red"], 2, "argument --color: invalid choice: 'red' (choose from *"),
+    (["report", "--jobs", "0"], 2, "argument -j/--jobs: '0' is not a number from 1 on"),
+    (["report", "-j", "1.5"], 2, "argument -j/--jobs: '1.5' is not a number from 1 on"),
+    (["report", "-j", "8193"], 2, "argument -j/--jobs: '8193' is too many: 8192 at most"),
+    (["report", "-j", "30000"], 2, "argument -j/--jobs: '30000' is too many: 8192 at most"),
+    (["report", "-j", "9" * 20], 2, f"argument -j/--jobs: '{'9' * 20}' is too many: 8192 at most"),
+    (["report", "-j", FAR], 2, f"argument -j/--jobs: '{'9' * 37}...' is too many: 8192 at most"),
+    (["report", f"/proc/none/{NO_NAME}"], 1, rf"zswap-py: cannot read /proc/none/{SHOWN}: No such file *"),
+    (["report", "x" * 300], 1, "zswap-py: cannot read xxx*: File name too long"),
+    (["report", "/dev/full"], 1, "zswap-py: /dev/full is a pipe or device: *"),
+    (["verify", "--size", "9" * 30], 2, f"argument --size: '{'9' * 30}' is more than any memory: *"),
+    (["verify", "--seed", "1.5"], 2, "argument --seed: '1.5' is not a whole number"),
+]
+
+
+@pytest.mark.parametrize(("argv", "code", "line"), BAD, ids=lambda value: ascii(value)[:40])
+def test_bad_input_is_one_line_and_an_exit_code(run: Run, argv: list[str], code: int, line: str) -> None:
+    began = time.thread_time()
+    found, out, err = run(*argv)
+    assert time.thread_time() - began < 5
+    assert (found, out) == (code, "")
+    last = err.splitlines()[-1]
+    assert err.replace("\n", "").isprintable()
+    assert fnmatch(last.replace("[", "("), f"*{line}".replace("[", "("))
+    assert err.startswith("usage: zswap-py") == (code == 2)
+
+
+def test_a_compressor_that_is_named_often_is_measured_once(run: Run, memory: Path) -> None:
+    code, out, _err = run("report", memory, "--json", *["-c", "lz4"] * 3000, *["-c", "lzo"] * 3000)
+    assert code == 0
+    assert [c["name"] for c in json.loads(out)["compressors"]] == ["lz4", "lzo"]
+
+
+@pytest.mark.parametrize("argv", [["-j", "8192"], ["--seed", "9" * 4000, "--sample", "4K"], ["--sample", "8191T"]])
+def test_values_that_are_large_and_can_be(run: Run, memory: Path, argv: list[str]) -> None:
+    code, out, err = run("report", memory, "-c", "lz4", "--json", *argv)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["complete"]
 
 
 def test_a_folio_smaller_than_a_page(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,3 +479,247 @@ def test_json_needs_no_rich(memory: Path) -> None:
             f"assert main(['report', '--json', '-c', 'lz4', {str(memory)!r}]) == 0; "
             "assert not [m for m in sys.modules if m.partition('.')[0] == 'rich']")
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+# ---- names that others gave ----
+
+
+HOSTILE = b"\x1b[31m\n\xff"
+LOCALES = [
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"PYTHONIOENCODING": "latin-1"},
+    {"PYTHONIOENCODING": "ascii:strict"},
+    {"LC_ALL": "C.UTF-8"},
+]
+
+
+Done = subprocess.CompletedProcess[bytes]
+
+
+def command(*argv: str | bytes, environ: dict[str, str] | None = None, **how: Any) -> Done:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
+    return subprocess.run([*COMMAND, *argv], check=False, capture_output=True, env=env | (environ or {}), **how)
+
+
+@pytest.mark.parametrize("environ", LOCALES, ids=str)
+@pytest.mark.parametrize("name", [HOSTILE, "日本".encode(), "\u202egnp".encode(), b"-x"], ids=ascii)
+def test_a_files_name_is_shown_whatever_it_is(tmp_path: Path, name: bytes, environ: dict[str, str]) -> None:
+    (tmp_path / os.fsdecode(name)).write_bytes(b"".join(corpus(1, 300)))
+    there = command("report", "-c", "lz4", "--", name, environ=environ, cwd=tmp_path)
+    assert (there.returncode, there.stderr) == (0, b"")
+    gone = command("report", "-c", "lz4", "--", b"no" + name, environ=environ, cwd=tmp_path)
+    assert gone.returncode == 1
+    encoding = environ.get("PYTHONIOENCODING", "utf-8").partition(":")[0]
+    for said in (there.stdout, gone.stderr):
+        assert said.replace(b"\n", b"").decode(encoding).isprintable()
+    if name == HOSTILE:
+        assert there.stdout.startswith(rb"\x1b[31m\n\xff: 300 pages, ")
+        assert gone.stderr == b"zswap-py: cannot read no\\x1b[31m\\n\\xff: No such file or directory: check the name\n"
+    elif name.isascii() or (environ == {"LC_ALL": "C.UTF-8"} and b"\xe6" in name):
+        assert there.stdout.startswith(name + b": ")
+
+
+def test_json_has_a_files_name_as_it_is_and_as_it_is_shown(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(HOSTILE)).write_bytes(b"".join(corpus(1, 300)))
+    done = command("report", "-c", "lz4", "--json", HOSTILE, cwd=tmp_path, environ={"PYTHONIOENCODING": "ascii:strict"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    data = json.loads(done.stdout)
+    assert os.fsencode(data["source"][0]["path"]) == HOSTILE
+    assert data["source"][0]["label"] == r"\x1b[31m\n\xff"
+    assert data["command"] == r"zswap-py report -c lz4 --json $'\033[31m\012\377'"
+
+
+def test_a_command_that_is_suggested_takes_the_name(tmp_path: Path) -> None:
+    """As another user, who may not read it."""
+    path = tmp_path / "a b'\n"
+    path.write_bytes(bytes(P))
+    path.chmod(0)
+    tmp_path.chmod(0o755)
+    code = ("import os, sys; from zswap_py import cli, crypto; crypto.compressors()\n"
+            f"if os.geteuid() == 0: os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+            "sys.exit(cli.main())")
+    done = subprocess.run([sys.executable, "-c", code, "report", path.name], check=False, capture_output=True,
+                          text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, (
+        r"zswap-py: cannot read a b'\n: Permission denied. Run it as root: "
+        r"""sudo env "PATH=$PATH" zswap-py report $'a b\'\012'""" + "\n"))
+
+
+NAMED = """
+import ctypes, sys, mmap
+m = mmap.mmap(-1, 1 << 20)
+m[:] = b"name" * (1 << 18)
+assert ctypes.CDLL(None).prctl(15, bytes.fromhex(sys.argv[1]), 0, 0, 0) == 0
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(params=[HOSTILE, "日本".encode(), b"a) S 1 1 (b"], ids=ascii)
+def named(request: pytest.FixtureRequest) -> Iterator[tuple[int, bytes]]:
+    """A process with that name."""
+    with subprocess.Popen([sys.executable, "-c", NAMED, request.param.hex()], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        try:
+            yield process.pid, request.param
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("environ", LOCALES[:3], ids=str)
+def test_a_processs_name_is_shown_whatever_it_is(named: tuple[int, bytes], environ: dict[str, str]) -> None:
+    pid, name = named
+    text = command("report", "--pid", str(pid), "-c", "lz4", environ=environ)
+    data = command("report", "--pid", str(pid), "-c", "lz4", "--json", environ=environ)
+    for done in (text, data):
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+        assert (done.stdout + done.stderr).replace(b"\n", b"").decode("latin-1").isprintable()
+    label = json.loads(data.stdout)["source"][0]["label"]
+    if name == HOSTILE:
+        assert label == rf'pid {pid} "\x1b[31m\n\xff"'
+        assert text.stdout.decode("latin-1").startswith(f"{label}: ")
+    if name.isascii():
+        assert label == f'pid {pid} "{os.fsdecode(name)}"' or name == HOSTILE
+
+
+@pytest.mark.skipif(not ROOT, reason="becomes another user")
+def test_a_processs_name_in_an_error_is_shown(named: tuple[int, bytes]) -> None:
+    pid, name = named
+    code = ("import os, sys; from zswap_py.cli import main; "
+            f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); "
+            f"sys.exit(main(['report', '--pid', '{pid}']))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.replace(b"\n", b"").decode().isprintable()
+    if name == HOSTILE:
+        assert done.stderr.startswith(rb"zswap-py: cannot read the memory of pid %d (\x1b[31m\n\xff): E" % pid)
+
+
+# ---- streams ----
+
+
+@pytest.mark.parametrize(("redirected", "code", "said"), [
+    ("report {} >&-", 1, "standard output is closed: redirect it to a file, or to /dev/null"),
+    ("--help >&-", 1, "standard output is closed: redirect it to a file, or to /dev/null"),
+    ("report - <&-", 1, "standard input is closed: pipe memory into it: zswap-py report - < FILE"),
+    ("report {} >/dev/full", 1, "cannot write to standard output: No space left on device"),
+    ("report {} --json >/dev/full", 1, "cannot write to standard output: No space left on device"),
+    ("--help >/dev/full", 1, "cannot write to standard output: No space left on device"),
+    ("--version >/dev/full", 1, "cannot write to standard output: No space left on device"),
+    ("report {} 1</dev/null", 1, "cannot write to standard output: Bad file descriptor"),
+    ("report {} 2>/dev/full", 0, None),
+    ("report {} 2>&- <&-", 0, None),
+    ("report none 2>&-", 1, None),
+    ("report none 2>/dev/full", 1, None),
+    ("report {} >&- 2>&- <&-", 1, None),
+])  # fmt: skip
+def test_streams_that_cannot_be_used(memory: Path, redirected: str, code: int, said: str | None) -> None:
+    line = f'"$0" -m zswap_py {redirected.format(f"{memory} -c lz4")}'
+    done = subprocess.run(["sh", "-c", line, sys.executable], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, f"zswap-py: {said}\n" if said else "")
+    assert bool(done.stdout) == (code == 0)
+
+
+def test_a_closed_streams_number_becomes_no_other_files(memory: Path) -> None:
+    """Messages must not go into a file that was opened in their place."""
+    line = f'"$0" -c "$1" report {memory} -c lz4 2>&-'
+    code = ("import sys; from zswap_py.cli import main; code = main(); import os; "
+            "print(code, os.readlink('/proc/self/fd/2'))")
+    done = subprocess.run(["sh", "-c", line, sys.executable, code], check=True,
+                          capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 /dev/null"
+
+
+def test_a_reader_that_leaves_early(memory: Path) -> None:
+    done = subprocess.run(["sh", "-c", '"$0" -m zswap_py report memory -c lz4 | head -n 1', sys.executable],
+                          check=True, capture_output=True, text=True, cwd=memory.parent)
+    assert (done.stdout, done.stderr) == ("memory: 2,000 pages, 7.8 MiB\n", "")
+
+
+# ---- rich ----
+
+
+@pytest.mark.parametrize("argv", [[], ["--json"]], ids=["table", "json"])
+def test_without_rich(memory: Path, argv: list[str]) -> None:
+    code = ("import sys; sys.modules['rich'] = None; from zswap_py import cli, measure\n"
+            "if '--json' not in sys.argv: measure.measure = None\n"  # it is said before anything is measured
+            "sys.stderr.isatty = lambda: True; sys.exit(cli.main())")
+    done = subprocess.run([sys.executable, "-c", code, "report", memory, "-c", "lz4", *argv], check=False,
+                          capture_output=True, text=True)
+    if argv:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["complete"]
+    else:
+        assert (done.returncode, done.stdout) == (1, "")
+        said = r"zswap-py: rich, which draws the table, is missing \(.*\): pip install rich, or take --json\n"
+        assert re.fullmatch(said, done.stderr)
+
+
+def test_without_the_c_library() -> None:
+    code = ("import sys; sys.modules['cffi'] = sys.modules['_cffi_backend'] = sys.modules['zswap_py._zswap'] = None\n"
+            "from zswap_py.__main__ import main; sys.exit(main())")
+    done = subprocess.run([sys.executable, "-c", code, "report"], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("zswap-py: cannot start: zswap_py's C library is not built for this interpreter: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+# ---- Ctrl-C while it starts ----
+
+
+AT_IMPORT = """
+import os, signal, sys
+left = int(sys.argv.pop(1))
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        global left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGINT)
+
+from zswap_py.__main__ import main
+sys.meta_path.insert(0, Interrupting())
+code = main()
+if code == 0:
+    print(-left, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def test_ctrl_c_in_any_import_is_quiet(memory: Path) -> None:
+    argv = [sys.executable, "-c", AT_IMPORT, "100000", "report", str(memory), "-c", "lz4"]
+    whole = subprocess.run(argv, check=True, capture_output=True, text=True)
+    imports = 100000 + int(whole.stderr)
+    assert imports > 50
+    for n in {1, 2, *range(5, imports - 5, imports // 12)}:
+        done = subprocess.run([*argv[:3], str(n), *argv[4:]], check=False, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (130, ""), n
+        assert done.stderr == "zswap-py: interrupted before anything was measured\n", n
+
+
+def test_ctrl_c_at_any_moment_is_quiet(memory: Path) -> None:
+    """Until the first line of the command is run the interpreter alone decides on what is said."""
+    for i in range(16):
+        with subprocess.Popen([*COMMAND, "report", memory], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            time.sleep(0.02 + 0.024 * i)
+            process.send_signal(signal.SIGINT)
+            _out, err = process.communicate(timeout=50)
+        if "Traceback" in err.decode():
+            assert "zswap_py/" not in err.decode().replace("__editable___zswap_py", "")
+        else:
+            assert process.returncode in (130, 0, -signal.SIGINT), err
+
+
+# ---- help ----
+
+
+def test_help_defines_each_column(run: Run, memory: Path) -> None:
+    said = run("report", "--help")[1].partition("columns:\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^  (\S+(?: \S+)*?)  +\S", said.replace("do not compress ", "do not compress  "), re.M) == \
+        ["*", "compressor", "net saved", "ratio", "pool", "do not compress", "store, load"]
+    table = run("report", memory, "-c", "lz4")[1]
+    for word in ("compressor", "net", "saved", "ratio", "pool", "do not", "compress", "store", "load"):
+        assert word in table

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import doctest
+import os
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,18 @@ def test_sessions(path):
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def test_the_wheel_has_what_the_readme_leads_to():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
+    installed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    top = "share/doc/zswap-py"
+    shipped = {f"{directory}/{path.name}".removeprefix(f"{top}/") for directory, patterns in installed.items()
+               for pattern in patterns for path in ROOT.glob(pattern)}
+    links = set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / "README.md").read_text()))
+    assert links
+    assert links <= shipped
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").iterdir()} <= shipped
+    if "ZSWAP_INSTALLED" in os.environ:
+        there = {str(path) for path in metadata.files("zswap-py") or () if path.locate().is_file()}
+        assert all(any(path.endswith(f"{top}/{name}") for path in there) for name in links)

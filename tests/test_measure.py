@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +94,60 @@ def test_the_times_are_zswaps(memory: Path) -> None:
     # a page of deflate is 10 us and more on any machine: two units apart from a mistake in the unit
     assert 5_000 < f.store_ns_p50 < 5_000_000
     assert f.load_ns_p50 < f.store_ns_p50
+
+
+SLEEP = 0.002  # seconds, a page
+
+
+@pytest.fixture
+def sleeper() -> Iterator[str]:
+    """A compressor that sleeps, as a thread does that waits for the CPU."""
+
+    def packed(page: Any, room: int) -> bytes:
+        time.sleep(SLEEP)
+        return bytes(page[:64])
+
+    def page(packed: Any, room: int) -> bytes:
+        time.sleep(SLEEP)
+        return bytes(packed) * 64
+
+    crypto.register_compressor("sleeper", packed, page)
+    yield "sleeper"
+    crypto.unregister_compressor("sleeper")
+
+
+def test_times_are_the_threads_own_on_the_cpu(tmp_path: Path, sleeper: str) -> None:
+    """Neither its sleep nor the work that another thread does meanwhile."""
+    memory = write(tmp_path / "memory", *[bytes([i]) * P for i in range(1, 129)])
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            hashlib.sha256(b"x" * (1 << 20))  # without the interpreter's lock
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        f = only(run(memory, sleeper, jobs=1))
+    finally:
+        done.set()
+        worker.join()
+    assert f.intact
+    for kind in ("store", "load"):
+        assert 0 < getattr(f, f"{kind}_ns_p25") <= getattr(f, f"{kind}_ns_p75") < SLEEP * 1e9 / 2
+
+
+def test_the_runs_are_what_the_thread_took(tmp_path: Path) -> None:
+    """Of all that the thread took on the CPU the runs are most, and never more."""
+    pages = b"".join(page for page in corpus(1) if any(page))
+    made, _keep = span(pages, run_pages=64)
+    runs = ffi.new("struct zswap_run[]", -(-len(pages) // P // 64))
+    with Zswap("deflate", nr_cpus=1) as z:
+        z.swapon(len(pages) // P)
+        began = time.thread_time_ns()
+        assert lib.zswap_store_runs(z._z, 0, made, runs) == 0
+        took = time.thread_time_ns() - began
+    assert 0.9 * took < sum(r.ns for r in runs) <= took
 
 
 @pytest.mark.parametrize("jobs", [2, 3, 7])
@@ -230,6 +286,34 @@ def test_progress_is_bytes_and_ends_at_all(memory: Path) -> None:
 
 
 # ---- memory ----
+
+
+@pytest.mark.parametrize("jobs", [0, -1, 8193, 30000, 10**20])
+def test_jobs_have_a_bound_that_is_looked_at_first(memory: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    monkeypatch.setattr(measure, "_Measuring", None)  # nothing is made
+    with pytest.raises(ValueError, match=rf"jobs={jobs}: 1 to 8192"):
+        run(memory, jobs=jobs)
+
+
+def test_more_jobs_than_runs_take_no_room(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Noted(measure._Meter):
+        def __init__(self, *args: Any, jobs: int, **how: Any) -> None:
+            made.append(jobs)
+            super().__init__(*args, jobs=jobs, **how)
+
+    monkeypatch.setattr(measure, "_Meter", Noted)
+    assert only(run(memory, jobs=8192)).stored_pages == 1948
+    only(run(memory, jobs=8192, folio_pages=512))
+    assert made == [64, 8]
+
+
+def test_refusal_comes_before_anything_is_made(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "mem_available", lambda: 96 << 20)
+    monkeypatch.setattr(measure, "_Meter", None)
+    with pytest.raises(MemoryLimit, match=r"more than 24\.0 MiB"):
+        run(memory, "lz4", "lzo")
 
 
 def test_refusal_has_the_figure_and_the_remedy(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

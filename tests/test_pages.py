@@ -641,7 +641,7 @@ def test_page_size_of_processes(child: Child) -> None:
         open_pages(pids=[child.pid], page_size=2 * P)
 
 
-MODULES = ("procmem", "source", "formats", "decompress", "corefile", "files", "pages")
+MODULES = ("names", "procmem", "source", "formats", "decompress", "corefile", "files", "pages")
 
 
 def run_as(code: str, **popen: Any) -> str:

@@ -215,6 +215,27 @@ def test_damaged_figures_are_neither_picked_nor_compared() -> None:
     assert report.advice(made) == "lz4 would give back 62% of this memory, zero-filled pages aside."
 
 
+@pytest.mark.parametrize(("scale", "pages"), [(1, "1 page, 0.025%"), (10, "10 pages, 0.025%")])
+def test_what_goes_to_the_disk_is_said_in_words(scale: int, pages: str) -> None:
+    refused = figures("lz4", 2000, stored_pages=3999, rejected_pages=1)
+    most = figures("zstd", 1500, stored_pages=1000, rejected_pages=3000)
+    said = report.to_text(make(refused, most, figures("lzo", 1000), kernel="6.16", pages_total=4096 * scale), width=200)
+    assert f"refused by zswap, so they would go to the disk: zstd {3000 * scale:,} pages, 75%; lz4 {pages}\n" in said
+    assert "to the disk" not in report.to_text(make(figures("lzo", 1000), kernel="6.16"))
+
+
+def test_names_that_do_not_print_are_shown() -> None:
+    label = "\x1b[31m\n\u202e\udcff"
+    hostile = make(figures("lz4\x1b[0m", 1500), figures("lzo", 1500, kernel_sizes=False, library_version="1\x1b\n2"),
+                   Unavailable("842", None, "no\nlibrary"), source=[{"kind": "file", "label": label}])
+    for text in (report.to_text(hostile), report.to_text(hostile, colour=True)):
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", text) if text != report.to_text(hostile) else text
+        assert plain.replace("\n", "").isprintable()
+        assert plain.startswith(r"\x1b[31m\n\u202e\xff: ")
+    assert r"lz4\x1b[0m" in report.to_text(hostile)
+    assert json.loads(report.to_json(hostile))["source"][0]["label"] == label
+
+
 # ---- the table ----
 
 

@@ -176,6 +176,7 @@ def test_no_lower_floor_knows_of_zswap():
 
 
 FLOORS = [
+    {"names"},
     {"_fixed", "_native", "knownpages", "corpus", "hostkernel"},
     {"params"},
     {"crypto", "cpuhp", "kernels", "faults", "clock", "iaa_plan", "idxd"},

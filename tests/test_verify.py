@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -57,6 +58,7 @@ def make(*comparisons: Comparison, **changes: Any) -> Verdict:
     made = Verdict(
         schema=1, command="zswap-py verify x", host={"kernel": "6.18.1", "machine": "x86_64"}, source="x", page_size=P,
         chain_size=8, rules="6.18", pages=100, zero_pages=0, comparisons=list(comparisons), not_compared={},
+        broken_off={}, meanwhile=[],
     )  # fmt: skip
     return dataclasses.replace(made, **changes)
 
@@ -202,17 +204,42 @@ def test_the_chain_size_is_the_configured_one(tree: Path, linux: Callable[[str],
     assert Host(tree).chain_size() == 10
 
 
-def test_what_is_changed_is_put_back_and_what_is_not_is_named(tree: Path) -> None:
+def test_what_is_changed_is_put_back(tree: Path) -> None:
     host = Host(tree)
     before = host.settings()
     with pytest.raises(ZeroDivisionError), host.setting(host.page_cluster, "0"):
         assert host.settings()[str(host.page_cluster)] == "0"
-        with pytest.raises(HostError, match=r"page-cluster was '3' and is '0'"):
-            verify.must_be_as_before(before, host.settings())
         raise ZeroDivisionError
-    verify.must_be_as_before(before, host.settings())
-    with pytest.raises(HostError, match="swap areas was '' and is 'x'"):
-        verify.must_be_as_before(before, {**before, "swap areas": "x"})
+    host.note_changes(before)
+    assert host.meanwhile == []
+    assert host.settings() == before
+
+
+def test_what_another_makes_of_a_setting_stays_and_is_named_once(tree: Path) -> None:
+    host = Host(tree)
+    before = host.settings()
+    with host.setting(host.page_cluster, "0"):
+        host.page_cluster.write_text("5\n")
+    (tree / "proc/swaps").write_text("Filename Type Size Used Priority\n/dev/sda2 partition 9 9 -2\n")
+    host.note_changes(before)
+    assert host.page_cluster.read_text() == "5\n"
+    assert host.meanwhile == [
+        f"{host.page_cluster} was '3', and another made it '5' while it was '0' here: it was left so",
+        "swap areas was '' and is '/dev/sda2'",
+    ]
+
+
+def test_a_zram_device_that_another_holds_stays_and_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(tree)
+
+    def busy(call: Callable[[], Any]) -> None:
+        raise OSError(errno.EBUSY, "busy")
+
+    monkeypatch.setattr(hostkernel, "_try_often", busy)
+    with host.zram_device():
+        pass
+    assert host.meanwhile == [
+        f"zram0 stays, as another has it open: then echo 0 > {tree}/sys/class/zram-control/hot_remove"]
 
 
 def test_a_directory_that_takes_no_swap_file(tree: Path) -> None:
@@ -317,8 +344,8 @@ class FakeHost(Host):
             yield self.spoil(verify.OurZram(z))
 
 
-class Spoilt:
-    """A driver that says something else in one step, or does something else at a page."""
+class Wrapped:
+    """A driver that does something else at a page."""
 
     def __init__(self, driver: Any) -> None:
         self._driver = copy.copy(driver) if isinstance(driver, verify.OurZram) else driver
@@ -326,6 +353,10 @@ class Spoilt:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._driver, name)
+
+
+class Spoilt(Wrapped):
+    """A driver that says something else in one step, or does something else at a page."""
 
     def stats(self) -> dict[str, int]:
         self._asked += 1
@@ -388,6 +419,63 @@ def test_a_kernel_whose_page_is_two_bytes_off(fake: Callable[..., Verdict]) -> N
     zram = next(c for c in found.failed if c.where == "zram")
     assert (zram.page_stores_differ, zram.page_largest_difference) == (1, -2)
     assert found.exit_code == 3
+
+
+class Meddling(Wrapped):
+    """Another changes the machine while it is asked: a device that is not ours, and a setting that is."""
+
+    def store(self, entry: int, folio: bytes) -> None:
+        tree = Meddling.tree
+        if entry == 5 and not (tree / "sys/block/zram0").exists():
+            (tree / "sys/block/zram0").mkdir(parents=True, exist_ok=True)
+            (tree / "sys/block/zram0/comp_algorithm").write_text("lzo [lz4]")
+            (tree / "proc/sys/vm/page-cluster").write_text("4\n")
+        self._driver.store(entry, folio)
+
+    tree: Path
+
+
+def test_the_table_stays_whatever_another_changes(tree: Path, linux: Callable[[str], None]) -> None:
+    linux("6.18.3")
+    Meddling.tree = tree
+    host = FakeHost(tree, Meddling)
+    found = verify.verify(corpus(1, 400), source="x", host=host)
+    assert found.exit_code == 0
+    assert len({c.where for c in found.comparisons}) == 2
+    assert found.meanwhile == [
+        f"{host.page_cluster} was '3', and another made it '4' while it was '0' here: it was left so"]
+    assert f"meanwhile: {found.meanwhile[0]}" in verdict.to_text(found, width=1000)
+    assert json.loads(verdict.to_json(found))["meanwhile"] == found.meanwhile
+    assert host.page_cluster.read_text().strip() == "4"
+
+
+class Failing(Wrapped):
+    """zram ends in an error, after zswap was compared."""
+
+    def store(self, entry: int, folio: bytes) -> None:
+        if isinstance(self._driver, verify.OurZram):
+            raise HostError("no \x1b[31mmore")
+        self._driver.store(entry, folio)
+
+
+def test_what_was_found_before_an_error_is_told(fake: Callable[..., Verdict]) -> None:
+    found = fake(Failing)
+    assert {c.where for c in found.comparisons} == {"zswap"}
+    assert found.broken_off == {"zram lz4": r"no \x1b[31mmore"}
+    assert found.exit_code == 1
+    text = verdict.to_text(found)
+    assert r"zram lz4 was not compared to the end: no \x1b[31mmore" in text
+    assert "an error ended the rest" in " ".join(text.split())
+
+
+class FailingAtOnce(Wrapped):
+    def store(self, entry: int, folio: bytes) -> None:
+        raise HostError("no more")
+
+
+def test_an_error_with_nothing_found_is_the_error(fake: Callable[..., Verdict]) -> None:
+    with pytest.raises(HostError, match="no more"):
+        fake(FailingAtOnce)
 
 
 class Damaging(Spoilt):
@@ -482,6 +570,35 @@ def test_exit_codes_and_output(run: Run, tree: Path, linux: Callable[[str], None
     assert run("--size", "1M", "--seed", "2")[0] == code
 
 
+@pytest.mark.parametrize(("argv", "pages"), [(["--size", "1T"], "268,435,456"), (["FILE"], "1,048,576")])
+def test_room_is_looked_for_before_any_page_is_there(run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch,
+                                                     argv: list[str], pages: str) -> None:  # fmt: skip
+    host = FakeHost(tree)
+    monkeypatch.setattr(cli, "Host", lambda: host)
+    monkeypatch.setattr(cli, "corpus", None)
+    with open(tree / "FILE", "wb") as f:
+        f.truncate(4 << 30)
+    code, out, err = run(*[str(tree / arg) if arg == "FILE" else arg for arg in argv])
+    assert (code, out) == (1, "")
+    assert err.startswith(f"zswap-py: {pages} pages need ")
+
+
+def test_ctrl_c_tells_what_another_changed(run: Run, tree: Path, linux: Callable[[str], None],
+                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    class Interrupted(Meddling, Signalling):
+        def store(self, entry: int, folio: bytes) -> None:
+            Meddling.store(self, entry, folio)
+            Signalling.store(self, entry, folio)
+
+    linux("6.18.3")
+    Meddling.tree = tree
+    host = FakeHost(tree, Interrupted)
+    monkeypatch.setattr(cli, "Host", lambda: host)
+    code, out, err = run("--size", "1M")
+    assert (code, out) == (130, "")
+    assert err.splitlines() == [f"zswap-py: meanwhile: {host.meanwhile[0]}", "zswap-py: interrupted"]
+
+
 # ---- this machine's kernel ----
 
 
@@ -533,7 +650,7 @@ def test_killed_in_the_middle(number: int, moment: Callable[[dict[str, str], dic
         pytest.skip("the kernel has not both")
     path = tmp_path / "memory"
     path.write_bytes(b"".join(corpus(1) * 2))
-    before, left = host.settings(), set(os.listdir("/var/tmp"))
+    before, left = now(host), set(os.listdir("/var/tmp"))
     with subprocess.Popen([*COMMAND, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             while not moment(before, now(host)):
@@ -547,17 +664,59 @@ def test_killed_in_the_middle(number: int, moment: Callable[[dict[str, str], dic
         finally:
             process.send_signal(signal.SIGTERM)
     assert (process.returncode, out, err) == (130, b"", b"zswap-py: interrupted; every setting is as it was\n")
-    assert host.settings() == before
+    assert now(host) == before
     assert set(os.listdir("/var/tmp")) == left
 
 
 def now(host: Host) -> dict[str, str]:
-    """The settings, which may change while they are read."""
+    """The settings and the zram devices' sizes, which may change while they are read."""
     while True:
         try:
-            return host.settings()
+            sizes = {str(path): path.read_text().strip() for path in host.root.glob("sys/block/zram*/disksize")}
+            return host.settings() | sizes
         except OSError:
             continue
+
+
+@live
+def test_a_device_that_is_not_ours_may_change_meanwhile(tmp_path: Path) -> None:
+    host = Host()
+    if host.no_zram():
+        pytest.skip("the kernel has no zram")
+    path = tmp_path / "memory"
+    path.write_bytes(b"".join(corpus(1, 1000)))
+    with host.zram_device() as other, subprocess.Popen([*COMMAND, "--json", path], stdout=subprocess.PIPE,
+                                                       stderr=subprocess.PIPE) as process:
+        while not now(host)["swap areas"]:
+            assert process.poll() is None
+            time.sleep(0.002)
+        (other / "comp_algorithm").write_text("lzo")
+        (other / "disksize").write_text("1M")
+        out, err = process.communicate(timeout=100)
+    assert (process.returncode, err) == (0, b"")
+    assert json.loads(out)["meanwhile"] == []
+    assert len(json.loads(out)["comparisons"]) > 1
+
+
+@live
+def test_a_setting_that_another_changes_meanwhile_is_left_and_told(tmp_path: Path) -> None:
+    host = Host()
+    path = tmp_path / "memory"
+    path.write_bytes(b"".join(corpus(1, 1000)))
+    setting = host.page_cluster
+    before = setting.read_text()
+    try:
+        with subprocess.Popen([*COMMAND, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            while not (now(host)["swap areas"] and setting.read_text() == "0\n"):
+                assert process.poll() is None
+                time.sleep(0.002)
+            setting.write_text("7")
+            out, err = process.communicate(timeout=100)
+        assert (process.returncode, err) == (0, b"")
+        assert f"meanwhile: {setting} was '{before.strip()}', and another made it '7'" in " ".join(out.decode().split())
+        assert setting.read_text() == "7\n"
+    finally:
+        setting.write_text(before)
 
 
 @live

@@ -386,6 +386,7 @@ def test_swap_types_are_32():
     [
         {"incompressible": "keep"}, {"cpu_policy": "random"}, {"page_size": 8192}, {"chain_size": 3},
         {"chain_size": 17}, {"highmem": 1.5}, {"highmem": -0.1}, {"total_ram": 4095}, {"nr_cpus": 0}, {"nr_nodes": 0},
+        {"nr_cpus": 8193}, {"nr_cpus": 1 << 20},
         {"nr_cpus": 2, "nr_nodes": 3}, {"kernel": "5.4"}, {"series": "v9"},
     ],
     ids=str,
@@ -395,6 +396,11 @@ def test_a_machine_that_cannot_be(wrong):
     with pytest.raises(ValueError, match=name) as e:
         zs.Zswap(**wrong)
     assert str(value) in str(e.value)
+
+
+def test_a_machine_of_more_cpus_than_linux_takes():
+    with pytest.raises(ValueError, match="cpuhp has 8193 CPUs: 8192 at most"):
+        zs.Zswap(cpuhp=zs.CpuHotplug(8193))
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------

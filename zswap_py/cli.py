@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import io
+import itertools
 import mmap
 import os
 import re
-import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import zswap_py
 from zswap_py import crypto, measure, report, verdict, verify
 from zswap_py.corpus import corpus
+from zswap_py.cpuhp import NR_CPUS
 from zswap_py.hostkernel import Host
 from zswap_py.kernels import KERNELS
+from zswap_py.names import quoted, shown
 from zswap_py.pages import DEFAULT_SAMPLE, Pages, SourceError, open_pages
 from zswap_py.procmem import denial
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+INTERRUPTED = 130  # the exit code
+
+MAX_PID = 1 << 22  # PID_MAX_LIMIT
+
+MAX_OPTIONS = 10_000  # argparse takes seconds for so many, and time by their square
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
@@ -56,35 +66,84 @@ examples:
   sudo zswap-py verify dump.bin         the pages of a file
   sudo zswap-py verify --json | jq .    every figure of every step
 
-What it changes, and what it printed on one machine: docs/fidelity.md.
+What it changes, and what it printed on one machine: docs/fidelity.md; where pip
+installs, it is in share/doc/zswap-py.
 """
 
 EXAMPLES = """\
+columns:
+  *                saves most, or all but 2% of that with loads clearly faster
+  compressor       the kernel's name; ~: sizes not shown to be the kernel's
+  net saved        bytes stored, less the pool and its metadata; zero-filled
+                   pages are not in it
+  ratio            bytes stored / bytes of the pool
+  pool             bytes that the pool takes: the kernel's pool_total_size
+  do not compress  share of the pages stored as they are (--kernel 6.18), or
+                   refused with their folio and so written to the disk (6.16)
+  store, load      CPU time of a page here: the median of runs of 64 pages
+Of a sample all but ratio, shares and times is scaled up to the whole.
+
 examples:
   zswap-py report                            all processes that you may read
   zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
   zswap-py report --json dump.bin | jq .     a file of memory pages
 
-What each column and each field of the JSON object means: docs/report.md.
+What each field of the JSON object means: docs/report.md; where pip installs,
+it is in share/doc/zswap-py.
 """
+
+
+class CommandError(Exception):
+    """What was asked for cannot be done here. The message is for the user."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's, whose messages hold what was typed, names of files among it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(shown(message))
+
+
+def _cut(text: str) -> str:
+    """What was typed, in a message."""
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def _size(text: str) -> int:
     """Bytes from 65536, 64K, 64M, 1.5G; an i or iB after the letter changes nothing."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size: give bytes, or as 64M, 1.5G")
-    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is not a size: give bytes, or as 64M, 1.5G")
+    nbytes = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
+    if nbytes >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is more than any memory: give less than 2^63 bytes")
+    return int(nbytes)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
+def _number(most: int) -> Callable[[str], int]:
+    """The type of an argument that is from 1 to `most`."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or not text.strip("0"):
+            raise argparse.ArgumentTypeError(f"{_cut(text)} is not a number from 1 on")
+        if len(text) > 20 or int(text) > most:
+            raise argparse.ArgumentTypeError(f"{_cut(text)} is too many: {most} at most")
+        return int(text)
+
+    return number
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # too many digits, too
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is not a whole number") from None
 
 
 def _compressor(text: str) -> str:
     """A name, or name:backend, that is known, whether it can be had here or not."""
+    if not 0 < len(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is no compressor: see zswap-py --version")
     known = crypto.compressors()
     if text in {c.name for c in known} | {f"{c.name}:{c.backend}" for c in known}:
         return text
@@ -112,12 +171,12 @@ def version() -> str:
             continue
         sizes = "the kernel's sizes" if c.kernel_sizes else "sizes not shown to be the kernel's"
         lines.append(f"  {name:20} {c.library_version or 'built in':18} {sizes}")
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def parser() -> argparse.ArgumentParser:
     """All that may be said on the command line."""
-    top = argparse.ArgumentParser("zswap-py", description=DESCRIPTION, allow_abbrev=False)
+    top = Parser("zswap-py", description=DESCRIPTION, allow_abbrev=False)
     top.add_argument("--version", action=_Version, nargs=0, help="version and codecs, and why others are missing")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     sub = commands.add_parser("report", help="what zswap would save of this memory, by compressor", description=REPORT,
@@ -127,8 +186,8 @@ def parser() -> argparse.ArgumentParser:
     sources = sub.add_argument_group("sources")
     sources.add_argument("files", nargs="*", metavar="FILE",
                          help="memory pages, or an ELF core, compressed or not; -: standard input")
-    sources.add_argument("--pid", dest="pids", nargs="+", type=_positive, action="extend", default=[], metavar="N",
-                         help="live processes")
+    sources.add_argument("--pid", dest="pids", nargs="+", type=_number(MAX_PID), action="extend",
+                         default=[], metavar="N", help="live processes")
     sources.add_argument("--all", dest="all_processes", action="store_true", help="all processes that you may read")
 
     reading = sub.add_argument_group("how much is read")
@@ -137,10 +196,11 @@ def parser() -> argparse.ArgumentParser:
                         help=f"read so much, chosen over all the sources (default: {DEFAULT_SAMPLE >> 20}M where there "
                              "are processes, else all)")
     amount.add_argument("--full", action="store_true", help="read all")
-    reading.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the sample (default: %(default)s)")
+    reading.add_argument("--seed", type=_seed, default=0, metavar="N", help="chooses the sample (default: %(default)s)")
 
     modelled = sub.add_argument_group("what is modelled")
-    modelled.add_argument("-c", "--compressor", dest="compressors", type=_compressor, action="append", metavar="NAME",
+    modelled.add_argument("-c", "--compressor", dest="compressors", type=functools.cache(_compressor),
+                          action="append", metavar="NAME",
                           help="NAME or NAME:BACKEND, again for more; see zswap-py --version "
                                f"(default: {', '.join(measure.DEFAULT_COMPRESSORS)})")
     modelled.add_argument("--kernel", choices=sorted(KERNELS, reverse=True), default="6.18",
@@ -148,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
     modelled.add_argument("--folio", choices=FOLIOS, help="in what folios pages are stored (default: one page each)")
 
     running = sub.add_argument_group("running, output")
-    running.add_argument("-j", "--jobs", type=_positive, metavar="N",
+    running.add_argument("-j", "--jobs", type=_number(NR_CPUS), metavar="N",
                          help="threads, each as a CPU of its own (default: the cores)")
     running.add_argument("--json", action="store_true", help="one JSON object, raw numbers, in place of the table")
     running.add_argument("--color", choices=("auto", "always", "never"), default="auto",
@@ -165,7 +225,7 @@ def _add_verify(commands: Any) -> None:
     sub.add_argument("file", nargs="?", metavar="FILE",
                      help="memory pages, or an ELF core, compressed or not; -: standard input")
     sub.add_argument("--size", type=_size, metavar="SIZE", help="of the pages that it makes (default: 16M)")
-    sub.add_argument("--seed", type=int, metavar="N", help="of the pages that it makes (default: 1)")
+    sub.add_argument("--seed", type=_seed, metavar="N", help="of the pages that it makes (default: 1)")
     sub.add_argument("--dir", default="/var/tmp", metavar="DIR",
                      help="where the swap file is made: ext4 or xfs, no tmpfs (default: %(default)s)")
     sub.add_argument("--json", action="store_true", help="one JSON object, raw numbers, in place of the table")
@@ -177,49 +237,99 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line, sys.argv's by default. The exit code; argparse raises SystemExit by itself."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _run(argv)
-    except BrokenPipeError:
-        # whoever read it has what they wanted; nor may the interpreter complain when it flushes at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _standard_streams()
+        try:
+            return _run(argv)
+        finally:
+            _write("")  # --help leaves to the interpreter's end what may fail
+    except BrokenPipeError:  # the reader has what it wanted
         return 1
     except KeyboardInterrupt:
         _say("interrupted before anything was measured")
-        return 130
-    except (SourceError, OSError) as e:
+        return INTERRUPTED
+    except (CommandError, SourceError, OSError) as e:
         _say(str(e))
         return 1
 
 
+def _standard_streams() -> None:
+    """Makes of the three streams what can be used: a closed one's number must not become another file's, and each
+    character comes out, escaped where the encoding has it not. CommandError where standard output is closed."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: fd
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        raise CommandError("standard output is closed: redirect it to a file, or to /dev/null")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _run(argv: list[str]) -> int:
-    args = parser().parse_args(argv)
-    args.command_line = shlex.join(["zswap-py", *argv])
+    made = parser()
+    options = sum(arg.startswith("-") for arg in itertools.takewhile(lambda arg: arg != "--", argv))
+    if options > MAX_OPTIONS:
+        made.error(f"{options:,} options: {MAX_OPTIONS:,} at most")
+    args = made.parse_args(argv)
+    args.command_line = " ".join(map(quoted, ["zswap-py", *argv]))
     return int(args.run(args))
 
 
+def _write(text: str) -> None:
+    """To standard output. BrokenPipeError; CommandError for another failure, as of a full disk."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as e:
+        # what is still to be written must not fail again, when the interpreter flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(e, BrokenPipeError):
+            raise
+        raise CommandError(f"cannot write to standard output: {e.strerror}") from None
+
+
 def _say(message: str) -> None:
-    print(f"zswap-py: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # a message that cannot be had must not cost the exit code
+        print(f"zswap-py: {shown(message)}", file=sys.stderr, flush=True)
+
+
+def _must_draw(args: argparse.Namespace) -> None:
+    """CommandError without rich, before anything is measured. JSON needs none."""
+    if args.json:
+        return
+    try:
+        from rich import console, table, text  # noqa: F401
+    except ImportError as e:
+        raise CommandError(f"rich, which draws the table, is missing ({e}): pip install rich, or take --json") from None
 
 
 def _report(args: argparse.Namespace) -> int:
     folio_pages, rest = divmod(FOLIOS[args.folio], mmap.PAGESIZE) if args.folio else (1, 0)
     if rest or not folio_pages:
         args.usage_error(f"argument --folio: {args.folio} is less than this machine's pages of {mmap.PAGESIZE} bytes")
-    with _open(args, folio_pages) as pages, _progress(pages) as progress:
-        result = measure.measure(
-            pages,
-            args.compressors or measure.DEFAULT_COMPRESSORS,
-            folio_pages=folio_pages,
-            jobs=args.jobs,
-            kernel=args.kernel,
-            command=args.command_line,
-            progress=progress,
-        )
-    sys.stdout.write(report.to_json(result.report) + "\n" if args.json else _text(result.report, args.color))
-    sys.stdout.flush()
+    with _open(args, folio_pages) as pages:
+        _must_draw(args)
+        with _progress(pages) as progress:
+            result = measure.measure(
+                pages,
+                args.compressors or measure.DEFAULT_COMPRESSORS,
+                folio_pages=folio_pages,
+                jobs=args.jobs,
+                kernel=args.kernel,
+                command=args.command_line,
+                progress=progress,
+            )
+    _write(report.to_json(result.report) + "\n" if args.json else _text(result.report, args.color))
     for warning in _warnings(pages, result):
         _say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
     return 0 if result.report.complete and all(f.intact for f in result.report.figures) else 1
 
 
@@ -238,36 +348,47 @@ def _verify(args: argparse.Namespace) -> int:
         args.usage_error("--size and --seed are of the pages that it makes: leave them out, or FILE")
     if args.size is not None and args.size < mmap.PAGESIZE:
         args.usage_error(f"argument --size: {args.size} is less than a page of {mmap.PAGESIZE} bytes")
-    Host().must_be_usable()  # before anything is read
-    pages, source = _verify_pages(args)
+    host = Host()
+    host.must_be_usable()  # before anything is read
+    _must_draw(args)
+    pages, source = _verify_pages(args, host)
     try:
-        result = verify.verify(pages, source=source, directory=args.dir, command=args.command_line,
+        result = verify.verify(pages, source=source, directory=args.dir, command=args.command_line, host=host,
                                progress=_say if sys.stderr.isatty() else lambda _: None)
-    except KeyboardInterrupt:
-        _say("interrupted; every setting is as it was")
-        return 130
+    except (KeyboardInterrupt, OSError) as e:
+        for change in host.meanwhile:
+            _say(f"meanwhile: {change}")
+        if isinstance(e, OSError):
+            raise
+        _say("interrupted" if host.meanwhile else "interrupted; every setting is as it was")
+        return INTERRUPTED
     colour, width = _style(args.color)
-    sys.stdout.write(verdict.to_json(result) + "\n" if args.json else verdict.to_text(result, width, colour))
-    sys.stdout.flush()
+    _write(verdict.to_json(result) + "\n" if args.json else verdict.to_text(result, width, colour))
     return result.exit_code
 
 
-def _verify_pages(args: argparse.Namespace) -> tuple[list[bytes], str]:
-    """The pages, and what they are of."""
+def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], str]:
+    """The pages, and what they are of. HostError before more are there than the memory has room for."""
     page_size = mmap.PAGESIZE
     if args.file:
         with open_pages([args.file], page_size=page_size) as opened:
-            return [bytes(piece[at:at + page_size]) for piece in opened.pieces()
-                    for at in range(0, len(piece), page_size)], opened.sources[0].label
+            verify.must_have_room(host, opened.pages_planned or 0)
+            pages: list[bytes] = []
+            for piece in opened.pieces():
+                verify.must_have_room(host, len(pages) + len(piece) // page_size)
+                pages += [bytes(piece[at:at + page_size]) for at in range(0, len(piece), page_size)]
+            return pages, opened.sources[0].label
     seed = 1 if args.seed is None else args.seed
     nbytes = (16 << 20 if args.size is None else args.size) // page_size * page_size
+    verify.must_have_room(host, nbytes // page_size)
     made = b"".join(corpus(seed, nbytes // 4096))
     return [made[at:at + page_size] for at in range(0, len(made), page_size)], f"pages made from seed {seed}"
 
 
 def _style(color: str) -> tuple[bool, int]:
     """Whether to colour, and the width."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 80
+    # 0: a terminal that does not know, as a serial console; Python 3.10 passes it on
+    width = (sys.stdout.isatty() and shutil.get_terminal_size().columns) or 80
     return color == "always" or (color == "auto" and _fancy(sys.stdout)), width
 
 
@@ -276,7 +397,7 @@ def _text(data: report.Report, color: str) -> str:
     try:
         "µ".encode(sys.stdout.encoding)
         micro = "µ"
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, TypeError):  # None: a stream of text alone
         micro = "u"
     return report.to_text(data, width=width, colour=colour, micro=micro)
 
@@ -318,7 +439,12 @@ def _progress(pages: Pages) -> Iterator[measure.Progress]:
     if not (sys.stderr.isatty() and os.environ.get("TERM") != "dumb"):
         yield lambda done: None
         return
-    with _bar() as bar:
+    try:
+        made = _bar()
+    except ImportError:  # rich is missing, and JSON needs none
+        yield lambda done: None
+        return
+    with made as bar:
         task = bar.add_task("measuring", total=pages.bytes_expected)
         yield lambda done: bar.update(task, completed=done, total=pages.bytes_expected)
 

@@ -12,7 +12,6 @@ import errno
 import io
 import os
 import select
-import shlex
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from typing import Any, Protocol
 
 from zswap_py import corefile, formats
 from zswap_py.decompress import Decompressed, Ended
+from zswap_py.names import operand
 from zswap_py.procmem import SUDO, SourceError
 from zswap_py.source import Reader, Source, Tally
 
@@ -370,7 +370,7 @@ def open_source(name: str, page_size: int, tally: Tally) -> PlannedFile | FlatSt
 
 
 def _file_error(path: str, e: OSError) -> SourceError:
-    remedy = {FileNotFoundError: ": check the name", PermissionError: f". Run it as root: {SUDO} {shlex.quote(path)}"}
+    remedy = {FileNotFoundError: ": check the name", PermissionError: f". Run it as root: {SUDO} {operand(path)}"}
     return SourceError(f"cannot read {path}: {e.strerror}{remedy.get(type(e), '')}")
 
 
@@ -458,7 +458,7 @@ def _reach(stream: Stream, far: bool) -> corefile.Read:
 
 
 def _refuse_foreign(source: Source, head: bytes) -> None:
-    if said := formats.foreign(head, "FILE" if source.path in (None, "-") else shlex.quote(source.path or "")):
+    if said := formats.foreign(head, "FILE" if source.path in (None, "-") else operand(source.path or "")):
         raise SourceError(f"{source.label} {said}")
 
 
@@ -485,7 +485,7 @@ def _parse_core(source: Source, read: corefile.Read, page_size: int, stream: Str
 
 
 def _readelf(source: Source) -> str:
-    return f"see readelf -l {'FILE' if source.path == '-' else shlex.quote(source.path or '')}"
+    return f"see readelf -l {'FILE' if source.path == '-' else operand(source.path or '')}"
 
 
 def _whole_core(source: Source, core: corefile.Core, fd: int, size: int, page_size: int, tally: Tally) -> PlannedFile:

@@ -11,6 +11,9 @@
 
 Signals are why this is safe: while `interruptions` is entered none of them raises anywhere but in `check`, so that no
 change can be made without its undoing being known, and no undoing be cut short.
+
+What others change meanwhile is theirs: a setting that another wrote to while it was ours stays as it was written, and
+`Host.meanwhile` names it. Devices, swap areas and settings that are not touched here are not looked at.
 """
 
 from __future__ import annotations
@@ -33,12 +36,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from zswap_py.names import operand, shown
+
 PAGE_SIZE = mmap.PAGESIZE
 MADV_PAGEOUT = 21
 BLKDISCARD = 0x1277
 PAGEMAP_SWAPPED = 1 << 62
 TRIES = 50  #: of paging a page out, and of removing a device that something has just opened
 OLDEST = (6, 16)  #: the first Linux whose zswap has the rules known here
+
+#: zswap's parameters that are changed here.
+CHANGED = ("enabled", "compressor", "max_pool_percent", "shrinker_enabled")
 
 # Any of these means that the pool is not what the pages alone make of it.
 _MUST_NOT_MOVE = ("pool_limit_hit", "written_back_pages", "reject_alloc_fail", "reject_kmemcache_fail")
@@ -48,7 +56,10 @@ Check = Callable[[], None]
 
 
 class HostError(OSError):
-    """This machine cannot be asked, or not now. The message says what to do."""
+    """This machine cannot be asked, or not now. The message says what to do; names in it are shown."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 @contextmanager
@@ -91,6 +102,7 @@ class Host:
         self.debugfs = self.root / "sys/kernel/debug"
         self.zram_control = self.root / "sys/class/zram-control"
         self.page_cluster = self.root / "proc/sys/vm/page-cluster"
+        self.meanwhile: list[str] = []  #: what others changed of what was ours
 
     # ---- what it is ----
 
@@ -133,11 +145,16 @@ class Host:
     def settings(self) -> dict[str, str]:
         """All that is changed here, to compare before and after."""
         found = {"swap areas": " ".join(self.swaps()), "debugfs": str(os.path.ismount(self.debugfs))}
-        block = self.root / "sys/block"
-        paths = [self.page_cluster, *sorted(self.parameters.glob("*")), *sorted(block.glob("zram*/comp_algorithm")),
-                 *sorted(block.glob("zram*/disksize"))]
+        paths = [self.page_cluster, *(self.parameters / name for name in CHANGED)]
         found |= {str(path): path.read_text().strip() for path in paths if path.is_file()}
         return found
+
+    def note_changes(self, before: dict[str, str]) -> None:
+        """To `meanwhile`: the settings that are not what they were, and that it does not name yet."""
+        after = self.settings()
+        self.meanwhile += [f"{name} was {before.get(name)!r} and is {after.get(name)!r}"
+                           for name in sorted(before | after) if before.get(name) != after.get(name)
+                           and not any(said.startswith(f"{name} ") for said in self.meanwhile)]
 
     # ---- whether it can be asked ----
 
@@ -149,7 +166,7 @@ class Host:
             return f"zswap of Linux {self.release} has other rules: boot {'.'.join(map(str, OLDEST))} or later"
         zpool = self.parameters / "zpool"
         if zpool.is_file() and (name := zpool.read_text().strip()) != "zsmalloc":
-            return f"zswap has its pages in {name}: echo zsmalloc > {zpool}"
+            return f"zswap has its pages in {name}: echo zsmalloc > {operand(zpool)}"
         return None
 
     def no_zram(self) -> str | None:
@@ -173,13 +190,19 @@ class Host:
 
     @contextmanager
     def setting(self, path: Path, value: str) -> Iterator[None]:
-        """`value` in `path` for the time of the block, then what was there."""
+        """`value` in `path` for the time of the block, then what was there, or what another wrote meanwhile."""
         old = path.read_text().strip()
         path.write_text(value)
+        ours = path.read_text().strip()  # as the kernel writes it
         try:
             yield
         finally:
-            path.write_text(old)
+            now = path.read_text().strip()
+            if now == ours:
+                path.write_text(old)
+            else:
+                self.meanwhile.append(f"{path} was {old!r}, and another made it {now!r} while it was {ours!r} here: "
+                                      "it was left so")
 
     @contextmanager
     def debugfs_mounted(self) -> Iterator[None]:
@@ -191,7 +214,12 @@ class Host:
         try:
             yield
         finally:
-            _syscall("umount2", os.fsencode(self.debugfs), 0)
+            try:
+                _syscall("umount2", os.fsencode(self.debugfs), 0)
+            except OSError as e:
+                if e.errno != errno.EBUSY:
+                    raise
+                self.meanwhile.append(f"{self.debugfs} stays mounted: another uses it")
 
     @contextmanager
     def swap_area(self, directory: str | Path, size: int) -> Iterator[None]:
@@ -255,7 +283,13 @@ class Host:
         try:
             yield self.root / "sys/block" / f"zram{number}"
         finally:
-            _try_often(lambda: (self.zram_control / "hot_remove").write_text(number))
+            try:
+                _try_often(lambda: (self.zram_control / "hot_remove").write_text(number))
+            except OSError as e:
+                if e.errno != errno.EBUSY:
+                    raise
+                self.meanwhile.append(f"zram{number} stays, as another has it open: then echo {number} > "
+                                      f"{self.zram_control / 'hot_remove'}")
 
     def zram_algorithms(self) -> list[str]:
         """What a zram device can be set to."""

@@ -27,6 +27,7 @@ from zswap_py import crypto, kernels
 from zswap_py._fixed import Owner
 from zswap_py._native import drain_iaa_messages, ffi, lib, oserror, struct_dict
 from zswap_py.clock import VirtualClock
+from zswap_py.cpuhp import NR_CPUS
 from zswap_py.iaa_plan import OPS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop
 from zswap_py.idxd import IAA, IDEAL, Device, DeviceConfig, Life, Profile, WorkQueue, WorkQueueConfig
 from zswap_py.params import kstrtobool, whole
@@ -37,7 +38,6 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_BATCH_SIZE = int(lib.IAA_CRYPTO_MAX_BATCH_SIZE)
-MAX_CPUS = 8192  # the most that Linux can be built for
 SYNC_MODES = ("sync", "async", "async_irq")
 SOFTWARE = ("isal", "zlib")
 _NONE = 0xFFFFFFFF  # no table
@@ -177,7 +177,7 @@ class Accelerator(Owner):
             raise TypeError(f"profile={profile!r}: a Profile, as IAA and IDEAL are")
         if not isinstance(name, str):
             raise TypeError(f"name={name!r}: a str")
-        self._nr_cpus = (os.cpu_count() or 1) if nr_cpus is None else whole("nr_cpus", nr_cpus, 1, MAX_CPUS)
+        self._nr_cpus = (os.cpu_count() or 1) if nr_cpus is None else whole("nr_cpus", nr_cpus, 1, NR_CPUS)
         self._nr_packages = whole("nr_packages", nr_packages, 1, self.nr_cpus)
         self._nr_nodes = nr_packages if nr_nodes is None else whole("nr_nodes", nr_nodes, 1, self.nr_cpus)
         self._name, self._series, self._clock, self._profile = name, series, clock, profile

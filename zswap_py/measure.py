@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from zswap_py import crypto
 from zswap_py._native import check, ffi, lib
+from zswap_py.cpuhp import NR_CPUS
 from zswap_py.pages import PIECE, Pages
+from zswap_py.params import whole
 from zswap_py.pool import SizeClass
 from zswap_py.procmem import SourceError
 from zswap_py.report import SCHEMA, Figures, Report, Unavailable, scale_of, size
@@ -23,7 +25,7 @@ from zswap_py.zswap import Zswap
 #: What is compared unless something else is asked for.
 DEFAULT_COMPRESSORS = ("lzo", "lzo-rle", "lz4", "zstd", "deflate")
 
-#: Pages between two reads of the clock.
+#: Pages between two reads of the clock, which is the thread's CPU time.
 RUN_PAGES = 64
 
 #: Bytes that are worth a report: where that much was measured before the memory is too little, it is not refused.
@@ -86,8 +88,9 @@ def _pool(mark: _Mark, page_size: int, scale: float = 1) -> _Pool:
 class _Meter:
     """One compressor with a zswap of its own, and the times of its runs."""
 
-    def __init__(self, spec: str, slots: int, *, page_size: int, folio_pages: int, jobs: int, kernel: str) -> None:
-        self.compressor = crypto.find(spec)
+    def __init__(self, compressor: crypto.Compressor, spec: str, slots: int, *, page_size: int, folio_pages: int,
+                 jobs: int, kernel: str) -> None:
+        self.compressor = compressor
         self.page_size, self.folio_pages = page_size, folio_pages
         self.run_pages = max(RUN_PAGES, folio_pages)
         # no limit of zswap's own: the caller keeps an eye on the memory
@@ -195,12 +198,22 @@ class _Measuring:
         self.pages = pages
         self.meters: list[_Meter] = []
         self.rows: list[_Meter | Unavailable] = []
+        self.folio_pages = folio_pages
+        self.run_pages = max(RUN_PAGES, folio_pages)
+        # a piece has no runs for more threads, and each would take room for one
+        self.jobs = min(jobs, max(1, PIECE // (self.run_pages * pages.page_size)))
+        self.zero_pages = 0
+        self.limit = mem_available() // 4
+        # one assignment a piece, so that an interrupt finds all compressors at the same page
+        self.done: tuple[int, int, list[_Mark]] = (0, 0, [])
+        planned = pages.pages_planned
+        self._check_room(len(dict.fromkeys(specs)), 0 if planned is None else min(PIECE, planned * pages.page_size))
         # what a stream holds is not known, or not sure: room costs next to nothing until it is used
-        slots = (1 << 32) if pages.pages_planned is None else min(1 << 32, max(1, pages.pages_planned))
+        slots = (1 << 32) if planned is None else min(1 << 32, max(1, planned))
         for spec in dict.fromkeys(specs):
             try:
-                meter = _Meter(spec, slots, page_size=pages.page_size, folio_pages=folio_pages, jobs=jobs,
-                               kernel=kernel)
+                meter = _Meter(crypto.find(spec), spec, slots, page_size=pages.page_size, folio_pages=folio_pages,
+                               jobs=self.jobs, kernel=kernel)
             except OSError as e:
                 name, _, backend = spec.partition(":")
                 reason = (e.strerror or str(e)).removeprefix(f"compressor {spec} not available: ")
@@ -208,12 +221,7 @@ class _Measuring:
             else:
                 self.meters.append(meter)
                 self.rows.append(meter)
-        self.folio_pages, self.jobs = folio_pages, jobs
-        self.run_pages = max(RUN_PAGES, folio_pages)
-        self.zero_pages = 0
-        self.limit = mem_available() // 4
-        # one assignment a piece, so that an interrupt finds all compressors at the same page
-        self.done: tuple[int, int, list[_Mark]] = (0, 0, [meter.mark() for meter in self.meters])
+        self.done = (0, 0, [meter.mark() for meter in self.meters])
 
     def close(self) -> None:
         for meter in self.meters:
@@ -222,7 +230,7 @@ class _Measuring:
     def run(self, progress: Progress) -> None:
         with ThreadPoolExecutor(self.jobs, "zswap-report") as threads:
             for piece in self.pages.pieces(skip_holes=True):
-                self._check_room(len(piece))
+                self._check_room(len(self.meters), len(piece))
                 self._piece(threads, piece, progress)
         self._mark()  # a hole at the end
 
@@ -245,16 +253,16 @@ class _Measuring:
                 progress(before + len(piece) * i / len(self.meters))
         self._mark()
 
-    def _check_room(self, piece: int) -> None:
+    def _check_room(self, meters: int, piece: int) -> None:
         """Refuse what would pass the limit: what the pools come to at this rate, at first the next piece's worst."""
         used = sum(meter.mapped() for meter in self.meters)
-        copies = PIECE + len(self.meters) * self.jobs * self.run_pages * self.pages.page_size
+        copies = PIECE + meters * self.jobs * self.run_pages * self.pages.page_size
         done, planned = self.done[0], self.pages.pages_planned
-        pools = used * max(1.0, planned / done) if done and planned else used + len(self.meters) * piece
+        pools = used * max(1.0, planned / done) if done and planned else used + meters * piece
         if pools + copies <= self.limit:
             return
         remedy = "read less with --sample SIZE" if planned is not None else "pipe in less"
-        if len(self.meters) > 1:
+        if meters > 1:
             remedy += ", or compare fewer compressors with -c"
         raise MemoryLimit(f"pools and copies would take {size(pools + copies)}, more than {size(self.limit)}, "
                           f"a quarter of the memory that is available: {remedy}")
@@ -272,13 +280,15 @@ def measure(
 ) -> Result:
     """Store all of `pages` by each compressor, in folios of `folio_pages` pages, and load and compare each page.
 
-    `jobs`: threads (default: the cores). Ctrl-C ends it as it was after the piece before: the result then says so.
-    Raises MemoryLimit where pools and copies would pass a quarter of MemAvailable, or stops by it if much was measured
-    already; SourceError for a source that cannot be read, or, with the reasons, if no compressor is available.
+    `jobs`: threads (default: the cores), 1 to NR_CPUS; no more run than a piece has runs for. Ctrl-C ends it as it
+    was after the piece before: the result then says so. Raises MemoryLimit where pools and copies would pass a quarter
+    of MemAvailable, or stops by it if much was measured already; SourceError for a source that cannot be read, or, with
+    the reasons, if no compressor is available.
     """
     stopped: BaseException | None = None
     with ExitStack() as stack:
-        measuring = _Measuring(pages, compressors, folio_pages, jobs or os.cpu_count() or 1, kernel)
+        threads = min(os.cpu_count() or 1, NR_CPUS) if jobs is None else whole("jobs", jobs, 1, NR_CPUS)
+        measuring = _Measuring(pages, compressors, folio_pages, threads, kernel)
         stack.callback(measuring.close)
         if not measuring.meters:
             raise SourceError("; ".join(f"compressor {row.name} is not available: {row.unavailable}"

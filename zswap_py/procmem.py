@@ -34,6 +34,8 @@ from enum import IntEnum
 from itertools import accumulate, compress, groupby
 from typing import NamedTuple, final
 
+from zswap_py.names import shown
+
 PAGE_SIZE = mmap.PAGESIZE  #: bytes of a page of this machine's processes
 
 #: What works in a virtual environment too, where a plain ``sudo zswap-py`` would not find the program.
@@ -41,7 +43,10 @@ SUDO = 'sudo env "PATH=$PATH" zswap-py report'
 
 
 class SourceError(Exception):
-    """A source cannot be read. The message is for the user: what, the cause, and what to type."""
+    """A source cannot be read. The message is for the user: what, the cause, and what to type; it is shown."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 class ProcessGone(SourceError):
@@ -510,7 +515,7 @@ class Process:
     reuse of its number cannot put another memory in its place."""
 
     pid: int
-    comm: str
+    comm: str  #: shown: see names.py
     start_time: int  #: clock ticks after boot: tells it from a later process with the same number
     proc: str = ""  #: once open: the directory in /proc of a live thread, if it can the main one
     _mem: int = field(default=-1, repr=False)
@@ -644,12 +649,12 @@ class Process:
 def _stat(pid: int) -> tuple[str, list[str]]:
     """A process's name, and the fields of /proc/PID/stat from the state on."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
-            stat = f.read()
+        with open(f"/proc/{pid}/stat", "rb") as f:
+            stat = os.fsdecode(f.read())
     except (FileNotFoundError, ProcessLookupError):
         raise ProcessGone(_no_process(pid)) from None
     comm, _, fields = stat.partition("(")[2].rpartition(")")
-    return comm, fields.split()
+    return shown(comm), fields.split()
 
 
 def _thread(pid: int, state: str) -> str | None:

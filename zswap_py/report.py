@@ -14,6 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from zswap_py.names import shown
+
 SCHEMA = 1
 
 #: Pages below which nothing is said about speed: quartiles of so few runs say little.
@@ -268,6 +270,9 @@ def _notes(report: Report) -> list[str]:
     if near := [f for f in report.figures if not f.kernel_sizes]:
         codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
         notes.append(f"~ sizes not shown to be the kernel's to the byte: {codecs}")
+    if refused := [f for f in report.figures if f.rejected_pages]:
+        to_disk = "; ".join(f"{_label(report, f)} {_to_disk(report, f)}" for f in refused)
+        notes.append(f"refused by zswap, so they would go to the disk: {to_disk}")
     if report.zero_pages:
         zero = size(report.zero_pages * report.page_size * report.scale)
         notes.append(f"zero-filled: {zero}, saved as well, without zswap")
@@ -296,7 +301,7 @@ def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = 
     folio = size(report.folio_pages * report.page_size).replace(".0", "")
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), width=width)
+        console.print(Text(shown(text), style=style), width=width)
 
     say(f"{_sources(report)}: {_pages_read(report)}")
     for source in report.source:
@@ -336,11 +341,17 @@ def _table(report: Report, micro: str) -> Any:
                  _percent(f.incompressible), _micros(f.store_ns_p50), _micros(f.load_ns_p50)]
         if not f.intact:
             cells[0] = "DAMAGED"
-        name = _label(report, f) + ("" if f.kernel_sizes else " ~")
+        name = shown(_label(report, f)) + ("" if f.kernel_sizes else " ~")
         picked = f is report.pick
         table.add_row("*" if picked else "", name, *cells,
                       style="red" if not f.intact else "bold green" if picked else None)
     return table
+
+
+def _to_disk(report: Report, f: Figures) -> str:
+    """What zswap refuses of the pages given to it, in words."""
+    pages = round(f.rejected_pages * report.scale)
+    return f"{_count(pages)}, {_percent(f.rejected_pages / (f.stored_pages + f.rejected_pages))}"
 
 
 def _micros(ns: float | None) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from zswap_py.names import shown
 from zswap_py.procmem import NotRead
 
 
@@ -21,6 +22,9 @@ class Source:
     tail_bytes: int = 0  #: left out at the ends of a file or segments, as they fill no page
     incomplete: str | None = None  #: what of it is missing: "is truncated: ..."
     remark: str | None = None  #: what its figures cannot tell: "has no NT_FILE note: ..."
+
+    def __post_init__(self) -> None:
+        self.label = shown(self.label)
 
 
 @dataclass

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from zswap_py.names import shown
 from zswap_py.report import size
 
 SCHEMA = 1
@@ -71,6 +72,8 @@ class Verdict:
     zero_pages: int
     comparisons: list[Comparison]
     not_compared: dict[str, str]  # and why
+    broken_off: dict[str, str]  # comparisons that an error ended, and the error
+    meanwhile: list[str]  # what others changed of the settings and devices that were ours
 
     @property
     def failed(self) -> list[Comparison]:
@@ -79,10 +82,11 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0: all that claim the kernel's sizes have them; 3: one has not; 1: none was there that claims them."""
+        """0: all that claim the kernel's sizes have them; 3: one has not; 1: none was there that claims them, or an
+        error ended a comparison."""
         if self.failed:
             return 3
-        return 0 if any(c.kernel_sizes for c in self.comparisons) else 1
+        return 0 if any(c.kernel_sizes for c in self.comparisons) and not self.broken_off else 1
 
 
 def to_json(verdict: Verdict) -> str:
@@ -100,8 +104,10 @@ def headline(verdict: Verdict) -> str:
     """The verdict in a sentence."""
     if verdict.failed:
         return f"Not the kernel's sizes, though claimed: {', '.join(f'{c.where} {c.name}' for c in verdict.failed)}."
-    if verdict.exit_code:
+    if not any(c.kernel_sizes for c in verdict.comparisons):
         return "Nothing was compared that claims the kernel's sizes."
+    if verdict.broken_off:
+        return "What was compared has the kernel's sizes where it claims them; an error ended the rest."
     return "Every codec that claims the kernel's sizes has them, to the byte."
 
 
@@ -124,7 +130,9 @@ def notes(verdict: Verdict) -> list[str]:
         said.append(f"in zram each of {stores:,} stores was compared by its page's size")
     if verdict.zero_pages:
         said.append(f"{verdict.zero_pages:,} zero-filled pages were left out: they never come to zswap")
-    return said + [f"{what} was not compared: {why}" for what, why in verdict.not_compared.items()]
+    said += [f"{what} was not compared: {why}" for what, why in verdict.not_compared.items()]
+    said += [f"{what} was not compared to the end: {why}" for what, why in verdict.broken_off.items()]
+    return said + [f"meanwhile: {change}" for change in verdict.meanwhile]
 
 
 # ---- the table ----
@@ -141,7 +149,7 @@ def to_text(verdict: Verdict, width: int = 80, colour: bool = False) -> str:
                       color_system="standard" if colour else None, highlight=False, _environ={})
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(text, style=style), width=width)
+        console.print(Text(shown(text), style=style), width=width)
 
     host, page = verdict.host, size(verdict.page_size).replace(".0", "")
     say(f"{verdict.source}: {verdict.pages:,} pages, {size(verdict.pages * verdict.page_size)}")
@@ -173,7 +181,7 @@ def _table(verdict: Verdict) -> Any:
     for c in verdict.comparisons:
         grown, worst = c.differences[0], max(c.differences, key=abs)
         pages = "-" if c.page_stores is None else f"{c.page_stores_differ:,}"
-        table.add_row(c.where, _label(c), f"{c.kernel[0][POOL[c.where]]:,}", f"{grown:+,}" if grown else "0",
+        table.add_row(c.where, shown(_label(c)), f"{c.kernel[0][POOL[c.where]]:,}", f"{grown:+,}" if grown else "0",
                       f"{worst:+,}" if worst else "0", pages, "exact" if c.exact else "differs",
                       style="red" if c in verdict.failed else "green" if c.exact else None)
     return table

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -127,6 +127,9 @@ class _Verifying:
         self.chain_size = host.chain_size()
         self.codecs = [c for c in crypto.compressors() if c.available and c.name in crypto.KERNEL_NAMES]
         self.names = list(dict.fromkeys(c.name for c in self.codecs))
+        self.found: list[Comparison] = []
+        self.missing: dict[str, str] = {}  # and why
+        self.broken_off: dict[str, str] = {}  # likewise
 
     def _of(self, name: str) -> list[crypto.CompressorInfo]:
         return [c for c in self.codecs if c.name == name]
@@ -179,23 +182,29 @@ class _Verifying:
 
     # ---- both ----
 
-    def run(self) -> tuple[list[Comparison], dict[str, str]]:
-        """All comparisons, and what cannot be compared with the reason."""
-        found: list[Comparison] = []
-        missing: dict[str, str] = {}
+    def run(self) -> None:
+        """Fills `found`, `missing` and `broken_off`. OSError only where nothing was found until then."""
         if reason := self.host.no_zswap():
-            missing["zswap"] = reason
+            self.missing["zswap"] = reason
         else:
-            for name in self.host.zswap_compressors(self.names):
-                found += self.zswap(name)
+            self._each("zswap", lambda: self.host.zswap_compressors(self.names), self.zswap)
         if reason := self.host.no_zram():
-            missing["zram"] = reason
+            self.missing["zram"] = reason
         else:
-            there = self.host.zram_algorithms()
-            for name in self.names:
-                if name in there:
-                    found += self.zram(name)
-        return found, missing
+            self._each("zram", self.host.zram_algorithms, self.zram)
+
+    def _each(self, where: str, taken: Callable[[], list[str]], compare: Callable[[str], Iterable[Comparison]]) -> None:
+        """Compares what the kernel takes there. What was found before an error is worth its table."""
+        what = where
+        try:
+            for name in taken():
+                if name in self.names:
+                    what = f"{where} {name}"
+                    self.found.extend(compare(name))
+        except OSError as e:
+            if not self.found:
+                raise
+            self.broken_off[what] = str(e)
 
 
 def _comparison(where: str, codec: crypto.CompressorInfo, kernel: Steps, ours: Steps, *, steady: bool,
@@ -227,24 +236,22 @@ def verify(pages: Sequence[bytes], *, source: str, directory: str | Path = "/var
     """Pages of this machine's page size through its kernel and through ours.
 
     HostError says why that cannot be. KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP. Whatever ends it, the machine's
-    settings are put back, and compared with what they were: HostError names one that is not the same.
+    settings are put back, and compared with what they were: `host.meanwhile` has what others changed of them.
     """
     host = host or Host()
     host.must_be_usable()
     if not pages:
         raise HostError(f"{source}: not one whole page of {PAGE_SIZE} bytes")
-    need, there = ROOM * len(pages) * PAGE_SIZE, host.mem_available()
-    if need > there:
-        raise HostError(f"{len(pages):,} pages need {need >> 20} MiB and {there >> 20} are free: give fewer pages")
+    must_have_room(host, len(pages))
     with interruptions() as check:
         before = host.settings()
         try:
             verifying = _Verifying(host, pages, directory, check, progress)
-            comparisons, missing = verifying.run()
+            verifying.run()
         except AssertionError as e:
             raise HostError(f"the figures are worth nothing: {e}") from e
         finally:
-            must_be_as_before(before, host.settings())
+            host.note_changes(before)
     return Verdict(
         schema=SCHEMA,
         command=command,
@@ -255,14 +262,15 @@ def verify(pages: Sequence[bytes], *, source: str, directory: str | Path = "/var
         rules=verifying.rules,
         pages=len(pages),
         zero_pages=sum(not any(page) for page in pages),
-        comparisons=comparisons,
-        not_compared=missing,
+        comparisons=verifying.found,
+        not_compared=verifying.missing,
+        broken_off=verifying.broken_off,
+        meanwhile=list(host.meanwhile),
     )
 
 
-def must_be_as_before(before: dict[str, str], after: dict[str, str]) -> None:
-    """HostError naming the settings that are not what they were."""
-    changed = [f"{name} was {before.get(name)!r} and is {after.get(name)!r}" for name in sorted(before | after)
-               if before.get(name) != after.get(name)]
-    if changed:
-        raise HostError(f"not put back: {'; '.join(changed)}")
+def must_have_room(host: Host, pages: int) -> None:
+    """HostError if so many pages take more than the memory that is free."""
+    need, there = ROOM * pages * PAGE_SIZE, host.mem_available()
+    if need > there:
+        raise HostError(f"{pages:,} pages need {need >> 20:,} MiB and {there >> 20:,} are free: give fewer pages")
