@@ -46,7 +46,7 @@ def damage(name: str, pages: list[bytes], flips: int, seed: int = 1) -> Counter[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--file", help="pages to damage (default: this interpreter's libraries and sources, and corpora)")
+    parser.add_argument("--file", help="pages to damage (default: this interpreter's libraries, and corpora)")
     parser.add_argument("--flips", type=int, default=4000, help="a compressor and a set of pages (4000)")
     parser.add_argument("-c", "--compressor", action="append", help="name:backend, repeatable")
     args = parser.parse_args()

@@ -3,7 +3,7 @@
 
     python bench/event_loop.py [--file PAGES] [--rounds N] [-c COMPRESSOR ...]
 
-While the store runs another task asks for its turn without pause. The hold is the longest time between two of its turns.
+While the store runs another task asks for its turn without pause. The hold is the longest time between two turns.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def main() -> None:
     parser.add_argument("-c", "--compressor", action="append", help="name:backend, repeatable")
     args = parser.parse_args()
     pages = harness.real_pages(args.file, NR)
-    print(f"{args.rounds} stores of 2 MiB; ms, least and median\n\n{'':12}{'CPU time':>16}{'direct':>16}{'to_thread':>16}")
+    print(f"{args.rounds} stores of 2 MiB; ms, least and median\n")
+    print(f"{'':12}{'CPU time':>16}{'direct':>16}{'to_thread':>16}")
     for name in args.compressor or ["lz4", "zstd", "deflate"]:
         cells = (f"{min(c):8.2f}{statistics.median(c):8.2f}" for c in measure(name, pages, args.rounds))
         print(f"{name:12}{''.join(cells)}", flush=True)
