@@ -49,7 +49,7 @@ def run(command, where):
     """A command of the document, by this interpreter."""
     program, *arguments = command.split()
     if program == "pytest":
-        arguments = ["-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *arguments]
+        arguments = ["-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
         [sys.executable, *arguments], cwd=where, capture_output=True, text=True, check=False, timeout=120,
         env=os.environ | {"PYTEST_TIMEOUT": "60"},
