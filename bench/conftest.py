@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks share: the harness beside them, wherever pytest was started, and pages."""
+"""What the benchmarks share: the harness beside them, and pages."""
 
 from __future__ import annotations
 

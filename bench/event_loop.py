@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For how long a store of 2 MiB holds an asyncio event loop: called directly, and by asyncio.to_thread().
+"""For how long a store of 2 MiB holds an asyncio event loop: called directly, and by
+asyncio.to_thread().
 
     python bench/event_loop.py [--file PAGES] [--rounds N] [-c COMPRESSOR ...]
 
-While the store runs another task asks for its turn without pause. The hold is the longest time between two turns.
+While the store runs another task asks for its turn without pause. The hold is the longest
+time between two turns.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def cpu_ms(store: Callable[[], object]) -> float:
 
 
 def measure(name: str, pages: bytearray, rounds: int) -> tuple[list[float], ...]:
-    """By rounds: CPU time of a store, the hold by a direct store, the hold by one in a thread."""
+    """By rounds: a store's CPU time, a direct store's hold, the hold by one in a thread."""
     with zs.Zswap(name, max_pool_percent=100, nr_cpus=1) as z:
         z.swapon(NR)
 
@@ -70,8 +72,12 @@ def measure(name: str, pages: bytearray, rounds: int) -> tuple[list[float], ...]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--file", help="pages to store (default: this interpreter's libraries and sources)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--file", help="pages to store (default: this interpreter's libraries and sources)"
+    )
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("-c", "--compressor", action="append", help="name:backend, repeatable")
     args = parser.parse_args()
@@ -79,7 +85,9 @@ def main() -> None:
     print(f"{args.rounds} stores of 2 MiB; ms, least and median\n")
     print(f"{'':12}{'CPU time':>16}{'direct':>16}{'to_thread':>16}")
     for name in args.compressor or ["lz4", "zstd", "deflate"]:
-        cells = (f"{min(c):8.2f}{statistics.median(c):8.2f}" for c in measure(name, pages, args.rounds))
+        cells = (
+            f"{min(c):8.2f}{statistics.median(c):8.2f}" for c in measure(name, pages, args.rounds)
+        )
         print(f"{name:12}{''.join(cells)}", flush=True)
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stores and loads through `deflate-iaa`: what they take on engines that are threads, and what virtual time costs.
+"""Stores and loads through `deflate-iaa`, on engines that are threads and in virtual time.
 
-In virtual time the benchmark is of the simulator; what the device takes is checked to the nanosecond beside it.
+In virtual time the benchmark is of the simulator. The device's time is checked beside it,
+to the nanosecond.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def test_load_512_kib_in_real_time(benchmark, folios, engines, batch_size):
             assert store_all(z, folios) == len(folios)
             raw.append(z.stats()["stored_incompressible_pages"])
 
-        benchmark.pedantic(lambda: z.load_batch(range(NR), out), setup=setup, rounds=20, warmup_rounds=1)
+        benchmark.pedantic(
+            lambda: z.load_batch(range(NR), out), setup=setup, rounds=20, warmup_rounds=1
+        )
         assert out == b"".join(folios)
         stats = acc.stats()
         assert stats["total_comp_calls"] == NR * len(raw)

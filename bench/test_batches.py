@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stores and loads of 2 MiB through compressors that take 1 to 8 pages a request.
 
-The algorithm underneath is the same and takes a request's pages one after another, so what differs is zswap's own way
-through a batch. Devices that work on a batch side by side are in test_accelerator.py.
+The algorithm underneath is the same and takes a request's pages one after another, so
+what differs is zswap's own way through a batch. Devices that work on a batch side by side
+are in test_accelerator.py.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def test_store_2_mib_in_requests(benchmark, pages, z, base):
     def store():
         return sum(bool(z.store(slot, folio)) for slot, folio in folios)
 
-    assert benchmark(store) == len(folios)  # from the second round on each store also frees the slot's older entry
+    # from the second round on each store also frees the slot's older entry
+    assert benchmark(store) == len(folios)
     out = bytearray(len(pages))
     assert z.load_batch(range(nr), out) == [0] * nr
     assert out == pages

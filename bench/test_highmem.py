@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Loads of 2 MiB from memory that the compressor cannot address: each object is copied to the context's buffer.
+"""Loads of 2 MiB from memory that the compressor cannot address: each object is copied to
+the context's buffer.
 
-Their ceiling is beside it: the same loads with all memory addressable, where objects are used in place.
+Their ceiling is beside them: the same loads where all memory can be addressed, which use
+objects in place.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ def test_load_2_mib_from_highmem(benchmark, pages, base, nr, highmem):
             assert z.store(0, pages)
             raw.append(z.stats()["stored_incompressible_pages"])
 
-        benchmark.pedantic(lambda: z.load_batch(slots, out), setup=setup, rounds=30, warmup_rounds=2)
+        benchmark.pedantic(
+            lambda: z.load_batch(slots, out), setup=setup, rounds=30, warmup_rounds=2
+        )
         assert out == pages
-        # zsmalloc itself copies an object that crosses pages, and a page that was kept raw is not decompressed
+        # zsmalloc copies an object that crosses pages; a raw page is not decompressed
         copied = len(raw) * len(slots) - sum(raw) - z.pool.crossing_reads
         assert z.pool.context(0).highmem_copies == (copied if highmem else 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a CPU's resources cost: prepare, a CPU that goes and comes, the creation of a pool."""
+"""What a CPU's resources cost: prepare, hotplug, the creation of a pool."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zswap_py.testing import checked, registered
 
 @pytest.mark.parametrize("nr", range(1, 9), ids="{} buffers".format)
 def test_prepare_of_a_cpu(benchmark, nr):
-    """A CPU that comes online for the first time: acomp, request, buffers of 1 to 8 pages a request."""
+    """A CPU comes online for the first time: acomp, request, 1 to 8 buffers."""
     benchmark.group = "prepare of a CPU"
     open_: list[zs.Zswap] = []
 
@@ -27,13 +27,15 @@ def test_prepare_of_a_cpu(benchmark, nr):
         assert open_[0].pool.context(1).acomp is None
 
     with registered("prepared", base="lzo", batch_size=nr):
-        benchmark.pedantic(lambda: open_[0].cpuhp.online(1), setup=setup, rounds=200, warmup_rounds=5)
+        benchmark.pedantic(
+            lambda: open_[0].cpuhp.online(1), setup=setup, rounds=200, warmup_rounds=5
+        )
         close()
 
 
 @pytest.mark.parametrize("series", [None, "v13"], ids=["freed and prepared", "kept"])
 def test_a_cpu_goes_and_comes(benchmark, series):
-    """Before the series a CPU that goes offline loses its context; since v13 it keeps it."""
+    """Before the series a CPU that goes offline loses its context; in v13 it keeps it."""
     benchmark.group = "a CPU goes offline and comes online"
     with checked(zs.Zswap("lzo", nr_cpus=2, series=series)) as z:
         before = z.pool.context(1)
@@ -53,7 +55,10 @@ def test_a_cpu_goes_and_comes(benchmark, series):
 def test_pool_creation(benchmark, nr_cpus, nr):
     """A switch of compressor: per-CPU contexts made, the old pool released."""
     benchmark.group = "pool creation"
-    with registered("created", base="lzo", batch_size=nr), checked(zs.Zswap("lz4", nr_cpus=nr_cpus)) as z:
+    with (
+        registered("created", base="lzo", batch_size=nr),
+        checked(zs.Zswap("lz4", nr_cpus=nr_cpus)) as z,
+    ):
 
         def switch():
             for spec in ("created", "lz4"):

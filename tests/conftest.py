@@ -14,7 +14,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# pytest-timeout reads it. The option of the same name in pyproject.toml would be unknown where the plugin is missing.
+# pytest-timeout reads it. Its option in pyproject.toml would be unknown without the plugin.
 os.environ.setdefault("PYTEST_TIMEOUT", "300")
 
 

@@ -24,11 +24,26 @@ def pytest_configure(config):
 
 def collect(where, *options, **environ):
     """pytest's exit code and output, for one file of the tests or of the benchmarks."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-p", "no:cacheprovider", *options, str(ROOT / where)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-p",
+        "no:cacheprovider",
+        *options,
+        str(ROOT / where),
+    ]
     env = {name: value for name, value in os.environ.items() if name != "PYTEST_TIMEOUT"} | environ
     # not in the tree itself, which `python -m` would put before the installed package
     return subprocess.run(
-        command, cwd=ROOT / "tests", env=env, capture_output=True, text=True, check=False, timeout=120
+        command,
+        cwd=ROOT / "tests",
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 

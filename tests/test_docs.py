@@ -18,7 +18,9 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EMBEDDING = (ROOT / "docs" / "embedding.md").read_text()
 
 
-@pytest.mark.parametrize("path", [p for p in DOCUMENTS if ">>> " in p.read_text()], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [p for p in DOCUMENTS if ">>> " in p.read_text()], ids=lambda p: p.name
+)
 def test_sessions(path):
     parser = doctest.DocTestParser()
     test = parser.get_doctest(path.read_text(), {}, path.name, str(path), 0)
@@ -51,8 +53,8 @@ def run(command, where):
     if program == "pytest":
         arguments = ["-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
-        [sys.executable, *arguments], cwd=where, capture_output=True, text=True, check=False, timeout=120,
-        env=os.environ | {"PYTEST_TIMEOUT": "60"},
+        [sys.executable, *arguments], cwd=where, capture_output=True, text=True, check=False,
+        timeout=120, env=os.environ | {"PYTEST_TIMEOUT": "60"},
     )  # fmt: skip
 
 

@@ -166,7 +166,8 @@ def test_the_kernels_banners_in_its_order():
 
 def includes(path: Path) -> list[str]:
     """The names of the headers that a C file includes, without their directories."""
-    return [Path(name).name for name in re.findall(r'^\s*#\s*include\s*["<]([^">]+)', path.read_text(), re.M)]
+    found = re.findall(r'^\s*#\s*include\s*["<]([^">]+)', path.read_text(), re.M)
+    return [Path(name).name for name in found]
 
 
 def test_no_lower_floor_knows_of_zswap():
@@ -175,9 +176,11 @@ def test_no_lower_floor_knows_of_zswap():
             assert "zswap.h" not in includes(path), path.name
 
 
-@pytest.mark.parametrize("line", ['#include "zswap.h"', '#include "mm/zswap.h"', " # include <../mm/zswap.h>"])
+@pytest.mark.parametrize(
+    "line", ['#include "zswap.h"', '#include "mm/zswap.h"', " # include <../mm/zswap.h>"]
+)
 def test_an_include_is_known_by_its_file(tmp_path, line):
-    (tmp_path / "lru.c").write_text(f'/* "zswap.h" */\n#include <errno.h>\n{line} /* the interface */\n')
+    (tmp_path / "lru.c").write_text(f'/* "zswap.h" */\n#include <errno.h>\n{line} /* ours */\n')
     assert includes(tmp_path / "lru.c") == ["errno.h", "zswap.h"]
 
 
@@ -202,7 +205,7 @@ PACKAGE = "zswap_py"
 
 
 def imports(path: Path, package: str = PACKAGE) -> set[str]:
-    """The modules of the package that a file of `package` imports; "__init__" for the package itself."""
+    """The modules that a file of `package` imports; "__init__" for zswap_py itself."""
     named: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -210,7 +213,8 @@ def imports(path: Path, package: str = PACKAGE) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
             module = ".".join([*above, node.module] if node.module else above)
-            named += [f"{module}.{alias.name if is_module(alias.name) else '__init__'}" for alias in node.names]
+            names = [alias.name if is_module(alias.name) else "__init__" for alias in node.names]
+            named += [f"{module}.{name}" for name in names]
     ours = [name.split(".") for name in named if name.split(".")[0] == PACKAGE]
     return {parts[1] if len(parts) > 1 else "__init__" for parts in ours}
 
@@ -230,7 +234,7 @@ def test_no_import_goes_up():
         assert module in floor, f"{inside} is on no floor"
         for name in imports(path, ".".join([PACKAGE, *inside.parts[:-1]])):
             if name in floor and name != module:
-                assert floor[name] < floor[module], f"{inside} imports {name}, which stands above it"
+                assert floor[name] < floor[module], f"{inside} imports {name}, which is above it"
 
 
 @pytest.mark.parametrize(
@@ -256,15 +260,18 @@ def test_an_import_from_a_floor_of_its_own_is_seen(tmp_path):
     assert imports(tmp_path / "live.py", "zswap_py.sources") == {"cli", "pages"}
 
 
-@pytest.mark.parametrize("text", ["import zswap_py as zs", "from zswap_py import Zswap", "from . import Zswap"])
+@pytest.mark.parametrize(
+    "text", ["import zswap_py as zs", "from zswap_py import Zswap", "from . import Zswap"]
+)
 def test_an_import_of_the_whole_package_is_seen(tmp_path, text):
     (tmp_path / "lru.py").write_text(text)
     assert imports(tmp_path / "lru.py") == {"__init__"}
 
 
 def test_the_nightly_run_sets_each_variable_that_makes_a_test_longer():
-    read = {name for path in (ROOT / "tests").glob("*.py")
-            for name in re.findall(r"environ(?:\.get\(|\[)\"((?:ZSWAP|ENCODER)_\w+)", path.read_text())}
+    pattern = re.compile(r"environ(?:\.get\(|\[)\"((?:ZSWAP|ENCODER)_\w+)")
+    tests = [path.read_text() for path in (ROOT / "tests").glob("*.py")]
+    read = {name for text in tests for name in pattern.findall(text)}
     assert {"ZSWAP_HYPOTHESIS", "ENCODER_CROSS_PAGES", "ZSWAP_VERIFY"} <= read
     nightly = (ROOT / ".ci" / "nightly").read_text()
     assert [name for name in sorted(read) if f"{name}=" not in nightly] == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""zswap_py.testing: instances that are checked as they are closed, compressors for the time of a block."""
+"""zswap_py.testing: instances checked as they are closed, compressors for a block."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def test_checked_closes_the_instance_and_its_pools():
 
 def test_checked_fails_where_the_instance_does_not_add_up(monkeypatch):
     monkeypatch.setattr(zs.Zswap, "verify", fails_verify)
-    with pytest.raises(AssertionError, match="the LRU has not"), checked(zs.Zswap("lzo", nr_cpus=1)) as z:
+    with (
+        pytest.raises(AssertionError, match="the LRU has not"),
+        checked(zs.Zswap("lzo", nr_cpus=1)) as z,
+    ):
         pass
     assert z.closed
 
@@ -41,7 +44,10 @@ def test_checked_fails_where_a_pool_is_kept(monkeypatch):
             pool.released.clear()
 
     monkeypatch.setattr(zs.Zswap, "close", close_but_keep)
-    with pytest.raises(AssertionError, match=r"did not release <Pool .*lzo"), checked(zs.Zswap("lzo", nr_cpus=1)):
+    with (
+        pytest.raises(AssertionError, match=r"did not release <Pool .*lzo"),
+        checked(zs.Zswap("lzo", nr_cpus=1)),
+    ):
         pass
 
 
@@ -51,7 +57,10 @@ def test_checked_closes_after_an_exception_and_hides_neither(monkeypatch):
     assert z.closed
 
     monkeypatch.setattr(zs.Zswap, "verify", fails_verify)
-    with pytest.raises(AssertionError, match="the LRU has not") as e, checked(zs.Zswap("lzo", nr_cpus=1)) as z:
+    with (
+        pytest.raises(AssertionError, match="the LRU has not") as e,
+        checked(zs.Zswap("lzo", nr_cpus=1)) as z,
+    ):
         raise KeyError("mine")
     assert isinstance(e.value.__context__, KeyError)
     assert z.closed
@@ -64,7 +73,10 @@ def test_close_checked_takes_an_instance_that_is_closed():
 
 
 def test_registered_takes_the_compressor_back():
-    with pytest.raises(KeyError, match="mine"), registered("pairs", base="lzo", batch_size=2) as compressor:
+    with (
+        pytest.raises(KeyError, match="mine"),
+        registered("pairs", base="lzo", batch_size=2) as compressor,
+    ):
         assert compressor.batch_size == 2
         with checked(zs.Zswap("pairs", nr_cpus=1)) as z:
             assert z.pool.compr_batch_size == 2

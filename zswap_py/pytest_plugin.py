@@ -1,26 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For pytest: three fixtures. In the top conftest.py:  pytest_plugins = ["zswap_py.pytest_plugin"]
+"""For pytest: three fixtures. In the top conftest.py:
 
-It is no entry point: what is loaded into every pytest run of everybody should not hold a C library.
+pytest_plugins = ["zswap_py.pytest_plugin"]
+
+It is no entry point: no pytest run should load a C library that it did not ask for.
 
 def test_my_policy(zswap_factory):
     z = zswap_factory("lz4", total_ram=1 << 24)     # a Zswap, closed at the test's end
     ...
 
-At the end each instance is checked (index, LRU, allocator and references must add up) and closed, and its pools must
-have gone. For fixtures of another scope, and without pytest, zswap_py.testing has the same as context managers.
+At the end each instance is checked (index, LRU, allocator and references must add up)
+and closed, and its pools must be released. For fixtures of another scope, and without
+pytest, zswap_py.testing has the same as context managers.
 
 def test_my_batches(compressor_factory, zswap_factory):
-    compressor_factory("pairs", base="lzo", batch_size=2)     # register_compressor(), until the test's end
+    compressor_factory("pairs", base="lzo", batch_size=2)     # until the test's end
     z = zswap_factory("pairs")
     ...
 
 def test_my_fault(accelerator_factory, zswap_factory):
-    acc = accelerator_factory(4, clock=VirtualClock(), plan=[NoAnswer(nth=3)])     # an Accelerator
+    acc = accelerator_factory(4, clock=VirtualClock(), plan=[NoAnswer(nth=3)])
     z = zswap_factory("deflate-iaa")
     ...
 
-It is closed at the test's end, before the instances that use it, also where the test has failed.
+The accelerator is closed at the test's end, before the instances that use it, also where
+the test has failed.
 """
 
 from __future__ import annotations
@@ -45,13 +49,18 @@ def zswap_factory() -> Iterator[Callable[..., Zswap]]:
 
 @pytest.fixture
 def compressor_factory() -> Iterator[Callable[..., Compressor]]:
-    """Registers compressors, with register_compressor()'s arguments; a test may unregister one itself."""
+    """Registers compressors, with register_compressor()'s arguments.
+
+    A test may unregister one itself.
+    """
     with ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(registered(*args, **kwargs))
 
 
 @pytest.fixture
-def accelerator_factory(zswap_factory: Callable[..., Zswap]) -> Iterator[Callable[..., Accelerator]]:
+def accelerator_factory(
+    zswap_factory: Callable[..., Zswap],
+) -> Iterator[Callable[..., Accelerator]]:
     """Makes accelerators, with Accelerator's arguments; a test may close one itself."""
     with ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(Accelerator(*args, **kwargs))

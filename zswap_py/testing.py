@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For every test harness: an instance that is checked as it is closed, a compressor that goes with its block.
+"""For test harnesses: instances that are checked as they are closed, and compressors
+that are registered for the time of a block.
 
 with checked(Zswap("lz4")) as z, registered("pairs", base="lzo", batch_size=2):
     ...
@@ -20,8 +21,8 @@ from zswap_py.zswap import Zswap
 def close_checked(z: Zswap) -> None:
     """Close an instance; AssertionError if it does not add up, or keeps a pool.
 
-    Index, LRU, allocator and references are checked first, so no other thread may be inside. An instance that is closed
-    already passes.
+    Index, LRU, allocator and references are checked first, so no other thread may be in
+    a call. An instance that is closed already passes.
     """
     if z.closed:
         return
@@ -37,7 +38,7 @@ def close_checked(z: Zswap) -> None:
 
 @contextmanager
 def checked(z: Zswap) -> Iterator[Zswap]:
-    """The instance for a with block, which ends with close_checked(), also after an exception."""
+    """The instance for a block, which ends with close_checked(), by an exception too."""
     try:
         yield z
     finally:
@@ -46,7 +47,7 @@ def checked(z: Zswap) -> Iterator[Zswap]:
 
 @contextmanager
 def registered(name: str, *args: Any, **kwargs: Any) -> Iterator[Compressor]:
-    """register_compressor() for a with block, which ends with unregister_compressor().
+    """register_compressor() for a block, which ends with unregister_compressor().
 
     Pools that use the compressor go on. The block may unregister it itself.
     """
