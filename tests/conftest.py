@@ -30,7 +30,7 @@ def what_is_wrong(package: pathlib.Path | None, must_be_installed: bool, root: p
     modules = list(package.glob("_zswap*.so"))
     if not modules:
         return f"{package} has no compiled module: {build}"
-    sources = [*root.glob("csrc/*.[ch]"), root / "zswap_py/_build.py"]
+    sources = [*root.glob("csrc/**/*.[ch]"), root / "zswap_py/_build.py"]
     newest = max(sources, key=lambda path: path.stat().st_mtime)
     if newest.stat().st_mtime > max(module.stat().st_mtime for module in modules):
         return f"{newest.relative_to(root)} is newer than the compiled module: {build}"
