@@ -257,6 +257,7 @@ class Device:
 
     def _start(self) -> None:
         """The threads that are not there yet: all of them, or the rest if the system had no more the last time."""
+        engines: list[tuple[str, Any, tuple[int, ...]]]
         engines = [(f"engine{i}", lib.iaa_engine_run, (i,)) for i in range(len(self.config.engines))]
         for name, body, args in [*engines, ("irq", lib.iaa_irq_run, ())][len(self._threads) :]:
             # it holds the C driver, but nothing of this object: who forgets it lets it end
