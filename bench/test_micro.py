@@ -2,7 +2,8 @@
 """Microbenchmarks for pytest-benchmark:  pytest bench --benchmark-only  (add  -k lz4  or  --benchmark-json FILE).
 
 Each group has its ceiling beside it: the bare codec loop over the same pages, or memcpy. All bytes that come back are
-compared. Ratios that can be quoted come from overhead.py, which takes turns in one run.
+compared. Ratios that can be quoted come from overhead.py, which takes turns in one run. What the patch
+is about has files of its own: test_batches.py, test_highmem.py, test_hotplug.py and test_accelerator.py.
 """
 
 from __future__ import annotations
@@ -12,15 +13,10 @@ import pytest
 from harness import PAGE
 
 import zswap_py as zs
+from zswap_py.testing import checked
 
 COMPRESSORS = ["lzo:kernel", "lz4:kernel", "zstd:libzstd", "deflate:zlib"]
 NR = 512
-
-
-@pytest.fixture(scope="module")
-def pages():
-    """512 pages of libraries and sources, 2 MiB."""
-    return harness.real_pages(nr=NR)
 
 
 @pytest.fixture(params=COMPRESSORS)
@@ -30,7 +26,7 @@ def compressor(request):
 
 @pytest.fixture
 def z(compressor):
-    with zs.Zswap(compressor, max_pool_percent=100, nr_cpus=1) as z:
+    with checked(zs.Zswap(compressor, max_pool_percent=100, nr_cpus=1)) as z:
         z.swapon(NR)
         yield z
 
@@ -97,24 +93,3 @@ def test_a_load_that_finds_nothing(benchmark):
         z.swapon(16)
         out = bytearray(PAGE)
         assert benchmark(z.load, 3, out) is False
-
-
-@pytest.mark.parametrize("nr_cpus", [2, 56, 384])
-@pytest.mark.parametrize("batch_size", [1, 8])
-def test_pool_creation(benchmark, nr_cpus, batch_size):
-    """A switch of compressor: per-CPU contexts made, the old pool released."""
-    benchmark.group = "pool creation"
-    name = f"bench{batch_size}"
-    zs.register_compressor(name, base="lzo", batch_size=batch_size)
-    try:
-        with zs.Zswap("lz4", nr_cpus=nr_cpus) as z:
-
-            def switch():
-                for spec in (name, "lz4"):
-                    old = z.pool
-                    z.compressor = spec
-                    old.released.wait()
-
-            benchmark(switch)
-    finally:
-        zs.unregister_compressor(name)

@@ -37,7 +37,10 @@ typedef uint64_t u64;
 #define IS_ERR(p)	IS_ERR_VALUE(p)
 #define IS_ERR_OR_NULL(p) (unlikely(!(p)) || IS_ERR(p))
 
-/* True each time the condition holds; the message goes out through the caller's log only the first time. */
+/*
+ * True for the first caller, false for every later one. WARN_ONCE() differs:
+ * it returns its condition each time.
+ */
 #define first_time(flag) (!atomic_exchange_explicit(&(flag), true, memory_order_relaxed))
 
 #if defined(__x86_64__) || defined(__i386__)

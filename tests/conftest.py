@@ -14,6 +14,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+# pytest-timeout reads it. Its option in pyproject.toml would be unknown without the plugin.
+os.environ.setdefault("PYTEST_TIMEOUT", "300")
+
 
 def what_is_wrong(package: pathlib.Path | None, must_be_installed: bool, root: pathlib.Path = ROOT) -> str | None:
     """Why the package in that directory must not be tested, with the command to type; None if it may."""
@@ -34,12 +37,14 @@ def what_is_wrong(package: pathlib.Path | None, must_be_installed: bool, root: p
     return None
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     spec = importlib.util.find_spec("zswap_py")
     package = pathlib.Path(spec.origin).resolve().parent if spec and spec.origin else None
     wrong = what_is_wrong(package, "ZSWAP_INSTALLED" in os.environ)
     if wrong:
         raise pytest.UsageError(wrong)
+    # From here on: a plugin that warns while pytest starts does not fail the tests.
+    config.addinivalue_line("filterwarnings", "error")
     # A shell's background job, and nohup, ignore these, and what a test starts would too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

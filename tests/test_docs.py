@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The documents' sessions, word for word."""
+"""The documents' sessions, word for word, and the files of those that have some."""
 
 from __future__ import annotations
 
 import doctest
+import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EMBEDDING = (ROOT / "docs" / "embedding.md").read_text()
 
 
-@pytest.mark.parametrize("path", [p for p in DOCUMENTS if ">>> " in p.read_text()], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [p for p in DOCUMENTS if ">>> " in p.read_text()], ids=lambda p: p.name
+)
 def test_sessions(path):
     parser = doctest.DocTestParser()
     test = parser.get_doctest(path.read_text(), {}, path.name, str(path), 0)
@@ -27,3 +34,58 @@ def test_sessions(path):
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+def files_of(text):
+    """Code blocks that begin with a comment that names a file."""
+    return dict(re.findall(r"^```python\n# (\w+\.py)\n(.+?)^```$", text, re.M | re.S))
+
+
+def commands_of(text):
+    """The lines of blocks of commands, without their comments."""
+    blocks = re.findall(r"^```sh\n(.+?)^```$", text, re.M | re.S)
+    return [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+
+
+def run(command, where):
+    """A command of the document, by this interpreter."""
+    program, *arguments = command.split()
+    if program == "pytest":
+        arguments = ["-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=where, capture_output=True, text=True, check=False,
+        timeout=120, env=os.environ | {"PYTEST_TIMEOUT": "60"},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A directory with the files of docs/embedding.md."""
+    for name, text in files_of(EMBEDDING).items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+SAYS = {
+    "pytest -q": "4 passed",
+    "pytest -q -n 2": "4 passed",
+    "python -m unittest cases": "Ran 1 test",
+    "python workers.py": "fork [8, 64]\nspawn [8, 64]\n",
+    "python forked.py": "parent StoreResult(stored)\n",
+}
+
+
+@pytest.mark.parametrize("command", commands_of(EMBEDDING))
+def test_embeddings_files_do_what_is_said_of_them(command, written):
+    if "-n" in command and importlib.util.find_spec("xdist") is None:
+        pytest.skip("pytest-xdist is not installed")
+    result = run(command, written)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert SAYS[command] in result.stdout + result.stderr
+
+
+def test_each_file_of_embedding_is_run(written):
+    assert {path.name for path in written.iterdir()} == {
+        "conftest.py", "test_policy.py", "cases.py", "workers.py", "forked.py",
+    }  # fmt: skip
+    assert set(commands_of(EMBEDDING)) == set(SAYS)

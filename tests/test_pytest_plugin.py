@@ -56,14 +56,32 @@ def test_two(accelerator_factory):
 
 def test_what_does_not_add_up_fails_the_test(tmp_path):
     result = run(tmp_path, """
-def test_one(zswap_factory, monkeypatch):
-    z = zswap_factory("lzo", nr_cpus=1)
-    def wrong():
+import zswap_py as zs
+
+def test_one(zswap_factory):
+    zswap_factory("lzo", nr_cpus=1)
+    def wrong(z):
         raise AssertionError("the LRU has not the entries that the index has")
-    z.verify = wrong
+    zs.Zswap.verify = wrong
 """)
     assert "the LRU has not the entries" in result.stdout
-    assert "1 error" in result.stdout
+    assert "1 passed, 1 error" in result.stdout, result.stdout
+
+
+def test_a_compressor_goes_with_its_test_also_with_one_that_fails(tmp_path):
+    result = run(tmp_path, """
+import pytest
+
+def test_one(compressor_factory, zswap_factory):
+    assert compressor_factory("pairs", base="lzo", batch_size=2).batch_size == 2
+    assert zswap_factory("pairs", nr_cpus=1).pool.compr_batch_size == 3
+
+def test_two(zswap_factory):
+    with pytest.raises(OSError, match="pairs not available"):
+        zswap_factory("pairs", nr_cpus=1)
+""")
+    assert "1 failed, 1 passed" in result.stdout, result.stdout
+    assert "assert 2 == 3" in result.stdout, result.stdout
 
 
 def test_this_process_has_no_thread_of_it_left():

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -161,10 +164,24 @@ def test_the_kernels_banners_in_its_order():
     assert banners[len(BANNERS) :] == ["faults and checks"]
 
 
+def includes(path: Path) -> list[str]:
+    """The names of the headers that a C file includes, without their directories."""
+    found = re.findall(r'^\s*#\s*include\s*["<]([^">]+)', path.read_text(), re.M)
+    return [Path(name).name for name in found]
+
+
 def test_no_lower_floor_knows_of_zswap():
-    for path in sorted((ROOT / "csrc").glob("*.[ch]")):
+    for path in sorted((ROOT / "csrc").rglob("*.[ch]")):
         if path.name not in ("zswap.c", "zswap.h", "measure.c"):
-            assert '#include "zswap.h"' not in path.read_text(), path.name
+            assert "zswap.h" not in includes(path), path.name
+
+
+@pytest.mark.parametrize(
+    "line", ['#include "zswap.h"', '#include "mm/zswap.h"', " # include <../mm/zswap.h>"]
+)
+def test_an_include_is_known_by_its_file(tmp_path, line):
+    (tmp_path / "lru.c").write_text(f'/* "zswap.h" */\n#include <errno.h>\n{line} /* ours */\n')
+    assert includes(tmp_path / "lru.c") == ["errno.h", "zswap.h"]
 
 
 FLOORS = [
@@ -173,24 +190,88 @@ FLOORS = [
     {"crypto", "cpuhp", "kernels", "faults", "clock", "iaa_plan", "idxd"},
     {"pool", "iaa"},
     {"zswap"},
-    {"swap", "pytest_plugin"},
-    {"procmem"},
+    {"swap", "testing"},
+    {"procmem", "pytest_plugin"},
     {"pages"},
     {"report"},
     {"verdict"},
     {"measure", "verify"},
+    {"__init__"},
     {"cli"},
 ]
 
 
+PACKAGE = "zswap_py"
+
+
+def imports(path: Path, package: str = PACKAGE) -> set[str]:
+    """The modules that a file of `package` imports; "__init__" for zswap_py itself."""
+    named: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            named += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: package.count(".") + 2 - node.level] if node.level else []
+            module = ".".join([*above, node.module] if node.module else above)
+            names = [alias.name if is_module(alias.name) else "__init__" for alias in node.names]
+            named += [f"{module}.{name}" for name in names]
+    ours = [name.split(".") for name in named if name.split(".")[0] == PACKAGE]
+    return {parts[1] if len(parts) > 1 else "__init__" for parts in ours}
+
+
+def is_module(name: str) -> bool:
+    return (ROOT / PACKAGE / f"{name}.py").exists() or (ROOT / PACKAGE / name).is_dir()
+
+
 def test_no_import_goes_up():
     floor = {name: i for i, names in enumerate(FLOORS) for name in names}
-    for path in sorted((ROOT / "zswap_py").glob("*.py")):
-        if path.stem in ("__init__", "__main__", "_build"):
+    top = ROOT / PACKAGE
+    for path in sorted(top.rglob("*.py")):
+        inside = path.relative_to(top)
+        module = inside.parts[0].removesuffix(".py")
+        if module in ("__main__", "_build"):
             continue
-        assert path.stem in floor, f"{path.name} is on no floor"
-        imports = r"^\s*(?:from zswap_py\.(\w+) import|from zswap_py import ([\w, ]+))"
-        for a, b in re.findall(imports, path.read_text(), re.M):
-            for name in re.findall(r"\w+", a or b):
-                if name in floor:
-                    assert floor[name] < floor[path.stem], f"{path.name} imports {name}, which stands above it"
+        assert module in floor, f"{inside} is on no floor"
+        for name in imports(path, ".".join([PACKAGE, *inside.parts[:-1]])):
+            if name in floor and name != module:
+                assert floor[name] < floor[module], f"{inside} imports {name}, which is above it"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from zswap_py.cli import main",
+        "from zswap_py import crypto, cli",
+        "from zswap_py import (\n    crypto,\n    cli as it,\n)",
+        "import zswap_py.cli",
+        "import os, zswap_py.cli as it",
+        "from . import cli",
+        "from .cli import main",
+        "def late():\n    from zswap_py.cli import (\n        main,\n    )",
+    ],
+)
+def test_an_import_is_seen_however_it_is_written(tmp_path, text):
+    (tmp_path / "lru.py").write_text(text)
+    assert imports(tmp_path / "lru.py") - {"crypto"} == {"cli"}
+
+
+def test_an_import_from_a_floor_of_its_own_is_seen(tmp_path):
+    (tmp_path / "live.py").write_text("from .. import cli\nfrom ..pages import read\nimport os")
+    assert imports(tmp_path / "live.py", "zswap_py.sources") == {"cli", "pages"}
+
+
+@pytest.mark.parametrize(
+    "text", ["import zswap_py as zs", "from zswap_py import Zswap", "from . import Zswap"]
+)
+def test_an_import_of_the_whole_package_is_seen(tmp_path, text):
+    (tmp_path / "lru.py").write_text(text)
+    assert imports(tmp_path / "lru.py") == {"__init__"}
+
+
+def test_the_nightly_run_sets_each_variable_that_makes_a_test_longer():
+    pattern = re.compile(r"environ(?:\.get\(|\[)\"((?:ZSWAP|ENCODER)_\w+)")
+    tests = [path.read_text() for path in (ROOT / "tests").glob("*.py")]
+    read = {name for text in tests for name in pattern.findall(text)}
+    assert {"ZSWAP_HYPOTHESIS", "ENCODER_CROSS_PAGES", "ZSWAP_VERIFY"} <= read
+    nightly = (ROOT / ".ci" / "nightly").read_text()
+    assert [name for name in sorted(read) if f"{name}=" not in nightly] == []

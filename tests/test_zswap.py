@@ -1085,7 +1085,8 @@ def test_trim_leaves_at_most_2_mib_over_the_pool(z):
 
 def test_without_the_compiled_module_the_command_to_type_is_told(tmp_path):
     shutil.copytree(pathlib.Path(zs.__file__).parent, tmp_path / "zswap_py", ignore=shutil.ignore_patterns("*.so"))
-    done = python("-c", "import zswap_py", cwd=tmp_path, path=str(tmp_path))
+    # -S: an editable install would find the tree's module
+    done = python("-S", "-c", "import zswap_py", cwd=tmp_path, path=str(tmp_path))
     assert done.returncode == 1
     assert "ImportError" in done.stderr.splitlines()[-1]
     assert "`pip install .`" in done.stderr.splitlines()[-1]
