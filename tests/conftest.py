@@ -9,6 +9,7 @@ import pathlib
 import signal
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -58,3 +59,13 @@ def _tests_start_elsewhere() -> Iterator[None]:
         os.chdir(ROOT / "tests")
     yield
     os.chdir(before)
+
+
+@pytest.fixture
+def libraries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The table of libraries, to be changed; what was loaded by it is forgotten before and after."""
+    from zswap_py import crypto
+
+    monkeypatch.setattr(crypto, "_loaded", {})
+    monkeypatch.setattr(crypto, "_LIBRARIES", dict(crypto._LIBRARIES))
+    return crypto._LIBRARIES

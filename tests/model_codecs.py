@@ -17,6 +17,16 @@ LZ4_MFLIMIT = 12  # no match begins in the last 12 bytes
 LZO_TAIL = 20  # never searched
 
 
+def coded(page: bytes) -> int:
+    """A compressor whose answer stands in the page's first bytes."""
+    return int.from_bytes(page[:4], "little", signed=True)
+
+
+def page_of(answer: int, fill: int = 0, page_size: int = 4096) -> bytes:
+    """A page that `coded` answers so."""
+    return answer.to_bytes(4, "little", signed=True) + bytes([fill]) * (page_size - 4)
+
+
 @cache
 def deflate(page: bytes) -> int:
     """Raw, an 11-bit window, level 6, memlevel 8."""

@@ -537,13 +537,6 @@ def test_one_of_ones_own_over_it_batches(spec: str) -> None:
 # --- the libraries ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def libraries(monkeypatch: pytest.MonkeyPatch) -> dict[str, crypto._Library]:
-    monkeypatch.setattr(crypto, "_loaded", {})
-    monkeypatch.setattr(crypto, "_LIBRARIES", dict(crypto._LIBRARIES))
-    return crypto._LIBRARIES
-
-
 def test_a_backend_is_missing_only_where_its_library_is() -> None:
     """Else a broken one would only be skipped here."""
     for i in zs.compressors():

@@ -8,16 +8,11 @@ from pathlib import Path
 
 import pytest
 from corpus import SEEDS, churn, corpus, holes, small_page
+from helpers import of_kernel_sizes
 
 import zswap_py as zs
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())
-EXACT = {info.name for info in zs.compressors() if info.kernel_sizes}
-
-
-def of_kernel_sizes(name: str) -> None:
-    if name not in EXACT:
-        pytest.skip(f"no backend of {name} here has the kernel's sizes")
 
 
 @pytest.mark.parametrize("series", [None, "v10", "v13"])

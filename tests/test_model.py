@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from corpus import SEEDS, churn, corpus, digest, holes, small_page
 from model import Zsmalloc, Zspage, Zswap, class_of, huge_class_size, size_classes
-from model_codecs import COMPRESSORS
+from model_codecs import COMPRESSORS, coded, page_of
 
 from zswap_py.knownpages import KERNEL_SIZES, known_pages
 
@@ -162,15 +162,6 @@ def test_zsmalloc_refuses_by_errno() -> None:
 
 
 # --- zswap ------------------------------------------------------------------------------------------------------------
-
-
-def coded(page: bytes) -> int:
-    """A compressor whose answer stands in the page's first bytes."""
-    return int.from_bytes(page[:4], "little", signed=True)
-
-
-def page_of(answer: int, fill: int = 0) -> bytes:
-    return answer.to_bytes(4, "little", signed=True) + bytes([fill]) * (PAGE - 4)
 
 
 def zswap(**settings: Any) -> Zswap:

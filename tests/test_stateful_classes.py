@@ -16,8 +16,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from model import Zswap as Model
+from model_codecs import coded, page_of
 
 import zswap_py as zs
 
@@ -37,14 +44,9 @@ class Boom(Exception):
     """What a compressor in Python raises."""
 
 
-def page_of(length: int, fill: int, page_size: int) -> bytes:
-    """A page that `coded` compresses to `length` bytes."""
-    return length.to_bytes(4, "little", signed=True) + bytes([fill]) * (page_size - 4)
-
-
 def coded_length(page: bytes) -> int:
     """The model's compressor."""
-    length = int.from_bytes(page[:4], "little", signed=True)
+    length = coded(page)
     if length > len(page):
         return -errno.ENOSPC
     return -errno.EIO if length == RAISES else length
@@ -58,7 +60,7 @@ def compress(page: memoryview, room: int) -> bytes:
 
 
 def decompress(obj: memoryview, page_size: int) -> bytes:
-    return page_of(int.from_bytes(obj[:4], "little", signed=True), obj[4], page_size)
+    return page_of(coded(bytes(obj)), obj[4], page_size)
 
 
 @contextmanager

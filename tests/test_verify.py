@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 from corpus import SEEDS, corpus
+from helpers import of_kernel_sizes
 
 import zswap_py as zs
 from zswap_py import cli, hostkernel, verdict, verify
@@ -282,11 +283,6 @@ def test_a_signal_after_the_last_look_is_not_lost() -> None:
 
 
 # ---- both sides, with a kernel that is ours too ----
-
-
-def of_kernel_sizes(name: str) -> None:
-    if not any(c.name == name and c.kernel_sizes for c in zs.compressors()):
-        pytest.skip(f"no backend of {name} here has the kernel's sizes")
 
 
 @pytest.mark.parametrize("algorithm", ["lz4", "lzo", "lzo-rle"])

@@ -842,14 +842,6 @@ def test_who_has_the_kernels_sizes():
         assert ("deflate:zlib" in exact) is ("ng" not in zlib.ZLIB_RUNTIME_VERSION)
 
 
-@pytest.fixture
-def libraries(monkeypatch):
-    """The table of libraries, to be changed; what was loaded by it is forgotten before and after."""
-    monkeypatch.setattr(crypto, "_loaded", {})
-    monkeypatch.setattr(crypto, "_LIBRARIES", dict(crypto._LIBRARIES))
-    return crypto._LIBRARIES
-
-
 def hidden(tmp_path, monkeypatch, package="hidingwheel"):
     """A wheel whose extension module loads, but exports none of the functions."""
     (tmp_path / package).mkdir()

@@ -2,12 +2,15 @@
 """The cffi builder: the C library and its binding as one extension module, zswap_py._zswap.
 
 setuptools executes this file without importing the package, so it imports nothing of it.
+`python zswap_py/_build.py --stub` prints _zswap.pyi, the module's types as the headers declare them.
+
 ZSWAP_SANITIZE=address,undefined (or thread) builds the same with sanitizers; ZSWAP_CFLAGS adds flags, as -Werror in CI.
 """
 import glob
 import os
+import sys
 
-from cffi import FFI
+from cffi import FFI, model
 
 BEGIN, END = "/* cffi: begin */\n", "/* cffi: end */\n"
 # What Python may call, in the order of use.
@@ -45,5 +48,51 @@ ffibuilder.set_source(
     extra_link_args=["-pthread"] + ([f"-fsanitize={sanitize}"] if sanitize else []),
 )
 
+
+def python_type(c: model.BaseTypeByIdentity) -> str:
+    """The Python type that cffi takes and returns. A pointer is Any: a caller may pass it in
+    several ways.
+    """
+    if isinstance(c, model.VoidType):
+        return "None"
+    if isinstance(c, model.EnumType):
+        return "int"
+    if isinstance(c, model.PrimitiveType):
+        return {"_Bool": "bool", "float": "float", "double": "float"}.get(c.name, "int")
+    return "Any"
+
+
+def stub() -> str:
+    """_zswap.pyi: each constant, and each function with its arguments. Only cffi's parser
+    has these before the module is built.
+    """
+    declarations = ffibuilder._parser._declarations
+    constants, functions = set(), []
+    for key, (c, _) in declarations.items():
+        kind, name = key.split(" ", 1)
+        if kind == "macro":
+            constants.add(name)
+        elif isinstance(c, model.EnumType):
+            constants.update(c.enumerators)
+        elif kind == "extern_python":
+            functions.append(f"    {name}: Any\n")
+        elif kind == "function":
+            arguments = "".join(f"_{i}: {python_type(arg)}, " for i, arg in enumerate(c.args))
+            arguments += "/" if arguments else ""
+            result = python_type(c.result)
+            functions.append(f"    @staticmethod\n    def {name}({arguments}) -> {result}: ...\n")
+    return (
+        "# SPDX-License-Identifier: GPL-2.0-or-later\n"
+        "# Made from the headers: python zswap_py/_build.py --stub >zswap_py/_zswap.pyi\n"
+        "from typing import Any\n\n"
+        "ffi: Any\nlib: _Lib\n\nclass _Lib:\n"
+        + "".join(f"    {name}: int\n" for name in sorted(constants))
+        + "".join(sorted(functions))
+    )
+
+
 if __name__ == "__main__":
-    ffibuilder.compile(verbose=True)
+    if sys.argv[1:] == ["--stub"]:
+        print(stub(), end="")
+    else:
+        ffibuilder.compile(verbose=True)

@@ -40,10 +40,7 @@ class _Source:
         return self.below(self.below(n) + 1)
 
 
-_SYLLABLES = (
-    "a", "be", "con", "de", "er", "fi", "gra", "ho", "in", "jo", "ka", "le", "mo", "ne", "or", "pre", "qu", "re", "sta",
-    "ti", "un", "ver", "wa", "ex", "ly", "zo",
-)  # fmt: skip
+_SYLLABLES = "a be con de er fi gra ho in jo ka le mo ne or pre qu re sta ti un ver wa ex ly zo".split()
 
 
 def _word(r: _Source) -> str:

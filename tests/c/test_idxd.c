@@ -443,7 +443,8 @@ static void test_descriptors(void)
 	static u8 src[(1 << 16) + 1], dst[1 << 17], random[PAGE_SIZE];
 	const struct idxd_config config = default_device(2, 1);
 	struct iax_hw_desc comp = {
-		.opcode = IAX_OPCODE_COMPRESS, .flags = IDXD_OP_FLAG_VALID, .src1_addr = (uintptr_t)src, .src1_size = 1 << 16,
+		.opcode = IAX_OPCODE_COMPRESS, .flags = IDXD_OP_FLAG_VALID,
+		.src1_addr = (uintptr_t)src, .src1_size = 1 << 16,
 		.dst_addr = (uintptr_t)dst, .max_dst_size = 1 << 17,
 	}, decomp, hw;
 	struct iax_completion_record record;

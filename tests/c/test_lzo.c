@@ -1,31 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* csrc/lzo.c alone: streams written by hand, each room there is, damage, all between guard pages. */
-#include <errno.h>
-#include <stdbool.h>
-#include <string.h>
-
-#include "guarded.h"
+#include "encoder_test.h"
 #include "lzo.h"
 
 #define MOST		65536
 #define ROOM		(MOST + MOST / 8 + 64)
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
 
-typedef uint8_t u8;
 typedef int (*compress_t)(const void *, size_t, void *, size_t *, void *);
 
 static const compress_t variants[] = { lzo1x_1_compress, lzorle1x_1_compress };
 static struct guarded src, dst, back, work;
-static int failed;
-
-#define check(cond, ...) do { \
-	if (!(cond)) { \
-		printf("%s:%d: %s: ", __FILE__, __LINE__, #cond); \
-		printf(__VA_ARGS__); \
-		printf("\n"); \
-		failed++; \
-	} \
-} while (0)
 
 static u8 *put(struct guarded *g, const void *data, size_t n)
 {
@@ -34,29 +18,6 @@ static u8 *put(struct guarded *g, const void *data, size_t n)
 	if (n)
 		memcpy(p, data, n);
 	return p;
-}
-
-/* Random bytes, runs and repetitions. */
-static void make_page(u8 *page, size_t n, unsigned int seed)
-{
-	uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;
-
-	for (size_t i = 0; i < n;) {
-		size_t len;
-
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		len = 1 + (x >> 32) % (x & 0x100 ? 9 : 300);
-		for (; len && i < n; len--, i++) {
-			if ((x & 3) == 0)
-				page[i] = 0;
-			else if ((x & 3) == 1 && i)
-				page[i] = page[i - 1 - (x >> 16) % i];
-			else
-				page[i] = (x = x * 6364136223846793005u + 1442695040888963407u) >> 56;
-		}
-	}
 }
 
 /* ---- decoding ---- */
