@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bz2
 import errno
+import fcntl
 import gzip
 import io
 import json
@@ -14,6 +15,7 @@ import os
 import random
 import subprocess
 import sys
+import termios
 import threading
 import time
 import zlib
@@ -24,7 +26,7 @@ import lz4.frame
 import pytest
 import zstandard
 
-from zswap_py import cli, formats
+from zswap_py import cli, files, formats
 from zswap_py.measure import measure
 from zswap_py.pages import Pages, SourceError, open_pages
 
@@ -130,7 +132,7 @@ def test_holes_of_a_flat_file_are_pages_of_zeros(tmp_path: Path) -> None:
     data = some_pages(700)
     with open(sparse, "wb") as f:
         f.write(data[:100 * P])
-        f.seek(40 << 20)
+        f.seek((40 << 20) + 3 * P)
         f.write(data[100 * P:])
         f.truncate((80 << 20) + P)
     dense.write_bytes(sparse.read_bytes())
@@ -157,6 +159,17 @@ def test_holes_of_a_large_file_are_not_read(tmp_path: Path) -> None:
         found = measure(pages, ["lz4"]).report
     assert (found.pages, found.zero_pages) == (1 << 28, 1 << 28)
     assert time.process_time() - start < 10  # 1 TiB at memory's speed takes minutes
+
+
+def test_a_file_that_does_not_tell_its_holes_has_none() -> None:
+    """As a block device."""
+    fd = os.open("/proc/version", os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="Invalid argument"):
+            os.lseek(fd, 0, os.SEEK_DATA)
+        assert list(files._data(fd, 3, 100)) == [(3, 100)]
+    finally:
+        os.close(fd)
 
 
 def test_sample_of_a_sparse_file_has_its_share_of_zeros(tmp_path: Path) -> None:
@@ -209,8 +222,10 @@ def test_standard_input_that_does_not_block_is_waited_for() -> None:
                           stdout=subprocess.PIPE) as process:
         os.close(r)
         for part in (b"x" * 5 * P, b"y" * 3 * P):
-            time.sleep(0.4)
             os.write(w, part)
+            while any(fcntl.ioctl(w, termios.FIONREAD, bytes(4))):  # it has not come for it yet
+                time.sleep(0.02)
+            time.sleep(0.2)
         os.close(w)
         assert process.stdout is not None
         assert json.load(process.stdout)["pages"] == 8
