@@ -99,10 +99,10 @@ def test_file_on_a_bad_medium_is_read_up_to_there(tmp_path: Path, monkeypatch: p
     preadv = os.preadv
 
     def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
-        """As where a sector at 7 pages is bad: reads up to it, then EIO."""
-        if offset >= 7 * P:
+        """As where the sectors of pages 7 to 11 are bad: reads up to them, then EIO."""
+        if 7 * P <= offset < 12 * P:
             raise OSError(errno.EIO, "Input/output error")
-        return preadv(fd, [buffers[0][:7 * P - offset]], offset)
+        return preadv(fd, [buffers[0][:7 * P - offset]] if offset < 7 * P else buffers, offset)
 
     monkeypatch.setattr(os, "preadv", failing)
     data = some_pages(40)
@@ -132,7 +132,7 @@ def test_holes_of_a_flat_file_are_pages_of_zeros(tmp_path: Path) -> None:
     data = some_pages(700)
     with open(sparse, "wb") as f:
         f.write(data[:100 * P])
-        f.seek((40 << 20) + 3 * P)
+        f.seek((40 << 20) + 13 * P)
         f.write(data[100 * P:])
         f.truncate((80 << 20) + P)
     dense.write_bytes(sparse.read_bytes())
@@ -291,6 +291,7 @@ def test_several_frames_and_padding_are_one_stream(tmp_path: Path, compress: Cal
     file.write_bytes(b"".join(compress(part) for part in (data[:100], data[100:99999], b"", data[99999:])) + bytes(512))
     with open_pages([file]) as pages:
         assert contents(pages) == data
+        assert pages.sources[0].incomplete is None
 
 
 def test_zstd_skippable_frames_are_skipped(tmp_path: Path) -> None:
