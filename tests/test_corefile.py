@@ -342,6 +342,8 @@ def test_core_without_memory(tmp_path: Path) -> None:
     (64 + 56 + 32, (1 << 64) - 1, "a segment of 18446744073709551615 bytes"),  # p_filesz
     (32, 1 << 62, "must lie in its first 64 MiB"),  # e_phoff
     (64 + 32, 1 << 40, "1099511627776 bytes of notes"),  # their p_filesz
+    (56, 0xffff, "2 program headers, where there must be 65535"),  # e_phnum
+    (54, 0x20039, "program headers of 57 bytes, not 56"),  # e_phentsize, e_phnum
 ])
 def test_damaged_headers_are_one_line(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Path, field: int, value: int, said: str) -> None:
