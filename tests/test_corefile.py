@@ -250,6 +250,11 @@ def test_one_segment_may_hold_several_mappings(tmp_path: Path) -> None:
     assert pages.not_read.file_backed == 3
 
 
+def test_mapping_that_ends_before_its_start_is_none(tmp_path: Path) -> None:
+    recipe = Recipe([Segment(A, 0x10000)], [(0x12000, 0x11000, 0, "/lib/a")])
+    assert read(write(tmp_path / "c", recipe.bytes()))[1] == A
+
+
 def test_without_the_note_of_files_all_counts_and_that_is_said(tmp_path: Path) -> None:
     pages, got = read(write(tmp_path / "c", Recipe([Segment(A, flags=X)], files=None).bytes()))
     assert got == A
@@ -337,6 +342,8 @@ def test_core_without_memory(tmp_path: Path) -> None:
     (64 + 56 + 32, (1 << 64) - 1, "a segment of 18446744073709551615 bytes"),  # p_filesz
     (32, 1 << 62, "must lie in its first 64 MiB"),  # e_phoff
     (64 + 32, 1 << 40, "1099511627776 bytes of notes"),  # their p_filesz
+    (56, 0xffff, "2 program headers, where there must be 65535"),  # e_phnum
+    (54, 0x20039, "program headers of 57 bytes, not 56"),  # e_phentsize, e_phnum
 ])
 def test_damaged_headers_are_one_line(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Path, field: int, value: int, said: str) -> None:
@@ -360,11 +367,11 @@ def test_segments_that_claim_exabytes_are_not_waited_for(monkeypatch: pytest.Mon
 
 
 def test_any_damage_is_an_error_of_ours_or_read_through(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """3,000 cores with damage in header, program headers or notes."""
+    """2,000 cores with damage in header, program headers or notes."""
     whole = Recipe([Segment(A), Segment(B, 0x90000, R)], [(0x90000, 0x94000, 0, "/lib/a")], auxv={33: 0x70000}).bytes()
     rng = random.Random(1)
     outcomes = {"read": 0, "refused": 0}
-    for i in range(3000):
+    for i in range(2000):
         data = bytearray(whole)
         for _ in range(rng.choice((1, 1, 2, 5))):
             at = rng.randrange(16 if rng.random() < 0.9 else 4, 700)
@@ -381,7 +388,7 @@ def test_any_damage_is_an_error_of_ours_or_read_through(monkeypatch: pytest.Monk
             outcomes["read"] += 1
             assert len(got) <= len(data)
             assert pages.pages_read == len(got) // P
-    assert min(outcomes.values()) > 300
+    assert min(outcomes.values()) > 200
 
 
 def test_core_without_pyelftools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

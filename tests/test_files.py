@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bz2
 import errno
+import fcntl
 import gzip
 import io
 import json
@@ -14,6 +15,7 @@ import os
 import random
 import subprocess
 import sys
+import termios
 import threading
 import time
 import zlib
@@ -24,7 +26,7 @@ import lz4.frame
 import pytest
 import zstandard
 
-from zswap_py import cli, formats
+from zswap_py import cli, files, formats
 from zswap_py.measure import measure
 from zswap_py.pages import Pages, SourceError, open_pages
 
@@ -97,10 +99,10 @@ def test_file_on_a_bad_medium_is_read_up_to_there(tmp_path: Path, monkeypatch: p
     preadv = os.preadv
 
     def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
-        """As where a sector at 7 pages is bad: reads up to it, then EIO."""
-        if offset >= 7 * P:
+        """As where the sectors of pages 7 to 11 are bad: reads up to them, then EIO."""
+        if 7 * P <= offset < 12 * P:
             raise OSError(errno.EIO, "Input/output error")
-        return preadv(fd, [buffers[0][:7 * P - offset]], offset)
+        return preadv(fd, [buffers[0][:7 * P - offset]] if offset < 7 * P else buffers, offset)
 
     monkeypatch.setattr(os, "preadv", failing)
     data = some_pages(40)
@@ -130,7 +132,7 @@ def test_holes_of_a_flat_file_are_pages_of_zeros(tmp_path: Path) -> None:
     data = some_pages(700)
     with open(sparse, "wb") as f:
         f.write(data[:100 * P])
-        f.seek(40 << 20)
+        f.seek((40 << 20) + 13 * P)
         f.write(data[100 * P:])
         f.truncate((80 << 20) + P)
     dense.write_bytes(sparse.read_bytes())
@@ -157,6 +159,17 @@ def test_holes_of_a_large_file_are_not_read(tmp_path: Path) -> None:
         found = measure(pages, ["lz4"]).report
     assert (found.pages, found.zero_pages) == (1 << 28, 1 << 28)
     assert time.process_time() - start < 10  # 1 TiB at memory's speed takes minutes
+
+
+def test_a_file_that_does_not_tell_its_holes_has_none() -> None:
+    """As a block device."""
+    fd = os.open("/proc/version", os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="Invalid argument"):
+            os.lseek(fd, 0, os.SEEK_DATA)
+        assert list(files._data(fd, 3, 100)) == [(3, 100)]
+    finally:
+        os.close(fd)
 
 
 def test_sample_of_a_sparse_file_has_its_share_of_zeros(tmp_path: Path) -> None:
@@ -209,8 +222,10 @@ def test_standard_input_that_does_not_block_is_waited_for() -> None:
                           stdout=subprocess.PIPE) as process:
         os.close(r)
         for part in (b"x" * 5 * P, b"y" * 3 * P):
-            time.sleep(0.4)
             os.write(w, part)
+            while any(fcntl.ioctl(w, termios.FIONREAD, bytes(4))):  # it has not come for it yet
+                time.sleep(0.02)
+            time.sleep(0.2)
         os.close(w)
         assert process.stdout is not None
         assert json.load(process.stdout)["pages"] == 8
@@ -276,6 +291,7 @@ def test_several_frames_and_padding_are_one_stream(tmp_path: Path, compress: Cal
     file.write_bytes(b"".join(compress(part) for part in (data[:100], data[100:99999], b"", data[99999:])) + bytes(512))
     with open_pages([file]) as pages:
         assert contents(pages) == data
+        assert pages.sources[0].incomplete is None
 
 
 def test_zstd_skippable_frames_are_skipped(tmp_path: Path) -> None:

@@ -36,7 +36,6 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._decoder = zlib.decompressobj(31)
-        self._full = False
 
     @property
     def eof(self) -> bool:
@@ -44,16 +43,14 @@ class _Gzip:
 
     @property
     def needs_input(self) -> bool:
-        return not self._full and not self._decoder.unconsumed_tail
+        return not self._decoder.unconsumed_tail
 
     @property
     def unused_data(self) -> bytes:
         return self._decoder.unused_data
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        out = self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
-        self._full = len(out) == max_length  # there may be more
-        return out
+        return self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
 
 
 class _Zstd:
