@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import errno
 import gc
 import inspect
@@ -146,6 +147,13 @@ def test_no_attribute_of_a_public_class_can_be_replaced(nth):
                 delattr(thing, member)
         with pytest.raises(AttributeError, match=f"a {name} has no attribute 'zzz'"):
             thing.zzz = 1
+
+
+def test_what_describes_something_cannot_be_changed(z):
+    for thing in (z.pool.context(0), z.pool.size_classes[0], zs.compressors()[0]):
+        for name in (*(field.name for field in dataclasses.fields(thing)), "zzz"):
+            with pytest.raises(AttributeError, match=name):
+                setattr(thing, name, 0)
 
 
 def test_a_subclass_may_add_attributes_of_its_own():

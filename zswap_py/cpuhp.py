@@ -119,7 +119,7 @@ class CpuHotplug(Owner):
                 raise oserror(-errno.EDEADLK, f"{what}: called by a compressor of {step.name}, which holds a context "
                                               "that the change may wait for")
 
-    def forked(self, state: CpuhpState) -> None:
+    def _forked(self, state: CpuhpState) -> None:
         """In a forked child: the lock may be held by a thread that is not there, and the state's instances are gone."""
         self._lock = threading.RLock()
         self._changing = False

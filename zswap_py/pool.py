@@ -329,7 +329,7 @@ class Pools:
         """In a forked child: forget the pools. A lock may be held by a thread that is not there."""
         self._lock = threading.RLock()
         self._changing, self._closed = False, True
-        self._cpuhp.forked(PREPARE)
+        self._cpuhp._forked(PREPARE)
         for pool in self._pools:
             pool._ptr = None
             pool._lock = threading.RLock()
