@@ -1633,7 +1633,7 @@ def test_names_are_said():
     assert repr(acc) == "<Accelerator x: closed, virtual time>"
 
 
-# ---- what a review found ----
+# ---- what holds at the ends ----
 
 
 def test_a_device_that_stood_still_goes_on_when_it_is_enabled():

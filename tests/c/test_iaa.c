@@ -768,8 +768,9 @@ static void test_shared_is_full(bool clock, unsigned int retries)
 {
 	const struct idxd_fault full = { .kind = IDXD_FAULT_QUEUE_FULL };
 	static const bool patient[MAX_BATCH] = { 1, 1, 1, 0, 1, 0, 1, 0 }, hasty[MAX_BATCH] = { 1, 1, 1 };
-	const struct idxd_fault held = { .kind = IDXD_FAULT_DELAY, .ns = 50 * MS, .nth = 1, .times = 1 };
-	const struct idxd_profile profile = default_profile();
+	/* on a busy host each retry lets the others run */
+	const struct idxd_fault held = { .kind = IDXD_FAULT_DELAY, .ns = retries ? 2000 * MS : 200 * MS, .nth = 1, .times = 1 };
+	struct idxd_profile profile = default_profile();
 	struct idxd_config config = default_device(8, 1);
 	const struct iaa_mode mode = default_mode();
 	unsigned int done = 0, dlen;
@@ -780,6 +781,7 @@ static void test_shared_is_full(bool clock, unsigned int retries)
 	config.wq[0].shared = true;
 	config.wq[0].threshold = 2;
 	config.wq[0].enqcmds_retries = retries;
+	profile.timeout_ns = 100000 * MS;
 	b = bench_start(&profile, clock, &mode, 1, &config);
 	if (!clock)
 		bench_plan(b, held);
