@@ -30,6 +30,7 @@ from zswap_py.pages import SourceError, open_pages
 
 P = mmap.PAGESIZE
 PR_SET_DUMPABLE = 4
+HUGE_PAGES, NO_HUGE_PAGES = "libc.prctl(41, 0, 0, 0, 0)", "libc.prctl(41, 1, 0, 0, 0)"  # PR_SET_THP_DISABLE
 KSM = Path("/sys/kernel/mm/ksm")
 FAST_KSM = {"pages_to_scan": "20000", "sleep_millisecs": "5", "run": "1"}
 
@@ -114,6 +115,7 @@ class Family:
     def __init__(self, popen: dict[str, Any]) -> None:
         self.child = Child(**popen)
         self.pids = [self.child.pid]
+        self.run(NO_HUGE_PAGES)  # else khugepaged gives forks copies of their own meanwhile
 
     def run(self, *lines: str) -> None:
         self.child.run(*lines)
@@ -185,9 +187,9 @@ ONE = {
     "many_runs": ["a = small(2000)", "fill(a, b'one', range(0, 2000, 2))"],
     "shmem": ["a = new(64)", "fill(a, b'one', range(64))", "s = new(64, shared=True)", "fill(s, b'shm', range(64))"],
     "zero_pages": ["a = small(3000)", "fill(a, b'one', range(0, 1500, 2))", "read(a, range(1, 3000, 2))"],
-    "huge": ["a = new(2048, align=2 << 20)", "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
+    "huge": [HUGE_PAGES, "a = new(2048, align=2 << 20)", "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
              "fill(a, b'one', range(2048))"],
-    "huge_zero": ["a = new(2048, align=2 << 20)", "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
+    "huge_zero": [HUGE_PAGES, "a = new(2048, align=2 << 20)", "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
                   "fill(a, b'one', range(512))", "read(a, [600, 1200])"],
     "locked": ["a = new(200)", "fill(a, b'one', range(200))", "check(libc.mlock(a, 50 * P))"],
     "file": ["import tempfile; f = tempfile.TemporaryFile(dir='/var/tmp'); f.truncate(900 * P)",
