@@ -12,11 +12,13 @@
 
 #define NO_FRAME	UINT32_MAX
 #define MIN_FRAMES	256u	/* less is no arena */
-#define OPEN_STEP	(2u << 20)	/* bytes of pages that are made usable at once where the part grows */
-#define OPEN_STEP_TABLE	(64u << 10)	/* and bytes of its tables */
-#define POPULATE	(256u << 10)	/* bytes mapped at once where the part grows: a fault a page costs more than the store */
-#define HOT_SLACK	(16u << 20)	/* freed bytes that stay mapped without a trim, and 1/8 of those in use */
-#define AS_SHARE	4	/* an arena takes at most this part of what RLIMIT_AS leaves */
+#define OPEN_STEP	(2u << 20)	/* bytes of pages that mprotect() opens at once */
+#define OPEN_STEP_TABLE	(64u << 10)	/* bytes of a table, likewise */
+/* Bytes mapped at once where the part grows: a fault a page costs more than the store. */
+#define POPULATE	(256u << 10)
+/* Freed bytes that stay mapped without a trim, beside 1/8 of those in use. */
+#define HOT_SLACK	(16u << 20)
+#define AS_SHARE	4		/* an arena reserves 1/4 of what RLIMIT_AS leaves, at most */
 #define GIVEN_BACK	0x80
 
 _Static_assert(POPULATE <= ARENA_SLACK && ARENA_MAX_RUN << 16 <= ARENA_SLACK,
@@ -25,12 +27,15 @@ _Static_assert(OPEN_STEP % POPULATE == 0 && OPEN_STEP % (ARENA_MAX_RUN << 16) ==
 	       "what is mapped ahead, at any page size, is open");
 
 /*
- * Runs are never split or joined: virtual room is cheap, and one size class asks for one length only.
- * So a freed run of k pages waits on the list for k, hot (mapped) or cold. When the room is used up a longer run is cut.
+ * Runs are never joined, and cut only where the room is used up: virtual room
+ * is cheap, and one size class asks for one length only. A freed run of k
+ * pages waits on the list for k, hot (mapped) or cold.
  *
- * Only whole host pages can be given back to the system, and one may hold several frames. So 'warm' counts, by
- * group of frames (one host page, or one frame where that is larger), those that are in use or hot. A group is
- * given back when its last frame turns cold; it then reads GIVEN_BACK.
+ * Only whole pages of the host can be given back to the system, and one may
+ * hold several frames. A group is the frames of one host page, or one frame
+ * where that is larger. 'warm' counts a group's frames that are in use or hot.
+ * A group is given back when its last frame turns cold, and then reads
+ * GIVEN_BACK.
  */
 struct part {
 	spinlock_t lock;
@@ -66,17 +71,21 @@ static void part_deinit(struct part *part)
 	vm_release(&part->warm);
 }
 
-static bool part_init(struct part *part, u64 nr_frames, unsigned int page_shift, unsigned int group_shift)
+static bool part_init(struct part *part, u64 nr_frames, unsigned int page_shift,
+		      unsigned int group_shift)
 {
-	*part = (struct part){ .nr_frames = nr_frames, .page_shift = page_shift, .group_shift = group_shift };
+	*part = (struct part){
+		.nr_frames = nr_frames, .page_shift = page_shift, .group_shift = group_shift,
+	};
 	for (int k = 0; k <= ARENA_MAX_RUN; k++)
 		part->hot[k] = part->cold[k] = NO_FRAME;
-	if (!vm_reserve(&part->pages, (size_t)nr_frames << page_shift) || !vm_reserve(&part->next, nr_frames * sizeof(u32)) ||
+	if (!vm_reserve(&part->pages, (size_t)nr_frames << page_shift) ||
+	    !vm_reserve(&part->next, nr_frames * sizeof(u32)) ||
 	    !vm_reserve(&part->warm, nr_frames >> group_shift)) {
 		part_deinit(part);
 		return false;
 	}
-	/* what is freed in small runs must really go back; huge pages gained nothing measurable */
+	/* small runs must really go back; huge pages gained nothing measurable */
 	madvise(part->pages.base, part->pages.size, MADV_NOHUGEPAGE);
 	return true;
 }
@@ -86,7 +95,8 @@ static bool arena_init(struct arena *arena, u64 nr_frames, unsigned int group_sh
 {
 	if (!part_init(&arena->low, nr_frames, arena->page_shift, group_shift))
 		return false;
-	if (!arena->highmem || part_init(&arena->high, nr_frames, arena->page_shift, group_shift))
+	if (!arena->highmem ||
+	    part_init(&arena->high, nr_frames, arena->page_shift, group_shift))
 		return true;
 	part_deinit(&arena->low);
 	return false;
@@ -96,7 +106,7 @@ struct arena *arena_create(unsigned int page_shift, u64 max_pages, unsigned int 
 {
 	struct arena *arena = calloc(1, sizeof(*arena));
 	unsigned int group_shift = 0;
-	/* a page for each run length that may be at its peak at some time, as far as 32-bit frames go */
+	/* a page for each run length that may be at its peak at some time */
 	u64 nr_frames = min(max(max_pages, (u64)1 << 16) * 8, (u64)NO_FRAME - 1);
 
 	if (!arena)
@@ -105,11 +115,11 @@ struct arena *arena_create(unsigned int page_shift, u64 max_pages, unsigned int 
 	arena->highmem = highmem;
 	while ((size_t)1 << (page_shift + group_shift) < host_page_size())
 		group_shift++;
-	/* whole groups; what is only reserved counts towards RLIMIT_AS too, and other things need room there */
+	/* RLIMIT_AS counts what is only reserved too; the process needs room */
 	nr_frames = min(nr_frames, (vm_left() / AS_SHARE / (highmem ? 2 : 1)) >> page_shift);
 	for (; nr_frames >= MIN_FRAMES; nr_frames /= 2)
 		if (arena_init(arena, nr_frames & ~(u64)(MIN_FRAMES - 1), group_shift))
-			return arena;
+			return arena;	/* of whole groups */
 	free(arena);
 	return NULL;
 }
@@ -143,7 +153,10 @@ static void warm_up(struct part *part, u32 frame, unsigned int nr)
 	}
 }
 
-/* Gives back the host pages in which nothing else is warm. They lie together: only a run's ends share theirs. */
+/*
+ * Gives back the groups in which nothing is warm any more. They lie together:
+ * only at its ends a run shares groups with others.
+ */
 static void cool_down(struct part *part, u32 frame, unsigned int nr)
 {
 	u32 first = frame >> part->group_shift, end = group_end(part, frame + nr);
@@ -155,9 +168,11 @@ static void cool_down(struct part *part, u32 frame, unsigned int nr)
 		first++;
 	while (first < end && *warm_of(part, end - 1))
 		end--;
-	/* locked memory stays mapped */
-	if (first == end || madvise(part->pages.base + ((size_t)first << shift), (size_t)(end - first) << shift, MADV_DONTNEED))
+	if (first == end)
 		return;
+	if (madvise(part->pages.base + ((size_t)first << shift), (size_t)(end - first) << shift,
+		    MADV_DONTNEED))
+		return;		/* locked memory stays mapped */
 	memset(warm_of(part, first), GIVEN_BACK, end - first);
 	part->nr_given += (u64)(end - first) << part->group_shift;
 }
@@ -179,6 +194,7 @@ static void push_run(struct part *part, u32 *list, u32 frame)
 	*list = frame;
 }
 
+/* A hot run of k frames, of which 'nr' are handed out or cooled. */
 static u32 pop_hot(struct part *part, unsigned int nr, unsigned int k)
 {
 	u32 frame = pop_run(part, &part->hot[k]);
@@ -188,6 +204,7 @@ static u32 pop_hot(struct part *part, unsigned int nr, unsigned int k)
 	return frame;
 }
 
+/* A cold run of k frames, of which 'nr' are handed out. */
 static u32 pop_cold(struct part *part, unsigned int nr, unsigned int k)
 {
 	u32 frame = pop_run(part, &part->cold[k]);
@@ -215,7 +232,7 @@ static u32 split_run(struct part *part, unsigned int nr)
 	return NO_FRAME;
 }
 
-/* The first 'nr_frames' can be used. False if the system refuses. */
+/* Makes the first 'nr_frames' usable. False if the system refuses. */
 static bool part_open(struct part *part, u32 nr_frames)
 {
 	return vm_open(&part->pages, (size_t)nr_frames << part->page_shift, OPEN_STEP) &&
@@ -233,8 +250,8 @@ static u32 grow(struct part *part, unsigned int nr)
 	if (part->frontier > part->populated) {
 		u32 more = min(step, part->nr_frames - part->populated);
 
-		madvise(part->pages.base + ((size_t)part->populated << part->page_shift), (size_t)more << part->page_shift,
-			MADV_POPULATE_WRITE);
+		madvise(part->pages.base + ((size_t)part->populated << part->page_shift),
+			(size_t)more << part->page_shift, MADV_POPULATE_WRITE);
 		part->populated += more;
 	}
 	warm_up(part, frame, nr);
@@ -279,7 +296,7 @@ static void part_free(struct part *part, char *addr, unsigned int nr)
 	u64 keep;
 
 	spin_lock(&part->lock);
-	push_run(part, &part->hot[nr], (u32)((size_t)(addr - part->pages.base) >> part->page_shift));
+	push_run(part, &part->hot[nr], (addr - part->pages.base) >> part->page_shift);
 	part->nr_hot += nr;
 	keep = (HOT_SLACK >> part->page_shift) +
 		(atomic_fetch_sub_explicit(&part->nr_used, nr, memory_order_relaxed) - nr) / 8;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The memory that zspages are made of: a reservation with a lowmem and a highmem part, opened as it grows. A part
- * hands out runs of 1 to 16 pages. Freed runs stay mapped for a while, so that a pool that breathes does not fault
- * each page anew, and go back to the system beyond that, or by arena_trim(): by whole pages of the host, which may be
- * larger than these.
+ * The memory that zspages are made of: a reservation with a lowmem and a
+ * highmem part, opened as it grows. A part hands out runs of 1 to 16 pages.
+ * Freed runs stay mapped for a while, so that a pool that breathes does not
+ * fault each page anew. Beyond that, and by arena_trim(), they go back to the
+ * system by whole pages of the host, which may be larger than an instance's.
  */
 #ifndef ZSWAP_ARENA_H
 #define ZSWAP_ARENA_H

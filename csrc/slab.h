@@ -21,7 +21,7 @@ void kmem_deinit(struct kmem *mm);
 /* Zeroed memory, aligned to a cache line; NULL if there is none, or on demand. kfree(NULL) is fine. */
 void *kzalloc_node(struct kmem *mm, enum fault_kind kind, size_t size, unsigned int nid);
 void kfree(struct kmem *mm, void *p);
-/* The same for what is large and rarely touched all over: whole pages of vmalloc.h's, which kvfree() must be told of. */
+/* The same for large things, by vmalloc.h: pages come when they are touched. */
 void *kvzalloc_node(struct kmem *mm, enum fault_kind kind, size_t size, unsigned int nid);
 void kvfree(struct kmem *mm, enum fault_kind kind, void *p, size_t size, unsigned int nid);
 u64 kmem_bytes(const struct kmem *mm, enum fault_kind kind, unsigned int nid);

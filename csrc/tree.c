@@ -45,7 +45,7 @@ static u64 nr_cells(u64 nr_pages, unsigned int level)
 	return ((nr_pages - 1) >> cell_shift(level)) + 1;
 }
 
-/* The tree of a slot. NULL: there is none, and no other slot below that cell of level *level has one. */
+/* The tree of a slot. NULL: no slot below that cell of level *level has one. */
 static slot_t *find_tree(struct swap_file *file, u64 offset, unsigned int *level)
 {
 	_Atomic(void *) *dir = file->dir;
@@ -99,7 +99,8 @@ static void free_dir(struct swap_index *index, unsigned int level, _Atomic(void 
 	}
 }
 
-static noinline slot_t *create_slow(struct swap_index *index, struct swap_file *file, u64 offset)
+static noinline slot_t *create_slow(struct swap_index *index, struct swap_file *file,
+				    u64 offset)
 {
 	_Atomic(void *) *dir = file->dir;
 
@@ -139,7 +140,8 @@ int swap_index_add(struct swap_index *index, u64 nr_pages)
 		return -EINVAL;
 	while (nr_cells(nr_pages, height) > DIR_CELLS)
 		height++;
-	file = kzalloc_node(index->mm, FAULT_TREE, sizeof(*file) + nr_cells(nr_pages, height) * sizeof(file->dir[0]), 0);
+	file = kzalloc_node(index->mm, FAULT_TREE,
+			    sizeof(*file) + nr_cells(nr_pages, height) * sizeof(file->dir[0]), 0);
 	if (!file)
 		return -ENOMEM;
 	file->nr_pages = nr_pages;

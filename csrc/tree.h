@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The swap-slot index: for each swap type trees of 2^14 slots, a word a slot, in directories of up to 2^12 trees; a file
- * of more than 2^26 slots has directories of directories. All but the topmost is made when it is needed. The word holds what is stored at
- * the slot and, in its low bits, the slot's lock, which stands for what the lock of the swap-cache folio does in
- * the kernel: whoever changes a slot holds it. Several are taken in ascending order.
+ * The swap-slot index: for each swap type trees of 2^14 slots, a word a slot,
+ * under a directory of up to 2^12 trees. A file of more than 2^26 slots has
+ * directories of directories. All but the topmost are made when a slot needs
+ * them.
+ *
+ * The word holds what is stored at the slot and, in its lowest bit, the slot's
+ * lock, which stands for the lock of the swap-cache folio in the kernel: the
+ * thread that changes a slot holds it. Several are taken in ascending order.
  */
 #ifndef ZSWAP_TREE_H
 #define ZSWAP_TREE_H
@@ -97,7 +101,7 @@ static inline slot_t *swap_slot(struct swap_file *file, u64 offset)
 /* The same, making the tree; NULL if there is no memory for it. */
 slot_t *swap_slot_create(struct swap_index *index, struct swap_file *file, u64 offset);
 
-/* The first slot from 'offset' on that has a word, or nr_pages: so that only what exists is walked. */
+/* The first slot from 'offset' on that has a word; nr_pages if there is none. */
 u64 swap_next_slot(struct swap_file *file, u64 offset);
 
 void slot_lock_slow(slot_t *slot);

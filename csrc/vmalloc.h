@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory by whole pages of the host, which may be larger than an instance's. None of it is copied by fork():
- * a child may use none of an instance, and the parent's stores would pay for each page of it.
+ * Memory by whole pages of the host, which may be larger than an instance's.
+ * fork() copies none of it: a child can use nothing of an instance, and the
+ * parent's stores would pay for each page that the child holds.
  */
 #ifndef ZSWAP_VMALLOC_H
 #define ZSWAP_VMALLOC_H
@@ -17,7 +18,10 @@ void vfree(void *p, size_t size);
 /* The same, but a forked child has it too, zeroed (Linux 4.14; older ones copy it). */
 void *vzalloc_wiped_by_fork(size_t size);
 
-/* Reserved addresses. The first 'open' bytes may be touched, the rest costs nothing and is not locked by mlockall(). */
+/*
+ * Reserved addresses. The first 'open' bytes can be used; the rest costs
+ * nothing, also under mlockall().
+ */
 struct vm_area {
 	char *base;
 	size_t size, open;
@@ -33,7 +37,7 @@ static inline bool vm_open(struct vm_area *area, size_t upto, size_t step)
 	return likely(upto <= area->open) || vm_open_slow(area, upto, step);
 }
 
-/* Bytes of addresses that RLIMIT_AS leaves to this process; SIZE_MAX where there is no limit. */
+/* Bytes of addresses that RLIMIT_AS leaves; SIZE_MAX where there is no limit. */
 size_t vm_left(void);
 
 #endif

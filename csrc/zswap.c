@@ -111,7 +111,7 @@ struct zswap {
 	struct printk_log log;
 
 	_Atomic u32 param[ZSWAP_ACCEPT_THRESHOLD_PERCENT + 1];
-	_Atomic int *life;		/* ALIVE; else what every call gives; 0 in a forked child, where fork() wipes it */
+	_Atomic int *life;		/* ALIVE, or the error of every call; fork() zeroes it */
 	_Atomic bool pool_reached_full;
 	_Atomic bool has_pool;		/* false: zswap was never enabled */
 	_Atomic bool highmem_warned, batch_warned, batch_size_warned;
@@ -524,7 +524,7 @@ struct zswap_pool *zswap_pool_wait_empty(struct zswap *z)
 {
 	struct zswap_pool *pool = NULL;
 
-	/* in a child a thread of the parent may hold the mutex for ever: so below */
+	/* in a forked child a thread of the parent may hold the mutex */
 	if (zswap_inside(z) || dead(z) == -ECHILD)
 		return NULL;
 	pthread_mutex_lock(&z->release_mutex);
@@ -684,9 +684,10 @@ static struct crypto_acomp_ctx *acomp_ctx_lock(struct zswap_pool *pool, unsigned
 }
 
 /*
- * Where a dead CPU's context is freed, the task goes on at the next CPU that has one, as it would find itself
- * running there. A CPU may get a context after it was looked at, while those that follow lose theirs: then it
- * looks again, as the kernel does.
+ * Where a dead CPU's context is freed, the task goes on at the next CPU that
+ * has one, as the kernel's task would be moved there. A CPU may get its context
+ * after the task looked at it, while the others lose theirs: then the task
+ * looks again, as in the kernel.
  */
 static noinline struct crypto_acomp_ctx *acomp_ctx_move_lock(struct zswap_pool *pool)
 {
@@ -1095,7 +1096,7 @@ static void erase_slots(struct zswap *z, struct swap_file *file, u64 offset, uns
 		erase_slot(z, swap_slot(file, offset + i));
 }
 
-/* Frees what the slots hold, taking one lock after another; slots that have no tree are passed over. */
+/* Frees what the slots hold, under one lock at a time. Passes over missing trees. */
 static void drop_slots(struct zswap *z, struct swap_file *file, u64 offset, u64 nr)
 {
 	u64 end = offset + nr;
@@ -1114,7 +1115,7 @@ static void drop_slots(struct zswap *z, struct swap_file *file, u64 offset, u64 
 	}
 }
 
-/* The pool that a store goes to, with a reference. NULL and *ret: there is no store. */
+/* The pool that a store goes to, with a reference; NULL, and why in *ret. */
 static struct zswap_pool *pool_to_store_in(struct zswap *z, int *ret)
 {
 	struct zswap_pool *pool;
@@ -1130,9 +1131,9 @@ static struct zswap_pool *pool_to_store_in(struct zswap *z, int *ret)
 	return pool;
 }
 
-/* The slots are locked; where 'file' is NULL they are not, as there is no memory for one of their trees. */
-static int store_folio(struct zswap *z, struct swap_file *file, u64 swp, const u8 *folio, unsigned int nr_pages,
-		       struct zswap_pool *pool)
+/* The slots are locked. 'file' is NULL where one of their trees cannot be had. */
+static int store_folio(struct zswap *z, struct swap_file *file, u64 swp, const u8 *folio,
+		       unsigned int nr_pages, struct zswap_pool *pool)
 {
 	int ret = ZSWAP_STORED;
 
@@ -1722,7 +1723,10 @@ void zswap_forked(struct zswap *z)
 	atomic_store(z->life, -ECHILD);
 }
 
-/* What an instance's memory was may be anything else's there, and its locks are in whatever state another thread left them. */
+/*
+ * A forked child has none of the instance's memory, and the parent's threads may
+ * hold its locks: nothing of it can be freed there.
+ */
 static bool is_childs_copy(const struct zswap *z)
 {
 	return z->pid != getpid();
