@@ -168,7 +168,7 @@ def test_no_lower_floor_knows_of_zswap():
 
 
 FLOORS = [
-    {"names"},
+    {"names", "_interrupt"},
     {"_native", "knownpages", "corpus", "hostkernel"},
     {"params"},
     {"crypto", "cpuhp", "kernels", "faults", "clock", "iaa_plan", "idxd"},
