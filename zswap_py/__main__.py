@@ -1,42 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command: zswap-py, and python -m zswap_py. From its first line on Ctrl-C ends it without a traceback."""
+"""The command: zswap-py, and python -m zswap_py."""
 
-try:
-    import os
-    import signal
-    import sys
-except KeyboardInterrupt:
-    raise SystemExit(130) from None
+import signal
+import sys
+
+from zswap_py import _interrupt, cli
 
 
 def main() -> int:
-    """Runs the command line; the exit code. This module and the package's own import nothing before that."""
-    mine = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background job ignores it
-    if mine:
-        signal.signal(signal.SIGINT, _interrupted)
+    """Runs the command line; the exit code. Ctrl-C is quiet before it, and after it."""
     try:
-        from zswap_py import cli
-    except ImportError as e:
-        remedy = ": pip install zswap-py installs all that it needs" if isinstance(e, ModuleNotFoundError) else ""
-        print(f"zswap-py: cannot start: {e}{remedy}", file=sys.stderr)
-        return 1
-    try:
-        if mine:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _interrupt.raise_again()
         return cli.main()
     except KeyboardInterrupt:  # just outside of cli.main()
         return cli.INTERRUPTED
     finally:
-        if mine:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to be said
-
-
-def _interrupted(*_: object) -> None:
-    """Ends the process at once: a KeyboardInterrupt in the import of a module cannot be caught everywhere."""
-    try:
-        os.write(2, b"zswap-py: interrupted before anything was measured\n")
-    finally:
-        os._exit(130)
 
 
 if __name__ == "__main__":
