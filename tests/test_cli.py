@@ -404,7 +404,7 @@ BAD = [  # what is typed, the exit code, the last line that comes
     (["report", "-j", FAR], 2, f"argument -j/--jobs: '{'9' * 37}...' is too many: 8192 at most"),
     (["report", f"/proc/none/{NO_NAME}"], 1, rf"zswap-py: cannot read /proc/none/{SHOWN}: No such file *"),
     (["report", "x" * 300], 1, "zswap-py: cannot read xxx*: File name too long"),
-    (["report", "/dev/full"], 1, "zswap-py: /dev/full is a pipe or device: *"),
+    (["report", "/dev/full"], 1, "zswap-py: /dev/full is a device or socket: *"),
     (["verify", "--size", "9" * 30], 2, f"argument --size: '{'9' * 30}' is more than any memory: *"),
     (["verify", "--seed", "1.5"], 2, "argument --seed: '1.5' is not a whole number"),
 ]

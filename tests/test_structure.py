@@ -193,13 +193,8 @@ def test_an_include_is_known_by_its_file(tmp_path, line):
 
 
 FLOORS = [
-<<<<<<< HEAD
-    {"names"},
-    {"_fixed", "_native", "knownpages", "corpus", "hostkernel"},
-=======
     {"names", "_interrupt"},
-    {"_native", "knownpages", "corpus", "hostkernel"},
->>>>>>> cli
+    {"_fixed", "_native", "knownpages", "corpus", "hostkernel"},
     {"params"},
     {"crypto", "cpuhp", "kernels", "faults", "clock", "iaa_plan", "idxd"},
     {"pool", "iaa"},

@@ -239,7 +239,7 @@ class _FlatReader:
             hole = self._hole(where, there * self.page_size) if self.tally.skip_holes else 0
             filled = self.file.read_at(where + hole, out[:there * self.page_size - hole])
         except OSError as e:
-            raise _file_error(self.source.label, e) from None
+            raise _file_error(self.source, e) from None
         self.tally.hole_pages += hole // self.page_size
         got = filled // self.page_size
         missing = pages - got - hole // self.page_size
@@ -276,7 +276,7 @@ class _CoreReader:
         try:
             got = self.file.read_at(where, out[:pages * self.page_size]) // self.page_size
         except OSError as e:
-            raise _file_error(self.source.label, e) from None
+            raise _file_error(self.source, e) from None
         if got < pages or self.file.ended:
             self.at_end = True
             self.source.incomplete = self.file.ended or self.file.short
@@ -333,7 +333,7 @@ class FlatStream:
         try:
             filled = _read_full(stream.readinto, out)
         except OSError as e:
-            raise _file_error(self.source.label, e) from None
+            raise _file_error(self.source, e) from None
         if filled < len(out):
             pages, self.source.tail_bytes = divmod(stream.position, self._page_size)
             self.source.pages, self.source.incomplete = pages, stream.ended
@@ -366,12 +366,18 @@ def open_source(name: str, page_size: int, tally: Tally) -> PlannedFile | FlatSt
             raise SourceError(f"{name} is {kind}: give files, or pipe it in: ... | zswap-py report -")
         return _file_source(source, name, page_size, tally)
     except OSError as e:
-        raise _file_error(source.label, e) from None
+        raise _file_error(source, e) from None
 
 
-def _file_error(path: str, e: OSError) -> SourceError:
-    remedy = {FileNotFoundError: ": check the name", PermissionError: f". Run it as root: {SUDO} {operand(path)}"}
-    return SourceError(f"cannot read {path}: {e.strerror}{remedy.get(type(e), '')}")
+def _file_error(source: Source, e: OSError) -> SourceError:
+    as_root = f". Run it as root: {SUDO} {_operand(source)}"
+    remedy = {FileNotFoundError: ": check the name", PermissionError: as_root}
+    return SourceError(f"cannot read {source.label}: {e.strerror}{remedy.get(type(e), '')}")
+
+
+def _operand(source: Source) -> str:
+    """The source in a command that a message suggests."""
+    return "FILE" if source.path in (None, "-") else operand(source.path or "")
 
 
 def _standard_input() -> Stream:
@@ -458,7 +464,7 @@ def _reach(stream: Stream, far: bool) -> corefile.Read:
 
 
 def _refuse_foreign(source: Source, head: bytes) -> None:
-    if said := formats.foreign(head, "FILE" if source.path in (None, "-") else operand(source.path or "")):
+    if said := formats.foreign(head, _operand(source)):
         raise SourceError(f"{source.label} {said}")
 
 
@@ -485,7 +491,7 @@ def _parse_core(source: Source, read: corefile.Read, page_size: int, stream: Str
 
 
 def _readelf(source: Source) -> str:
-    return f"see readelf -l {'FILE' if source.path == '-' else operand(source.path or '')}"
+    return f"see readelf -l {_operand(source)}"
 
 
 def _whole_core(source: Source, core: corefile.Core, fd: int, size: int, page_size: int, tally: Tally) -> PlannedFile:
