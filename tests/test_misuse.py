@@ -236,6 +236,13 @@ def test_numpy_integers_are_entries(z):
 
 # --- wrong arguments --------------------------------------------------------------------------------------------------
 
+
+@pytest.fixture(autouse=True)
+def _in_a_directory_of_its_own(tmp_path, monkeypatch):
+    """A wrong argument may be a path that is made."""
+    monkeypatch.chdir(tmp_path)
+
+
 WRONG = [None, 5, -1, 1 << 70, "x", [1, 2], object(), b""]
 REFUSED = (TypeError, ValueError, OSError, AttributeError, BufferError, IndexError)
 
