@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "lz4enc.h"
-#include "lzo.h"
+#include "crypto/lz4.h"
+#include "crypto/lzo.h"
 
 typedef int (*lz4_compress_fn)(void *state, const char *src, char *dst, int slen, int room, int acceleration);
 typedef int (*lz4_decompress_fn)(const char *src, char *dst, int slen, int room);

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "lz4enc.h"
-#include "lzo.h"
+#include "crypto/lz4.h"
+#include "crypto/lzo.h"
 
 #define MAX_OUT		(1 << 17)
 #define MAX_REPS	1024

@@ -41,7 +41,7 @@ def build(cflags: list[str]) -> ctypes.CDLL:
     """Compile the codecs and the timing loop as the package is compiled."""
     with tempfile.TemporaryDirectory() as tmp:
         so = pathlib.Path(tmp) / "encoders.so"
-        sources = [ROOT / "bench/encoders.c", ROOT / "csrc/lzo.c", ROOT / "csrc/lz4.c"]
+        sources = [ROOT / "bench/encoders.c", ROOT / "csrc/crypto/lzo.c", ROOT / "csrc/crypto/lz4.c"]
         subprocess.run(
             ["cc", *cflags, "-shared", "-fPIC", f"-I{ROOT / 'csrc'}", *map(str, sources), "-o", str(so)], check=True
         )

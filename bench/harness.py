@@ -32,7 +32,7 @@ class _Bare(ctypes.Structure):
 
 def _build() -> ctypes.CDLL:
     so = Path(tempfile.mkdtemp(prefix="zswap-bench-")) / "bare.so"
-    sources = [ROOT / "bench" / "bare.c", ROOT / "csrc" / "lz4.c", ROOT / "csrc" / "lzo.c"]
+    sources = [ROOT / "bench" / "bare.c", ROOT / "csrc/crypto/lz4.c", ROOT / "csrc/crypto/lzo.c"]
     subprocess.run(
         ["cc", "-std=gnu11", "-O2", "-shared", "-fPIC", f"-I{ROOT / 'csrc'}", "-o", so, *sources], check=True
     )

@@ -23,9 +23,10 @@ import pytest
 import zstandard
 from test_pages import Child, contents, once, page, tagged
 
-from zswap_py import cli, corefile
-from zswap_py.measure import measure
-from zswap_py.pages import NotRead, Pages, SourceError, open_pages
+from zswap_py import cli
+from zswap_py.sources import corefile
+from zswap_py.report.measure import measure
+from zswap_py.sources.pages import NotRead, Pages, SourceError, open_pages
 
 P = 4096
 R, W, RW, X = 4, 2, 6, 5

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's own encoders, csrc/lzo.c and csrc/lz4.c, alone: compiled here, and called without the package.
+"""The kernel's own encoders, csrc/crypto/lzo.c and csrc/crypto/lz4.c, alone: compiled here, and called without the package.
 
 Their sizes are compared with those that a running kernel gave for pages which this file makes from seeds
 (data/encoder_sizes.json). To record anew: `test_encoders.py dump PAGES`, let zram compress each page of PAGES with each
@@ -241,10 +241,10 @@ class Codecs:
 
 @pytest.fixture(scope="module")
 def codecs(tmp_path_factory: pytest.TempPathFactory) -> Codecs:
-    """csrc/lzo.c and csrc/lz4.c as a shared object of their own."""
+    """csrc/crypto/lzo.c and csrc/crypto/lz4.c as a shared object of their own."""
     so = tmp_path_factory.mktemp("encoders") / "encoders.so"
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run([compiler(), *flags, str(ROOT / "csrc/lzo.c"), str(ROOT / "csrc/lz4.c"), "-o", str(so)], check=True)
+    subprocess.run([compiler(), *flags, f"-I{ROOT / 'csrc'}", str(ROOT / "csrc/crypto/lzo.c"), str(ROOT / "csrc/crypto/lz4.c"), "-o", str(so)], check=True)
     return Codecs(so)
 
 
@@ -494,7 +494,7 @@ def sanitizers(tmp_path: pathlib.Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["lzo", "lz4"])
 def test_c_driver(tmp_path: pathlib.Path, name: str) -> None:
-    program, sources = tmp_path / name, [ROOT / f"tests/c/test_{name}.c", ROOT / f"csrc/{name}.c"]
+    program, sources = tmp_path / name, [ROOT / f"tests/c/test_{name}.c", ROOT / f"csrc/crypto/{name}.c"]
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *sanitizers(tmp_path), f"-I{ROOT / 'csrc'}"]
     subprocess.run([compiler(), *flags, *map(str, sources), "-o", str(program)], check=True)
     ran = subprocess.run([str(program)], check=False, capture_output=True, text=True)
@@ -506,7 +506,7 @@ def test_fuzz_target_runs(tmp_path: pathlib.Path) -> None:
     clang = shutil.which("clang")
     if clang is None:
         pytest.skip("needs clang, for libFuzzer")
-    program, sources = tmp_path / "fuzz", [ROOT / "tests/c/fuzz_lzo.c", ROOT / "csrc/lzo.c"]
+    program, sources = tmp_path / "fuzz", [ROOT / "tests/c/fuzz_lzo.c", ROOT / "csrc/crypto/lzo.c"]
     flags = ["-std=gnu11", "-O1", "-g", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
     command = [clang, *flags, f"-I{ROOT / 'csrc'}", *map(str, sources), "-o", str(program)]
     made = subprocess.run(command, check=False, capture_output=True, text=True)

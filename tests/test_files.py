@@ -26,9 +26,11 @@ import lz4.frame
 import pytest
 import zstandard
 
-from zswap_py import cli, files, formats
-from zswap_py.measure import measure
-from zswap_py.pages import Pages, SourceError, open_pages
+from zswap_py import cli
+from zswap_py.sources import files
+from zswap_py.sources import formats
+from zswap_py.report.measure import measure
+from zswap_py.sources.pages import Pages, SourceError, open_pages
 
 P = 4096
 
@@ -206,7 +208,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 
 def test_standard_input_through_a_pipe() -> None:
-    code = ("from zswap_py.pages import open_pages; p = open_pages(['-']); "
+    code = ("from zswap_py.sources.pages import open_pages; p = open_pages(['-']); "
             "print(sum(len(x) for x in p.pieces(1 << 20)), p.pages_total, p.tail_bytes)")
     feed = "head -c 3000000 /dev/zero; sleep 0.1; head -c 2000000 /dev/zero"
     out = subprocess.run(f'({feed}) | {sys.executable} -c "{code}"', shell=True, capture_output=True,
@@ -346,7 +348,7 @@ def test_incomplete_stands_in_the_first_lines_and_the_exit_code(
 
 def read_elsewhere(file: Path) -> tuple[int, int]:
     """Bytes of pages, and the most memory that a process of its own took for them, in bytes."""
-    code = (f"from zswap_py.pages import open_pages\nprint(sum(map(len, open_pages([{str(file)!r}]).pieces())))\n"
+    code = (f"from zswap_py.sources.pages import open_pages\nprint(sum(map(len, open_pages([{str(file)!r}]).pieces())))\n"
             "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     nbytes, kib = map(int, out.split())

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zswap_py import iaa_plan
-from zswap_py.iaa_plan import KINDS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop, from_json, to_json
+from zswap_py.iaa import plan as iaa_plan
+from zswap_py.iaa.plan import KINDS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop, from_json, to_json
 
 NUMBERS = st.integers(0, (1 << 63) - 1)
 COMMON = {

@@ -11,7 +11,7 @@ import pytest
 
 import zswap_py as zs
 from zswap_py.iaa import IAA, IDEAL, Accelerator, Delay, DeviceConfig, NoAnswer, Profile, QueueFull, Status
-from zswap_py.idxd import MAX_ENGINES, MAX_WQ_SIZE, MAX_WQS, WorkQueueConfig
+from zswap_py.iaa.idxd import MAX_ENGINES, MAX_WQ_SIZE, MAX_WQS, WorkQueueConfig
 
 PAGE = 4096
 

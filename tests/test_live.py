@@ -25,8 +25,9 @@ from typing import Any
 import pytest
 from test_pages import NOBODY, ROOT, Child, as_user, has_pagemap_scan
 
-from zswap_py import cli, procmem
-from zswap_py.pages import SourceError, open_pages
+from zswap_py import cli
+from zswap_py.sources import procmem
+from zswap_py.sources.pages import SourceError, open_pages
 
 P = mmap.PAGESIZE
 PR_SET_DUMPABLE = 4

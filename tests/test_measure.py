@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from corpus import SEEDS, corpus
 
-from zswap_py import crypto, measure
+from zswap_py import crypto
+from zswap_py.report import measure
 from zswap_py._native import ffi, lib
-from zswap_py.measure import MemoryLimit, Result
-from zswap_py.pages import SourceError, open_pages
+from zswap_py.report.measure import MemoryLimit, Result
+from zswap_py.sources.pages import SourceError, open_pages
 from zswap_py.report import Figures, Unavailable
 from zswap_py.zswap import Zswap
 

@@ -15,7 +15,7 @@ from corpus import SEEDS, churn, corpus, digest, holes, small_page
 from model import Zsmalloc, Zspage, Zswap, class_of, huge_class_size, size_classes
 from model_codecs import COMPRESSORS, coded, page_of
 
-from zswap_py.knownpages import KERNEL_SIZES, known_pages
+from zswap_py.crypto.testmgr import KERNEL_SIZES, known_pages
 
 PAGE = 4096
 RECORDED = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())

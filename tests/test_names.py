@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from zswap_py.names import operand, quoted, shown
+from zswap_py._lib.names import operand, quoted, shown
 
 HOSTILE = [
     "\x1b[31m\n", "a\rb", "tab\there", "del\x7f", "\x9b31m", "\u202egnp.exe", "\u2066x\u2069", "a\u2028b",

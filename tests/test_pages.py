@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
-from zswap_py import pages as pages_module
-from zswap_py import procmem
-from zswap_py.pages import Pages, SourceError, open_pages
+from zswap_py.sources import pages as pages_module
+from zswap_py.sources import procmem
+from zswap_py.sources.pages import Pages, SourceError, open_pages
 
 P = mmap.PAGESIZE
 ROOT = os.geteuid() == 0
@@ -651,7 +651,7 @@ def run_as(code: str, **popen: Any) -> str:
                f"for name, text in {sources!r}.items():\n"
                "    m = sys.modules['zswap_py.' + name] = types.ModuleType('zswap_py.' + name)\n"
                "    exec(compile(text, name, 'exec'), m.__dict__)\n"
-               "from zswap_py.pages import *\n")
+               "from zswap_py.sources.pages import *\n")
     done = subprocess.run([*popen.pop("prefix", []), sys.executable, "-c", "exec(__import__('sys').stdin.read())"],
                           input=prelude + code, capture_output=True, text=True, check=False, **popen)
     assert done.returncode == 0, done.stderr

@@ -26,9 +26,12 @@ from corpus import SEEDS, corpus
 from helpers import of_kernel_sizes
 
 import zswap_py as zs
-from zswap_py import cli, hostkernel, verdict, verify
-from zswap_py.hostkernel import Host, HostError
-from zswap_py.verdict import Comparison, Verdict
+from zswap_py import cli
+from zswap_py.verify import host as hostkernel
+from zswap_py.verify import verdict
+from zswap_py.verify import compare as verify
+from zswap_py.verify.host import Host, HostError
+from zswap_py.verify.verdict import Comparison, Verdict
 
 P = os.sysconf("SC_PAGE_SIZE")
 COMMAND = [sys.executable, "-m", "zswap_py", "verify"]
@@ -717,7 +720,7 @@ def test_a_setting_that_another_changes_meanwhile_is_left_and_told(tmp_path: Pat
 
 @live
 def test_debugfs_is_mounted_for_the_time_where_it_is_not() -> None:
-    code = ("import subprocess, sys; from zswap_py.hostkernel import Host; h = Host()\n"
+    code = ("import subprocess, sys; from zswap_py.verify.host import Host; h = Host()\n"
             "subprocess.run(['umount', '-q', str(h.debugfs)], check=False)\n"
             "before = h.settings(); assert before['debugfs'] == 'False', before\n"
             "with h.zswap('lzo', 8, '/var/tmp') as z: z.store(0, b'word' * 1024); print(z.stats()['stored_pages'])\n"

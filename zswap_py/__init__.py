@@ -10,7 +10,7 @@
         z.stats()["pool_total_size"]
 """
 
-from zswap_py import _interrupt as _interrupt  # first: see there
+from zswap_py._lib import interrupt as interrupt  # first: see there
 from zswap_py.clock import VirtualClock
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
 from zswap_py.crypto import Compressor, CompressorInfo, compressors, register_compressor, unregister_compressor

@@ -4,13 +4,14 @@
 import signal
 import sys
 
-from zswap_py import _interrupt, cli
+from zswap_py import cli
+from zswap_py._lib import interrupt
 
 
 def main() -> int:
     """Runs the command line; the exit code. Ctrl-C is quiet before it, and after it."""
     try:
-        _interrupt.raise_again()
+        interrupt.raise_again()
         return cli.main()
     except KeyboardInterrupt:  # just outside of cli.main()
         return cli.INTERRUPTED

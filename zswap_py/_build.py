@@ -14,12 +14,12 @@ from cffi import FFI, model
 
 BEGIN, END = "/* cffi: begin */\n", "/* cffi: end */\n"
 # What Python may call, in the order of use.
-INTERFACE = ["csrc/vclock.h", "csrc/codecs.h", "csrc/idxd.h", "csrc/iaa.h", "csrc/zswap.h"]
+INTERFACE = ["lib/vclock.h", "crypto/codecs.h", "hw/idxd.h", "iaa/iaa.h", "zswap.h"]
 
 
 def interface(header: str) -> str:
     """The part of a header that is declared to cffi."""
-    with open(header) as f:
+    with open(os.path.join("csrc", header)) as f:
         text = f.read()
     if BEGIN not in text or END not in text:
         raise SystemExit(f"{header}: no {BEGIN.strip()} ... {END.strip()}")
@@ -40,9 +40,9 @@ ffibuilder.cdef("""
 """)
 ffibuilder.set_source(
     "zswap_py._zswap",
-    "".join(f'#include "{os.path.basename(header)}"\n' for header in INTERFACE),
-    sources=sorted(glob.glob("csrc/*.c")),
-    depends=sorted(glob.glob("csrc/*.h")),
+    "".join(f'#include "{header}"\n' for header in INTERFACE),
+    sources=sorted(glob.glob("csrc/**/*.c", recursive=True)),
+    depends=sorted(glob.glob("csrc/**/*.h", recursive=True)),
     include_dirs=["csrc"],
     extra_compile_args=flags + os.environ.get("ZSWAP_CFLAGS", "").split(),
     extra_link_args=["-pthread"] + ([f"-fsanitize={sanitize}"] if sanitize else []),

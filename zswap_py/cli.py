@@ -20,14 +20,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import zswap_py
-from zswap_py import crypto, measure, report, verdict, verify
+from zswap_py import crypto, report
+from zswap_py.report import measure
+from zswap_py.verify import verdict
+from zswap_py.verify import compare as verify
 from zswap_py.corpus import corpus
 from zswap_py.cpuhp import NR_CPUS
-from zswap_py.hostkernel import Host
+from zswap_py.verify.host import Host
 from zswap_py.kernels import KERNELS
-from zswap_py.names import quoted, shown
-from zswap_py.pages import DEFAULT_SAMPLE, Pages, SourceError, open_pages
-from zswap_py.procmem import denial
+from zswap_py._lib.names import quoted, shown
+from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages, SourceError, open_pages
+from zswap_py.sources.procmem import denial
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -15,9 +15,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from zswap_py._fixed import Owner
+from zswap_py._lib.fixed import Owner
 from zswap_py._native import ffi, lib, oserror
-from zswap_py.params import index
+from zswap_py._lib.params import index
 
 T = TypeVar("T")
 

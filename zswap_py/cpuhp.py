@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from zswap_py._fixed import Owner
+from zswap_py._lib.fixed import Owner
 from zswap_py._native import oserror
-from zswap_py.params import text, whole
+from zswap_py._lib.params import text, whole
 
 NR_CPUS = 8192
 """The most CPUs that Linux can be built for."""

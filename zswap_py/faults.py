@@ -7,9 +7,9 @@ import errno
 from types import TracebackType
 from typing import Any
 
-from zswap_py._fixed import Owner
+from zswap_py._lib.fixed import Owner
 from zswap_py._native import check, lib, strings
-from zswap_py.params import text, whole
+from zswap_py._lib.params import text, whole
 
 KINDS = tuple(strings(lib.zswap_fault_kind))
 ALLOC_KINDS = tuple(strings(lib.zswap_memory_kind))

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from zswap_py._fixed import Owner
+from zswap_py._lib.fixed import Owner
 from zswap_py._native import check, drain_messages, ffi, lib, log, oserror
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
 from zswap_py.crypto import Compressor
-from zswap_py.params import whole
+from zswap_py._lib.params import whole
 
 PREPARE = CpuhpState.MM_ZSWP_POOL_PREPARE
 

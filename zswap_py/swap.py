@@ -19,9 +19,9 @@ from collections.abc import Hashable, Iterator, MutableMapping
 from types import TracebackType
 from typing import Any
 
-from zswap_py._fixed import Owner
+from zswap_py._lib.fixed import Owner
 from zswap_py._native import ffi, lib, oserror
-from zswap_py.params import buffer, whole
+from zswap_py._lib.params import buffer, whole
 from zswap_py.zswap import MAX_FOLIO, SWP_TYPE_SHIFT, Zswap, swp_entry
 
 _EMPTY, _ZERO, _ZSWAP, _DEVICE = range(4)

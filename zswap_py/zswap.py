@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any
 
 from zswap_py import crypto, kernels
-from zswap_py._fixed import Fixed, Owner
+from zswap_py._lib.fixed import Fixed, Owner
 from zswap_py._native import check, drain_messages, ffi, lib, oserror, string, strings, struct_dict
 from zswap_py.cpuhp import NR_CPUS, CpuHotplug
 from zswap_py.faults import Faults
-from zswap_py.params import buffer, index, kstrtobool, kstrtouint, no_buffer, share, whole
+from zswap_py._lib.params import buffer, index, kstrtobool, kstrtouint, no_buffer, share, whole
 from zswap_py.pool import Pool, Pools
 
 SWP_TYPE_SHIFT = 58

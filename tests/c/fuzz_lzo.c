@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "guarded.h"
-#include "lzo.h"
+#include "crypto/lzo.h"
 
 #define MOST	65536
 #define ROOM	(MOST + MOST / 8 + 64)

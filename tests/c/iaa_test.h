@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "iaa.h"
+#include "iaa/iaa.h"
 #include "zswap_test.h"
 
 #define NR_CPUS		8

@@ -3,7 +3,7 @@
  * The device from the inside, without its threads: an engine, an owner and who pulls the device out take their steps one at a time, in
  * each order that there is. Then what a device answers to each descriptor, which queue is served next, plans and configurations.
  */
-#include "../../csrc/idxd.c"
+#include "hw/idxd.c"
 
 #include "iaa_test.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* csrc/lz4.c alone: against a plain decoder that also holds the format's end rules, each room there is. */
 #include "encoder_test.h"
-#include "lz4enc.h"
+#include "crypto/lz4.h"
 
 #define ROOM		(LZ4_MAX_INPUT + LZ4_MAX_INPUT / 128 + 64)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* csrc/lzo.c alone: streams written by hand, each room there is, damage, all between guard pages. */
 #include "encoder_test.h"
-#include "lzo.h"
+#include "crypto/lzo.h"
 
 #define MOST		65536
 #define ROOM		(MOST + MOST / 8 + 64)

@@ -8,10 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "arena.h"
-#include "slab.h"
-#include "tree.h"
-#include "vmalloc.h"
+#include "lib/arena.h"
+#include "lib/slab.h"
+#include "mm/swap_table.h"
+#include "lib/vmalloc.h"
 #include "zswap_test.h"
 
 /* ---- the host ---- */

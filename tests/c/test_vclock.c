@@ -7,7 +7,7 @@
 #include <semaphore.h>
 #include <unistd.h>
 
-#include "vclock.h"
+#include "lib/vclock.h"
 #include "zswap_test.h"
 
 #define MAX_TRACE	(16 * 10000)

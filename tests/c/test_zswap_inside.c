@@ -3,7 +3,7 @@
  * zswap from the inside: contexts that are made by halves, compressors that do not keep to their room or answer later, an allocator
  * that gives the buffer itself, a tree or half a zspage that there is no memory for, objects that end at a page's border. What of this the interface shows, test_zswap.c has.
  */
-#include "../../csrc/zswap.c"
+#include "mm/zswap.c"
 
 #include <limits.h>
 #include <semaphore.h>

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codecs.h"
+#include "crypto/codecs.h"
 #include "zswap.h"
 
 #define PAGE_SIZE	4096u

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * LZ4 as the kernel compresses it: the greedy search of LZ4 1.7 with a table of 2^13 16-bit
+ * positions, which gives up where the next probe would lie in the last 12 bytes.
+ *
+ * A block is a row of sequences: a token (literals << 4 | match length - 4, 15 in either: a count
+ * follows, 255s and then the rest), the literals, the offset in 16 bits, little endian. The last
+ * sequence has literals only, at least 5.
+ */
+#include <string.h>
+
+#include "crypto/lz4.h"
+#include "crypto/unaligned.h"
+
+#define MINMATCH	4
+#define MFLIMIT		12	/* a match does not start in the last so many bytes */
+#define LASTLITERALS	5	/* nor reach into the last so many */
+#define RUN_MASK	15
+#define ML_MASK		15
+#define HASH_BITS	13
+#define SKIP_TRIGGER	6	/* a longer step after each 2^6 misses */
+
+static inline u32 get32(const void *p)
+{
+	u32 v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline void put_le16(u8 *p, unsigned int v)
+{
+	p[0] = v;
+	p[1] = v >> 8;
+}
+
+/* Four bytes in the machine's order, as the kernel reads them. */
+static inline u32 hash(u32 v)
+{
+	return v * 2654435761u >> (32 - HASH_BITS);
+}
+
+/* How many bytes are equal, with pos not going past limit. */
+static inline size_t match_length(const u8 *pos, const u8 *m, const u8 *limit)
+{
+	const u8 *start = pos;
+
+	while (likely(limit - pos >= 8)) {
+		const u64 differ = get64(pos) ^ get64(m);
+
+		if (differ)
+			return pos - start + first_set_byte(differ);
+		pos += 8;
+		m += 8;
+	}
+	while (pos < limit && *pos == *m) {
+		pos++;
+		m++;
+	}
+	return pos - start;
+}
+
+static inline u8 *put_count(u8 *op, size_t v)
+{
+	for (; v >= 255; v -= 255)
+		*op++ = 255;
+	*op++ = v;
+	return op;
+}
+
+/* A sequence's size without its match, and what the match adds to token and offset. */
+static inline size_t literals_size(size_t t)
+{
+	return 1 + t + (t + 255 - RUN_MASK) / 255;
+}
+
+static inline size_t match_size(size_t code)
+{
+	return 2 + (code + 255 - ML_MASK) / 255;
+}
+
+static inline u8 *put_literals_head(u8 *op, size_t t)
+{
+	if (t < RUN_MASK) {
+		*op++ = t << 4;
+		return op;
+	}
+	*op++ = RUN_MASK << 4;
+	return put_count(op, t - RUN_MASK);
+}
+
+/* Token and literals in front of a match, where 8 bytes can be read past them. */
+static inline u8 *put_literals(u8 *op, const u8 *end, const u8 *lit, size_t t)
+{
+	const size_t room = end - op;
+
+	if (unlikely(room < t + t / 128 + 10)) {
+		if (room < literals_size(t))
+			return NULL;
+		op = put_literals_head(op, t);
+		memcpy(op, lit, t);
+		return op + t;
+	}
+	op = put_literals_head(op, t);
+	memcpy(op, lit, 8);
+	for (size_t done = 8; unlikely(done < t); done += 8)
+		memcpy(op + done, lit + done, 8);
+	return op + t;
+}
+
+/* The match of the sequence whose token is given; code is its length - MINMATCH. */
+static inline u8 *put_match(u8 *op, const u8 *end, u8 *token, size_t off, size_t code)
+{
+	const size_t room = end - op;
+
+	if (unlikely(room < code / 128 + 4) && room < match_size(code))
+		return NULL;
+	put_le16(op, off);
+	op += 2;
+	if (code < ML_MASK) {
+		*token += code;
+		return op;
+	}
+	*token += ML_MASK;
+	return put_count(op, code - ML_MASK);
+}
+
+int lz4_compress(const void *src, size_t slen, void *dst, size_t *dlen, void *wrkmem)
+{
+	const u8 *in = src, *in_end = in + slen, *lit = in, *pos = in;
+	const u8 *mflimit, *limit;
+	u8 *op = dst, *end = op + *dlen;
+	u16 *table = wrkmem;
+	size_t t;
+
+	if (slen > LZ4_MAX_INPUT)
+		return -EINVAL;
+	if (slen <= MFLIMIT)
+		goto last;
+
+	mflimit = in_end - MFLIMIT;
+	limit = in_end - LASTLITERALS;
+	/* an empty slot is position 0, a candidate like any other */
+	memset(table, 0, LZ4_MEM_COMPRESS);
+	pos++;
+	for (;;) {
+		const u8 *m, *next = pos;
+		u32 h = hash(get32(pos));
+		unsigned int misses = 1 << SKIP_TRIGGER, step = 1;
+		u8 *token;
+
+		do {
+			const u32 slot = h;
+
+			pos = next;
+			next += step;
+			step = misses++ >> SKIP_TRIGGER;
+			if (unlikely(next > mflimit))
+				goto last;
+			m = in + table[slot];
+			h = hash(get32(next));
+			table[slot] = pos - in;
+		} while (get32(m) != get32(pos));
+
+		while (pos > lit && m > in && pos[-1] == m[-1]) {
+			pos--;
+			m--;
+		}
+		token = op;
+		op = put_literals(op, end, lit, pos - lit);
+		if (unlikely(!op))
+			return -EINVAL;
+
+		for (;;) {
+			const size_t code = match_length(pos + MINMATCH, m + MINMATCH, limit);
+			u32 slot;
+
+			op = put_match(op, end, token, pos - m, code);
+			if (unlikely(!op))
+				return -EINVAL;
+			pos += MINMATCH + code;
+			lit = pos;
+			if (pos > mflimit)
+				goto last;
+
+			/* right behind a match: another, with no literals */
+			table[hash(get32(pos - 2))] = pos - 2 - in;
+			slot = hash(get32(pos));
+			m = in + table[slot];
+			table[slot] = pos - in;
+			if (get32(m) != get32(pos))
+				break;
+			if (unlikely(op == end))
+				return -EINVAL;
+			token = op++;
+			*token = 0;
+		}
+		pos++;
+	}
+
+last:
+	t = in_end - lit;
+	if ((size_t)(end - op) < literals_size(t))
+		return -EINVAL;
+	op = put_literals_head(op, t);
+	if (t)
+		memcpy(op, lit, t);
+	*dlen = op + t - (u8 *)dst;
+	return 0;
+}

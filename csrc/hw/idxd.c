@@ -1,0 +1,1029 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hw/idxd.h"
+
+#define SPIN_NS		2000		/* a poller spins no longer, then sleeps */
+#define HOLD_STEP_NS	1000000		/* an engine that a fault holds looks up so often */
+#define RETRY_NS	50000		/* who waits for a descriptor without end, so often */
+#define LOOK_NS		5000000		/* a sleeper looks at the device's time so often */
+#define MAX_TRANSFER	65536		/* the largest page; a configured limit, as a queue's max_transfer_size is */
+#define MAX_OUTPUT	(2 * MAX_TRANSFER)
+
+#define SIZE_4K		4096
+
+struct idxd_group {
+	pthread_mutex_t lock;		/* its queues */
+	pthread_cond_t work;
+	unsigned int idle;		/* engines that sleep on 'work' */
+	unsigned int turn;		/* the queue after the one that was served last */
+};
+
+struct idxd_wq {
+	struct idxd_device *device;
+	unsigned int id;
+	struct idxd_wq_config config;
+	struct idxd_group *group;
+	struct list_head queue;		/* group->lock */
+	unsigned int queued;
+	spinlock_t free_lock;		/* nr_free, free; nothing is taken inside it */
+	unsigned int nr_free;
+	u8 free[IDXD_MAX_WQ_SIZE];
+	struct list_head waiters;	/* for a free one, in virtual time: whose turn it is may touch them */
+	struct idxd_desc *descs;
+};
+
+struct wq_waiter {
+	struct list_head list;
+	struct vclock_actor *actor;
+};
+
+struct idxd_engine {
+	struct idxd_device *device;
+	struct idxd_group *group;	/* NULL: not in use */
+	struct crypto_acomp *tfm;
+	bool busy;			/* virtual time's */
+	struct iax_hw_desc hw;		/* the descriptor that it works on, and all below: its own memory */
+	struct iax_completion_record record;
+	u8 *src, *dst;
+};
+
+struct idxd_device {
+	struct kmem *mm;
+	unsigned int id, nid;
+	struct idxd_config config;
+	struct idxd_profile profile;
+	struct idxd_plan *plan;
+	struct vclock *clock;
+	_Atomic int state;		/* enum idxd_device_state */
+	_Atomic bool stopping;
+	_Atomic u64 stopped_since, stopped_until;	/* takes nothing up: from, to; to 0: it works */
+	struct idxd_group groups[IDXD_MAX_GROUPS];
+	struct idxd_engine engines[IDXD_MAX_ENGINES];
+	struct idxd_wq wqs[IDXD_MAX_WQS];
+	/* virtual time */
+	u64 transfer_free;		/* when the device's bandwidth is free again */
+	u64 random;
+	struct vclock_event resume;
+	size_t events;			/* that the clock keeps room for */
+};
+
+static u64 device_now(const struct idxd_device *device)
+{
+	return device->clock ? vclock_now(device->clock) : ktime_get_ns();
+}
+
+/*
+ * Waits for the turn, and for memory if it comes to that: an actor is small. A thread that has lost its turn is told so
+ * once, and then waits like any other.
+ */
+static void enter(struct idxd_device *device)
+{
+	while (vclock_enter(device->clock))
+		sched_yield();
+}
+
+/* ---- a descriptor's state ---- */
+
+static u32 desc_state(const struct idxd_desc *desc)
+{
+	return atomic_load_explicit(&desc->state, memory_order_acquire) & IDXD_DESC_STATE;
+}
+
+static void wake_sleepers(struct idxd_desc *desc)
+{
+	syscall(SYS_futex, &desc->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* 0: it was in another state; else what it was, with its flags, which stay. */
+static u32 desc_move(struct idxd_desc *desc, u32 from, u32 to)
+{
+	u32 old = atomic_load_explicit(&desc->state, memory_order_relaxed);
+
+	do {
+		if ((old & IDXD_DESC_STATE) != from)
+			return 0;
+	} while (!atomic_compare_exchange_weak_explicit(&desc->state, &old, (old & ~IDXD_DESC_STATE) | to,
+							memory_order_acq_rel, memory_order_relaxed));
+	return old;
+}
+
+/* The one that has waited longest, if there is something for it. */
+static void wake_waiter(struct idxd_wq *wq)
+{
+	if (wq->device->clock && wq->nr_free && !list_empty(&wq->waiters))
+		vclock_wake(wq->device->clock, list_first_entry(&wq->waiters, struct wq_waiter, list)->actor);
+}
+
+static void wq_put_desc(struct idxd_wq *wq, struct idxd_desc *desc)
+{
+	spin_lock(&wq->free_lock);
+	wq->free[wq->nr_free++] = desc->id;
+	spin_unlock(&wq->free_lock);
+	wake_waiter(wq);
+}
+
+static void desc_put(struct idxd_desc *desc)
+{
+	if (atomic_fetch_sub_explicit(&desc->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	atomic_store_explicit(&desc->state, IDXD_DESC_FREE, memory_order_release);
+	wq_put_desc(desc->wq, desc);
+}
+
+/*
+ * Aborts it, where it is neither done nor aborted already: its state before, with flags, else 0. Nobody touches its owner's memory
+ * after that; the device lets go of it when it comes across it. 'why': IDXD_DESC_TIMED_OUT, or 0: its device does not stay enabled.
+ */
+static u32 desc_abort(struct idxd_desc *desc, u32 why)
+{
+	struct vclock *clock = desc->wq->device->clock;
+
+	for (;;) {
+		u32 state = desc_state(desc), old;
+
+		switch (state) {
+		case IDXD_DESC_SUBMITTED:
+		case IDXD_DESC_RUNNING:
+			old = desc_move(desc, state, IDXD_DESC_ABORTED | why);
+			if (!old)
+				continue;
+			if (clock && state == IDXD_DESC_RUNNING && desc->no_answer)
+				vclock_schedule(clock, &desc->event, vclock_now(clock));
+			return old;
+		case IDXD_DESC_FETCHING:
+		case IDXD_DESC_COMMITTING:
+			sched_yield();
+			continue;
+		default:
+			return 0;
+		}
+	}
+}
+
+/* It is at its end. What its state was before says whether its owner sleeps: it may be another's by now. */
+static void tell_owner(struct idxd_desc *desc, u32 old)
+{
+	struct idxd_device *device = desc->wq->device;
+
+	if (device->clock) {
+		if (desc->waiter)
+			vclock_wake(device->clock, desc->waiter);
+	} else if (old & IDXD_DESC_WAITED) {
+		wake_sleepers(desc);
+	}
+}
+
+/* Aborts it for everybody, its owner included, who did not ask for it. */
+static void desc_cancel(struct idxd_desc *desc, u32 why)
+{
+	u32 old = desc_abort(desc, why);
+
+	if (old)
+		tell_owner(desc, old);
+}
+
+/* So long the device has had it, in its own time: a busy host is no dead device. */
+static u64 desc_device_ns(struct idxd_desc *desc)
+{
+	struct idxd_device *device = desc->wq->device;
+	u64 ns = atomic_load_explicit(&desc->device_ns, memory_order_relaxed);
+	u64 since = atomic_load(&device->stopped_since), until = atomic_load(&device->stopped_until), now;
+
+	if (device->clock) {
+		now = vclock_now(device->clock);
+		return now < VCLOCK_NEVER - 1 ? now - desc->submitted_ns : VCLOCK_NEVER;	/* or the end of all time */
+	}
+	if (likely(!until) || desc_state(desc) != IDXD_DESC_SUBMITTED)
+		return ns;
+	now = ktime_get_ns();
+	now = min(now, until);		/* from then on it is the host that does not come to it */
+	since = max(since, desc->submitted_ns);
+	return ns + (now > since ? now - since : 0);
+}
+
+/* ---- the work: a descriptor is fetched, worked on, committed ---- */
+
+static u32 crc32(const u8 *p, size_t len)
+{
+	u32 crc = ~0u;
+
+	while (len--) {
+		crc ^= *p++;
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+	}
+	return ~crc;
+}
+
+/* False: it was aborted, and is nothing to the engine any more. */
+static bool engine_fetch(struct idxd_engine *engine, struct idxd_desc *desc)
+{
+	if (!desc_move(desc, IDXD_DESC_SUBMITTED, IDXD_DESC_FETCHING)) {
+		desc_put(desc);
+		return false;
+	}
+	engine->hw = desc->iax_hw;
+	if (engine->hw.src1_addr && engine->hw.src1_size <= MAX_TRANSFER)
+		memcpy(engine->src, (const void *)(uintptr_t)engine->hw.src1_addr, engine->hw.src1_size);
+	desc_move(desc, IDXD_DESC_FETCHING, IDXD_DESC_RUNNING);
+	return true;
+}
+
+static u8 check_descriptor(const struct iax_hw_desc *hw)
+{
+	if (hw->opcode != IAX_OPCODE_COMPRESS && hw->opcode != IAX_OPCODE_DECOMPRESS)
+		return IDXD_COMP_BAD_OPCODE;
+	if (hw->flags & ~IDXD_OP_FLAG_VALID)
+		return IDXD_COMP_INVALID_FLAGS;
+	if (!hw->src1_size || hw->src1_size > MAX_TRANSFER || hw->max_dst_size > MAX_OUTPUT)
+		return IDXD_COMP_XFER_ERANGE;
+	if (!hw->src1_addr || (!hw->dst_addr && !(hw->compr_flags & IAX_DECOMP_SUPPRESS_OUTPUT)))
+		return IDXD_COMP_PAGE_FAULT_NOBOF;
+	return IDXD_COMP_SUCCESS;
+}
+
+static void engine_compress(struct idxd_engine *engine, struct acomp_req *req, struct iax_completion_record *record)
+{
+	req->dlen = engine->hw.max_dst_size;
+	if (engine->tfm->alg->compress(req)) {
+		record->status = IDXD_COMP_ANALYTICS_ERROR;
+		record->error_code = IAA_ERROR_COMP_BUF_OVERFLOW;
+		return;
+	}
+	record->output_size = req->dlen;
+}
+
+/* With more room than was asked for, so that what is too long and what is no stream are told apart. */
+static void engine_decompress(struct idxd_engine *engine, struct acomp_req *req, struct iax_completion_record *record)
+{
+	req->dlen = MAX_OUTPUT;
+	if (engine->tfm->alg->decompress(req)) {
+		record->status = IDXD_COMP_ANALYTICS_ERROR;
+		record->error_code = IAA_ERROR_BAD_STREAM;
+	} else if (req->dlen > engine->hw.max_dst_size) {
+		record->status = IDXD_COMP_OUTPUT_OVERFLOW;
+	} else {
+		record->output_size = req->dlen;
+	}
+}
+
+/* From the engine's own memory to the engine's own memory. */
+static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc)
+{
+	const struct iax_hw_desc *hw = &engine->hw;
+	struct iax_completion_record *record = &engine->record;
+	bool compress = hw->opcode == IAX_OPCODE_COMPRESS;
+	struct acomp_req req = { .tfm = engine->tfm, .src = engine->src, .dst = engine->dst, .slen = hw->src1_size };
+
+	*record = (struct iax_completion_record){ .status = check_descriptor(hw) };
+	if (record->status == IDXD_COMP_PAGE_FAULT_NOBOF)
+		record->fault_addr = hw->src1_addr ? hw->dst_addr : hw->src1_addr;
+	if (record->status == IDXD_COMP_INVALID_FLAGS)
+		record->invalid_flags = hw->flags & ~IDXD_OP_FLAG_VALID;
+	if (desc->faulty) {
+		record->status = desc->status;
+		record->error_code = desc->error_code;
+	}
+	if (record->status != IDXD_COMP_SUCCESS)
+		return;
+
+	if (compress)
+		engine_compress(engine, &req, record);
+	else
+		engine_decompress(engine, &req, record);
+	if (record->status != IDXD_COMP_SUCCESS)
+		return;
+	record->bytes_completed = hw->src1_size;
+	/* Of what is not compressed, on either way. It costs more than the compression, so only those who look at it get it. */
+	if (hw->filter_flags & IAX_FILTER_CRC)
+		record->crc = compress ? crc32(engine->src, hw->src1_size) : crc32(engine->dst, record->output_size);
+	/* not alike on both ways, or two wrong ones would agree */
+	if (desc->flip_crc)
+		record->crc ^= hw->opcode;
+}
+
+/* The only place where a descriptor's memory is written. */
+static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
+{
+	u32 old = desc_move(desc, IDXD_DESC_RUNNING, IDXD_DESC_COMMITTING);
+
+	if (!old) {
+		desc_put(desc);
+		return;
+	}
+	if (engine->record.status == IDXD_COMP_SUCCESS && !(engine->hw.compr_flags & IAX_DECOMP_SUPPRESS_OUTPUT))
+		memcpy((void *)(uintptr_t)engine->hw.dst_addr, engine->dst, engine->record.output_size);
+	desc->iax_completion = engine->record;
+
+	/* The device's reference goes first: once it is DONE its owner may use it for something else. */
+	atomic_fetch_sub_explicit(&desc->refs, 1, memory_order_acq_rel);
+	old = atomic_exchange_explicit(&desc->state, IDXD_DESC_DONE, memory_order_acq_rel);
+	tell_owner(desc, old);
+}
+
+/* ---- queues, from the engines' side ---- */
+
+/* The next descriptor that an engine of the group takes: of the queue with the highest priority, equals in turn. */
+static struct idxd_desc *group_pop(struct idxd_device *device, struct idxd_group *group)
+{
+	struct idxd_wq *best = NULL;
+	struct idxd_desc *desc;
+
+	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
+		struct idxd_wq *wq = &device->wqs[(group->turn + i) % IDXD_MAX_WQS];
+
+		if (wq->group == group && wq->queued && (!best || wq->config.priority > best->config.priority))
+			best = wq;
+	}
+	if (!best)
+		return NULL;
+	group->turn = (best->id + 1) % IDXD_MAX_WQS;
+	desc = list_first_entry(&best->queue, struct idxd_desc, list);
+	list_del_init(&desc->list);
+	best->queued--;
+	return desc;
+}
+
+/* True while it takes nothing up; *until: for how long. */
+static bool device_stopped(struct idxd_device *device, u64 *until)
+{
+	*until = atomic_load(&device->stopped_until);
+	if (likely(!*until))
+		return false;
+	if (device_now(device) < *until)
+		return true;
+	atomic_compare_exchange_strong(&device->stopped_until, until, 0);
+	return false;
+}
+
+/* ---- real time: engines are threads ---- */
+
+/* Sleeps until there is work. NULL: the device is being stopped. */
+static struct idxd_desc *engine_take(struct idxd_device *device, struct idxd_group *group)
+{
+	struct idxd_desc *desc = NULL;
+	u64 until;
+
+	pthread_mutex_lock(&group->lock);
+	while (!atomic_load(&device->stopping)) {
+		bool stopped = device_stopped(device, &until);
+
+		if (!stopped) {
+			desc = group_pop(device, group);
+			if (desc)
+				break;
+		}
+		group->idle++;
+		if (stopped && until != VCLOCK_NEVER)
+			cond_wait_until(&group->work, &group->lock, until);
+		else
+			pthread_cond_wait(&group->work, &group->lock);
+		group->idle--;
+	}
+	pthread_mutex_unlock(&group->lock);
+	return desc;
+}
+
+/* The time that a fault takes. What the host takes besides is not the device's. */
+static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
+{
+	u64 left = desc->no_answer ? VCLOCK_NEVER : desc->delay_ns;
+
+	while (left && !atomic_load(&device->stopping)) {
+		u64 step = min(left, HOLD_STEP_NS), start = ktime_get_ns(), held;
+
+		nanosleep(&(struct timespec){ .tv_nsec = step }, NULL);
+		held = min(ktime_get_ns() - start, 2 * step);
+		atomic_fetch_add_explicit(&desc->device_ns, held, memory_order_relaxed);
+		left -= min(left, held);
+		/* its owner may be waiting for another one, which waits behind it, or look up when this one is done */
+		if (left && desc_device_ns(desc) >= device->profile.timeout_ns)
+			desc_cancel(desc, IDXD_DESC_TIMED_OUT);
+		/* a delay lasts, also one that nobody waits for any more */
+		if (desc->no_answer && desc_state(desc) == IDXD_DESC_ABORTED)
+			break;
+	}
+}
+
+void idxd_engine_run(struct idxd_device *device, unsigned int nr)
+{
+	struct idxd_engine *engine = nr < IDXD_MAX_ENGINES ? &device->engines[nr] : NULL;
+	struct idxd_desc *desc;
+
+	if (!engine || !engine->group || device->clock)
+		return;
+	while ((desc = engine_take(device, engine->group))) {
+		if (!engine_fetch(engine, desc))
+			continue;
+		engine_work(engine, desc);
+		engine_hold(device, desc);
+		engine_commit(engine, desc);
+	}
+}
+
+static void wake_engines(struct idxd_device *device)
+{
+	for (unsigned int i = 0; i < IDXD_MAX_GROUPS; i++) {
+		pthread_mutex_lock(&device->groups[i].lock);
+		pthread_cond_broadcast(&device->groups[i].work);
+		pthread_mutex_unlock(&device->groups[i].lock);
+	}
+}
+
+void idxd_device_stop(struct idxd_device *device)
+{
+	/* first: who enables it once more meanwhile has a device that takes no descriptor */
+	atomic_store(&device->stopping, true);
+	idxd_device_set_state(device, IDXD_DEV_DISABLED);
+}
+
+/* ---- virtual time: whoever has the turn does the work, which takes what the profile says ---- */
+
+static u64 device_random(struct idxd_device *device)
+{
+	u64 z = device->random += 0x9e3779b97f4a7c15;	/* splitmix64 */
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static u64 service_ns(struct idxd_device *device, const struct iax_hw_desc *hw, unsigned int pages)
+{
+	const struct idxd_profile *profile = &device->profile;
+	u64 ns = hw->opcode == IAX_OPCODE_COMPRESS ? profile->compress_ns : profile->decompress_ns;
+
+	ns += (pages - 1) * profile->transfer_ns;
+	if (profile->jitter)
+		ns = ns * (1000 - profile->jitter + device_random(device) % (2 * profile->jitter + 1)) / 1000;
+	return ns;
+}
+
+/* The engine has begun: when it will be done, which also depends on what the device's other engines do. */
+static u64 engine_end(struct idxd_engine *engine, const struct idxd_desc *desc)
+{
+	struct idxd_device *device = engine->device;
+	const struct iax_hw_desc *hw = &engine->hw;
+	unsigned int bytes = hw->opcode == IAX_OPCODE_COMPRESS ? hw->src1_size : hw->max_dst_size;
+	unsigned int pages = max(DIV_ROUND_UP(bytes, SIZE_4K), 1u);
+	u64 start = max(vclock_now(device->clock), device->transfer_free);
+
+	device->transfer_free = vclock_add(start, pages * device->profile.transfer_ns);
+	return vclock_add(vclock_add(start, service_ns(device, hw, pages)), desc->delay_ns);
+}
+
+static void virtual_dispatch(struct idxd_device *device)
+{
+	u64 until;
+
+	if (device_stopped(device, &until))
+		return;
+	for (unsigned int i = 0; i < IDXD_MAX_ENGINES; i++) {
+		struct idxd_engine *engine = &device->engines[i];
+		struct idxd_desc *desc;
+
+		while (engine->group && !engine->busy && (desc = group_pop(device, engine->group))) {
+			if (!engine_fetch(engine, desc))
+				continue;
+			engine->busy = true;
+			desc->engine = engine;
+			engine_work(engine, desc);
+			if (!desc->no_answer)
+				vclock_schedule(device->clock, &desc->event, engine_end(engine, desc));
+		}
+	}
+}
+
+static void virtual_done(struct vclock_event *event)
+{
+	struct idxd_desc *desc = container_of(event, struct idxd_desc, event);
+	struct idxd_engine *engine = desc->engine;
+
+	engine_commit(engine, desc);
+	engine->busy = false;
+	virtual_dispatch(engine->device);
+}
+
+static void virtual_resume(struct vclock_event *event)
+{
+	virtual_dispatch(container_of(event, struct idxd_device, resume));
+}
+
+/* ---- the device's life ---- */
+
+static int config_check(const struct idxd_config *config)
+{
+	unsigned int entries = 0, engines = 0;
+
+	for (unsigned int i = 0; i < IDXD_MAX_ENGINES; i++) {
+		if (config->engine_group[i] >= IDXD_MAX_GROUPS)
+			return -EINVAL;
+		engines += config->engine_group[i] >= 0;
+	}
+	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
+		const struct idxd_wq_config *wq = &config->wq[i];
+		bool served = false;
+
+		if (!wq->size)
+			continue;
+		entries += wq->size;
+		for (unsigned int j = 0; j < IDXD_MAX_ENGINES; j++)
+			served |= config->engine_group[j] >= 0 && (unsigned int)config->engine_group[j] == wq->group;
+		if (wq->size > IDXD_MAX_WQ_SIZE || wq->group >= IDXD_MAX_GROUPS || !wq->priority || wq->priority > 15 ||
+		    wq->enqcmds_retries > IDXD_MAX_RETRIES || !served ||
+		    (wq->shared && (!wq->threshold || wq->threshold > wq->size)))
+			return -EINVAL;
+		if (wq->shared && !config->pasid)
+			return -EOPNOTSUPP;
+	}
+	return entries && entries <= IDXD_MAX_WQ_SIZE && engines ? 0 : -EINVAL;
+}
+
+static int engine_init(struct idxd_device *device, struct idxd_engine *engine, const struct acomp_alg *software)
+{
+	struct crypto_acomp *tfm = crypto_alloc_acomp_node(device->mm, software, device->nid);
+
+	if (IS_ERR(tfm))
+		return PTR_ERR(tfm);
+	engine->tfm = tfm;
+	engine->src = malloc(MAX_TRANSFER + MAX_OUTPUT);
+	if (!engine->src)
+		return -ENOMEM;
+	engine->dst = engine->src + MAX_TRANSFER;
+	return 0;
+}
+
+static int wq_init(struct idxd_device *device, struct idxd_wq *wq)
+{
+	unsigned int size = wq->config.size;
+
+	wq->descs = aligned_alloc(64, size * sizeof(*wq->descs));
+	if (!wq->descs)
+		return -ENOMEM;
+	memset(wq->descs, 0, size * sizeof(*wq->descs));
+	for (unsigned int i = 0; i < size; i++) {
+		struct idxd_desc *desc = &wq->descs[i];
+
+		desc->wq = wq;
+		desc->id = i;
+		desc->event.fire = virtual_done;
+		INIT_LIST_HEAD(&desc->list);
+		wq->free[size - 1 - i] = i;
+	}
+	wq->nr_free = size;
+	wq->group = &device->groups[wq->config.group];
+	return 0;
+}
+
+static int device_init(struct idxd_device *device, const struct acomp_alg *software)
+{
+	unsigned int entries = 0;
+	int ret;
+
+	for (unsigned int i = 0; i < IDXD_MAX_ENGINES; i++) {
+		struct idxd_engine *engine = &device->engines[i];
+
+		engine->device = device;
+		if (device->config.engine_group[i] < 0)
+			continue;
+		ret = engine_init(device, engine, software);
+		if (ret)
+			return ret;
+		engine->group = &device->groups[device->config.engine_group[i]];
+	}
+	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
+		if (!device->wqs[i].config.size)
+			continue;
+		entries += device->wqs[i].config.size;
+		ret = wq_init(device, &device->wqs[i]);
+		if (ret)
+			return ret;
+	}
+	if (!device->clock)
+		return 0;
+	ret = vclock_reserve(device->clock, entries + 1);
+	if (!ret)
+		device->events = entries + 1;
+	return ret;
+}
+
+struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigned int nid, const struct idxd_config *config,
+				       const struct idxd_profile *profile, const struct acomp_alg *software,
+				       struct idxd_plan *plan, struct vclock *clock, int *err)
+{
+	struct idxd_device *device;
+
+	*err = config_check(config);
+	if (*err)
+		return NULL;
+	*err = -ENOMEM;
+	device = calloc(1, sizeof(*device));
+	if (!device)
+		return NULL;
+	device->mm = mm;
+	device->id = id;
+	device->nid = nid;
+	device->config = *config;
+	device->profile = *profile;
+	device->plan = plan;
+	device->clock = clock;
+	device->random = profile->seed + id;
+	device->resume.fire = virtual_resume;
+	for (unsigned int i = 0; i < IDXD_MAX_GROUPS; i++) {
+		pthread_mutex_init(&device->groups[i].lock, NULL);
+		cond_init(&device->groups[i].work);
+	}
+	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
+		device->wqs[i].device = device;
+		device->wqs[i].id = i;
+		device->wqs[i].config = config->wq[i];
+		INIT_LIST_HEAD(&device->wqs[i].queue);
+		INIT_LIST_HEAD(&device->wqs[i].waiters);
+	}
+	*err = device_init(device, software);
+	if (*err) {
+		idxd_device_free(device);
+		return NULL;
+	}
+	return device;
+}
+
+static void cancel_events(struct idxd_device *device)
+{
+	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++)
+		for (unsigned int j = 0; device->wqs[i].descs && j < device->wqs[i].config.size; j++)
+			vclock_cancel(device->clock, &device->wqs[i].descs[j].event);
+	vclock_cancel(device->clock, &device->resume);
+}
+
+void idxd_device_free(struct idxd_device *device)
+{
+	if (!device)
+		return;
+	if (device->clock) {
+		enter(device);
+		cancel_events(device);
+		vclock_leave(device->clock);
+		vclock_unreserve(device->clock, device->events);
+	}
+	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++)
+		free(device->wqs[i].descs);
+	for (unsigned int i = 0; i < IDXD_MAX_ENGINES; i++) {
+		crypto_free_acomp(device->engines[i].tfm);
+		free(device->engines[i].src);
+	}
+	for (unsigned int i = 0; i < IDXD_MAX_GROUPS; i++) {
+		pthread_cond_destroy(&device->groups[i].work);
+		pthread_mutex_destroy(&device->groups[i].lock);
+	}
+	free(device);
+}
+
+struct idxd_wq *idxd_device_wq(struct idxd_device *device, unsigned int wq)
+{
+	return wq < IDXD_MAX_WQS && device->wqs[wq].config.size ? &device->wqs[wq] : NULL;
+}
+
+unsigned int idxd_device_id(const struct idxd_device *device)
+{
+	return device->id;
+}
+
+enum idxd_device_state idxd_device_state(struct idxd_device *device)
+{
+	return atomic_load(&device->state);
+}
+
+/* What is in the queues is thrown away; what engines have in hand they will not be allowed to commit. */
+static void abort_all(struct idxd_device *device)
+{
+	for (unsigned int i = 0; i < IDXD_MAX_GROUPS; i++) {
+		struct idxd_group *group = &device->groups[i];
+		struct idxd_desc *desc;
+
+		pthread_mutex_lock(&group->lock);
+		while ((desc = group_pop(device, group))) {
+			desc_cancel(desc, 0);
+			desc_put(desc);
+		}
+		pthread_mutex_unlock(&group->lock);
+	}
+	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
+		struct wq_waiter *waiter;
+
+		for (unsigned int j = 0; j < device->wqs[i].config.size; j++)
+			desc_cancel(&device->wqs[i].descs[j], 0);
+		list_for_each_entry(waiter, &device->wqs[i].waiters, list)
+			vclock_wake(device->clock, waiter->actor);
+	}
+}
+
+void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state)
+{
+	if (device->clock)
+		enter(device);
+	atomic_store(&device->state, state);
+	if (state == IDXD_DEV_ENABLED)
+		atomic_store(&device->stopped_until, 0);
+	else
+		abort_all(device);
+	if (device->clock) {
+		virtual_dispatch(device);
+		vclock_leave(device->clock);
+	} else {
+		wake_engines(device);
+	}
+}
+
+static void fault_stop(struct idxd_device *device, const struct idxd_fault *fault)
+{
+	u64 now = device_now(device), until = fault->ns ? vclock_add(now, fault->ns) : VCLOCK_NEVER;
+
+	atomic_store(&device->stopped_since, now);
+	atomic_store(&device->stopped_until, until);
+	if (device->clock)
+		vclock_schedule(device->clock, &device->resume, until);
+}
+
+/* ---- queues, from the driver's side ---- */
+
+struct idxd_device *idxd_wq_device(struct idxd_wq *wq)
+{
+	return wq->device;
+}
+
+unsigned int idxd_wq_id(const struct idxd_wq *wq)
+{
+	return wq->id;
+}
+
+static bool wq_drained(struct idxd_wq *wq)
+{
+	bool drained;
+
+	spin_lock(&wq->free_lock);
+	drained = wq->nr_free == wq->config.size;
+	spin_unlock(&wq->free_lock);
+	return drained;
+}
+
+bool idxd_wq_drain(struct idxd_wq *wq)
+{
+	u64 ns = 1000;
+
+	if (!wq->device->clock) {
+		for (int i = 0; i < 200 && !wq_drained(wq); i++)
+			nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+		return wq_drained(wq);
+	}
+	for (; !wq_drained(wq); ns += ns / 8)	/* a fault may hold an engine for a virtual year */
+		vclock_sleep(wq->device->clock, ns);
+	return true;
+}
+
+/* Between two tries: the CPU's pause instruction for as long as a poller may spin, then others are let run; who tries without end sleeps. */
+static void pause_between(u64 start, bool endless)
+{
+	if (ktime_get_ns() - start < SPIN_NS)
+		cpu_relax();
+	else if (endless)
+		nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
+	else
+		sched_yield();
+}
+
+static struct idxd_desc *wq_get_desc(struct idxd_wq *wq)
+{
+	struct idxd_desc *desc = NULL;
+
+	spin_lock(&wq->free_lock);
+	if (wq->nr_free)
+		desc = &wq->descs[wq->free[--wq->nr_free]];
+	spin_unlock(&wq->free_lock);
+	return desc;
+}
+
+static void desc_prepare(struct idxd_desc *desc)
+{
+	memset(&desc->iax_hw, 0, sizeof(desc->iax_hw));
+	memset(&desc->iax_completion, 0, sizeof(desc->iax_completion));
+	desc->faulty = desc->flip_crc = desc->no_answer = false;
+	desc->delay_ns = 0;
+	desc->submitted_ns = 0;
+	desc->waiter = NULL;
+	atomic_store_explicit(&desc->device_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&desc->refs, 1, memory_order_relaxed);
+	atomic_store_explicit(&desc->state, IDXD_DESC_PREPARED, memory_order_release);
+}
+
+/* What so many tries take in virtual time, but for the first. */
+static u64 tries_ns(const struct idxd_device *device, unsigned int tries)
+{
+	return (tries - 1) * device->profile.pause_ns;
+}
+
+/*
+ * A free descriptor, or NULL after so many tries, or once the device is not enabled. In virtual time who tries is woken by who
+ * frees one, in the order of asking: each try would be a turn.
+ */
+static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tries)
+{
+	struct idxd_device *device = wq->device;
+	struct wq_waiter waiter = { .actor = vclock_current(device->clock) };
+	u64 deadline = tries ? vclock_add(vclock_now(device->clock), tries_ns(device, tries)) : VCLOCK_NEVER;
+	struct idxd_desc *desc;
+
+	list_add_tail(&waiter.list, &wq->waiters);
+	while (!(desc = wq_get_desc(wq)) && vclock_now(device->clock) < deadline &&
+	       atomic_load(&device->state) == IDXD_DEV_ENABLED)
+		vclock_park(device->clock, deadline);
+	list_del_init(&waiter.list);
+	wake_waiter(wq);	/* two may have come while this one was being woken */
+	return desc;
+}
+
+static struct idxd_desc *real_await_desc(struct idxd_wq *wq, unsigned int tries)
+{
+	u64 start = ktime_get_ns();
+
+	for (unsigned int i = 1;; i++) {
+		struct idxd_desc *desc = wq_get_desc(wq);
+
+		if (likely(desc) || i == tries || atomic_load(&wq->device->state) != IDXD_DEV_ENABLED)
+			return desc;
+		pause_between(start, !tries);
+	}
+}
+
+struct idxd_desc *idxd_alloc_desc(struct idxd_wq *wq, unsigned int tries)
+{
+	struct idxd_device *device = wq->device;
+	struct idxd_desc *desc;
+
+	if (unlikely(atomic_load(&device->state) != IDXD_DEV_ENABLED))
+		return ERR_PTR(-EIO);
+	if (unlikely(!wq->config.shared && idxd_plan_is_full(device->plan, wq))) {
+		if (device->clock && tries)
+			vclock_sleep(device->clock, tries_ns(device, tries));
+		return ERR_PTR(-EAGAIN);
+	}
+	desc = device->clock ? virtual_await_desc(wq, tries) : real_await_desc(wq, tries);
+	if (unlikely(!desc))
+		return ERR_PTR(atomic_load(&device->state) == IDXD_DEV_ENABLED ? -EAGAIN : -EIO);
+	desc_prepare(desc);
+	return desc;
+}
+
+void idxd_free_desc(struct idxd_desc *desc)
+{
+	desc_put(desc);
+}
+
+void idxd_renew_desc(struct idxd_desc *desc)
+{
+	desc_prepare(desc);
+}
+
+/* Puts it into the queue, if that has room: all of a dedicated queue's descriptors have. */
+static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
+{
+	struct idxd_group *group = wq->group;
+	int ret = 0;
+
+	pthread_mutex_lock(&group->lock);
+	if (atomic_load(&wq->device->state) != IDXD_DEV_ENABLED || atomic_load(&wq->device->stopping)) {
+		ret = -EIO;
+	} else if (wq->config.shared && wq->queued >= wq->config.threshold) {
+		ret = -EAGAIN;
+	} else {
+		atomic_store_explicit(&desc->refs, 2, memory_order_relaxed);
+		atomic_store_explicit(&desc->state, IDXD_DESC_SUBMITTED, memory_order_release);
+		list_add_tail(&desc->list, &wq->queue);
+		wq->queued++;
+		if (group->idle)
+			pthread_cond_signal(&group->work);
+	}
+	pthread_mutex_unlock(&group->lock);
+	return ret;
+}
+
+int idxd_submit_desc(struct idxd_desc *desc)
+{
+	struct idxd_wq *wq = desc->wq;
+	struct idxd_device *device = wq->device;
+	bool full = wq->config.shared && idxd_plan_is_full(device->plan, wq);
+	unsigned int tries = wq->config.shared ? 1 + wq->config.enqcmds_retries : 1;
+	struct idxd_fault fault = { 0 };
+	bool faulty = idxd_plan_apply(device->plan, desc, &fault);
+	u64 start = device_now(device);
+	int ret;
+
+	desc->submitted_ns = start;
+	/* before an engine can have it */
+	if (unlikely(faulty && fault.kind == IDXD_FAULT_STOP))
+		fault_stop(device, &fault);
+	for (;;) {
+		ret = full ? -EAGAIN : wq_push(wq, desc);
+		if (ret != -EAGAIN || !--tries)
+			break;
+		if (device->clock)
+			vclock_sleep(device->clock, max(device->profile.pause_ns, 1u));	/* or what is waited for never comes */
+		else
+			pause_between(start, false);
+	}
+	if (unlikely(faulty && fault.kind == IDXD_FAULT_REMOVE))
+		idxd_device_set_state(device, IDXD_DEV_REMOVED);
+	if (device->clock)
+		virtual_dispatch(device);
+	return ret;
+}
+
+bool idxd_desc_done(struct idxd_desc *desc)
+{
+	return desc_state(desc) >= IDXD_DESC_DONE;
+}
+
+/* The end of a wait, also of one that has just ended by itself. */
+static int wait_result(struct idxd_desc *desc)
+{
+	u32 state = atomic_load_explicit(&desc->state, memory_order_acquire);
+
+	if ((state & IDXD_DESC_STATE) == IDXD_DESC_DONE)
+		return 0;
+	return state & IDXD_DESC_TIMED_OUT ? -ETIMEDOUT : -EIO;
+}
+
+static bool timed_out(struct idxd_desc *desc)
+{
+	return unlikely(desc_device_ns(desc) >= desc->wq->device->profile.timeout_ns) && desc_abort(desc, IDXD_DESC_TIMED_OUT);
+}
+
+static void virtual_wait(struct idxd_desc *desc)
+{
+	struct idxd_device *device = desc->wq->device;
+	u64 deadline = vclock_add(desc->submitted_ns, device->profile.timeout_ns);
+
+	desc->waiter = vclock_current(device->clock);
+	while (!idxd_desc_done(desc) && !timed_out(desc))
+		vclock_park(device->clock, deadline);
+	desc->waiter = NULL;
+}
+
+static void real_wait(struct idxd_desc *desc)
+{
+	u64 start = ktime_get_ns();
+
+	while (!idxd_desc_done(desc)) {
+		u32 state = atomic_load_explicit(&desc->state, memory_order_relaxed);
+
+		if (ktime_get_ns() - start < SPIN_NS) {
+			cpu_relax();
+			continue;
+		}
+		if (timed_out(desc))
+			break;
+		if ((state & IDXD_DESC_STATE) >= IDXD_DESC_DONE ||
+		    !atomic_compare_exchange_strong(&desc->state, &state, state | IDXD_DESC_WAITED))
+			continue;
+		syscall(SYS_futex, &desc->state, FUTEX_WAIT_PRIVATE, state | IDXD_DESC_WAITED,
+			&(struct timespec){ .tv_nsec = LOOK_NS }, NULL, 0);
+	}
+}
+
+/* Given up while it was in its queue: a device that stands still would not come across it. */
+static void unqueue(struct idxd_desc *desc)
+{
+	struct idxd_wq *wq = desc->wq;
+	bool queued;
+
+	pthread_mutex_lock(&wq->group->lock);
+	queued = !list_empty(&desc->list);
+	if (queued) {
+		list_del_init(&desc->list);
+		wq->queued--;
+	}
+	pthread_mutex_unlock(&wq->group->lock);
+	if (queued)
+		desc_put(desc);
+}
+
+int idxd_desc_wait(struct idxd_desc *desc)
+{
+	if (!idxd_desc_done(desc)) {
+		if (desc->wq->device->clock)
+			virtual_wait(desc);
+		else
+			real_wait(desc);
+	}
+	if (unlikely(desc_state(desc) == IDXD_DESC_ABORTED))
+		unqueue(desc);
+	return wait_result(desc);
+}

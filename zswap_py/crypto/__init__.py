@@ -1,0 +1,521 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The compressors' registry: what crypto_alloc_acomp() would find.
+
+A compressor is `name` or `name:backend`; the bare name is its first backend that can be had. The codecs' functions are
+borrowed: the wheels of lz4, zstandard, deflate and isal carry them, and export them. Such a file is found without
+importing its package, loaded, and its functions' addresses put into the C library's table once; no call goes through
+Python after that. Where a wheel is not there, or hides them, the system's library serves; never another codec in
+silence. `deflate-iaa` is a device's: the bare name needs an accelerator's queue; its software is asked for by backend.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import difflib
+import errno
+import glob
+import importlib.metadata
+import importlib.util
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zswap_py.crypto import testmgr
+from zswap_py._lib.fixed import Owner
+from zswap_py._native import ffi, lib, oserror, string, strings
+from zswap_py._lib.params import buffer, text, whole
+
+KERNEL_NAMES = ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate", "842", "deflate-iaa")
+
+CompressFn = Callable[[memoryview, int], "bytes | bytearray | memoryview"]
+"""compress(page, room): the compressed bytes, at most `room` of them; more is -ENOSPC, an exception -EIO."""
+DecompressFn = Callable[[memoryview, int], "bytes | bytearray | memoryview"]
+"""decompress(object, page_size): the page."""
+
+
+@dataclass(frozen=True)
+class _Library:
+    """Where a backend's functions are looked for, in order: a wheel's extension module, then the system's library."""
+
+    wheel: tuple[str, str] | None  # package, pattern below its folder
+    soname: str
+    version: str | None  # a function that gives it
+    install: str
+    prefix: str = ""  # of its functions' names, where a backend has others' beside them
+
+
+_LIBRARIES = {
+    "liblz4": _Library(("lz4", "block/_block*.so"), "liblz4.so.1", "LZ4_versionString", "pip install lz4"),
+    "libzstd": _Library(("zstandard", "_cffi*.so"), "libzstd.so.1", "ZSTD_versionString", "pip install zstandard"),
+    "zlib": _Library(None, "libz.so.1", "zlibVersion", "apt install zlib1g"),
+    "libdeflate": _Library(("deflate", "_deflate*.so"), "libdeflate.so.0", None, "pip install 'zswap-py[deflate]'"),
+    "isal": _Library(("isal", "igzip_lib*.so"), "libisal.so.2", None, "pip install 'zswap-py[isal]'", "isal_"),
+}
+# The libraries of a backend that is not the library of its name, the encoder's first: a function is of the first whose
+# prefix it has. The kernel's encoders are ours; lz4's streams are read by the library, as igzip's are by zlib.
+_BORROWS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("lzo", "kernel"): (),
+    ("lzo-rle", "kernel"): (),
+    ("lz4", "kernel"): ("liblz4",),
+    ("deflate-iaa", "isal"): ("isal", "zlib"),
+}
+
+ACCELERATED = ("deflate-iaa",)
+"""Names that mean a device: their rows of the C table are its software, which only `name:backend` gives."""
+
+_NOT_AVAILABLE = {"842": "no library has sw842, the kernel's software encoder of it"}
+
+
+@dataclass(frozen=True)
+class CompressorInfo:
+    """One line of `compressors()`."""
+
+    name: str
+    backend: str | None
+    available: bool
+    reason: str | None  # why not
+    kernel_sizes: bool  # known pages had the kernel's sizes
+    library: str | None  # the file that the functions come from
+    library_version: str | None
+    batch_size: int = 1
+
+
+MAX_ROOM = 1 << 24
+"""Bytes that one page may become outside of any pool: far above what any codec makes of 64 KiB."""
+
+
+class Compressor(Owner):
+    """A compressor that can be had. Equal ones are the same object."""
+
+    __slots__ = (
+        "__weakref__", "_algs", "_backend", "_batch_size", "_kernel_sizes", "_library", "_library_version", "_lock",
+        "_make", "_name", "_opened",
+    )  # fmt: skip
+    _instead = "pass its spec, name:backend"
+
+    def __init__(
+        self, name: str, backend: str, make: Callable[[], Any], library: str | None, version: str | None,
+        batch_size: int = 1,
+    ) -> None:
+        self._name, self._backend = name, backend
+        self._library, self._library_version = library, version
+        self._batch_size = batch_size
+        self._kernel_sizes = False
+        self._make = make
+        self._opened: Any = None  # the libraries: the functions live as long as these do
+        self._algs: dict[int, Any] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        """What it is asked for by."""
+        return self._name
+
+    @property
+    def backend(self) -> str:
+        """Whose code compresses."""
+        return self._backend
+
+    @property
+    def spec(self) -> str:
+        """name:backend."""
+        return f"{self.name}:{self.backend}"
+
+    @property
+    def library(self) -> str | None:
+        """The file that the functions come from."""
+        return self._library
+
+    @property
+    def library_version(self) -> str | None:
+        """What that file says of itself."""
+        return self._library_version
+
+    @property
+    def batch_size(self) -> int:
+        """Pages that one request to it may carry."""
+        return self._batch_size
+
+    @property
+    def kernel_sizes(self) -> bool:
+        """True where known pages had the kernel's sizes."""
+        return self._kernel_sizes
+
+    def __repr__(self) -> str:
+        return f"<Compressor {self.spec}>"
+
+    def alg(self, variant: int = 0) -> Any:
+        """The C algorithm, one for each choice of parameters (0 or 1), for as long as the process lives."""
+        variant = whole("variant", variant, 0, 1)
+        with self._lock:
+            if variant not in self._algs:
+                alg = self._make()
+                lib.acomp_alg_set_variant(alg, variant)
+                lib.acomp_alg_set_batch_size(alg, self.batch_size)
+                self._algs.setdefault(variant, alg)
+            return self._algs[variant]
+
+    def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
+        """One page there or back, outside of any pool. OSError with what the compressor answers, or what it raises."""
+        room = whole("room", room, 0, MAX_ROOM)
+        alg, page = self.alg(variant), buffer("src", src)
+        if len(page) > MAX_ROOM:
+            raise ValueError(f"src: {len(page)} bytes, which are more than {MAX_ROOM}")
+        dst, dlen = ffi.new("uint8_t[]", room), ffi.new("unsigned int *", room)
+        rc = lib.acomp_alg_run(alg, bool(compress), page, len(page), dst, dlen)
+        del page  # a traceback that keeps a buffer of a memoryview crashes the collector
+        e, raised.exception = raised.exception, None
+        if e is not None:
+            raise e
+        if rc:
+            raise oserror(rc, f"{self.spec}: {'compress' if compress else 'decompress'} a page")
+        return bytes(ffi.buffer(dst, dlen[0]))
+
+    def _try(self) -> None:
+        """Known pages there and back, which also tells whether the sizes are the kernel's."""
+        pages = testmgr.known_pages()
+        sizes = []
+        for page in pages:
+            packed = self.run(True, page, 2 * len(page))
+            if self.run(False, packed, len(page)) != page:
+                by = self.library or "it"
+                raise OSError(errno.EIO, f"{self.spec}: a page did not come back from {by} as it went in")
+            sizes.append(len(packed))
+        self._kernel_sizes = tuple(sizes) == testmgr.KERNEL_SIZES.get(self.name)
+
+
+class DeviceCompressor(Compressor):
+    """A device's algorithm, which its driver owns: `get` gives the one that there is."""
+
+    __slots__ = ("_log_messages",)
+    _instead = "pass its spec, name:backend, while a queue of its device is bound"
+
+    def __init__(
+        self, name: str, backend: str, get: Callable[[], Any], library: str | None, version: str | None,
+        batch_size: int = 1, log_messages: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(name, backend, get, library, version, batch_size)
+        lib.acomp_alg_set_batch_size(get(), batch_size)
+        self._log_messages = log_messages
+
+    def alg(self, variant: int = 0) -> Any:  # a device has no choice of parameters
+        """The C algorithm, for as long as the device's driver lives."""
+        return self._make()
+
+    def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
+        """One page there or back, outside of any pool. OSError with what the driver answers."""
+        try:
+            return super().run(compress, src, room, variant)
+        finally:
+            self.log_messages()
+
+    def log_messages(self) -> None:
+        """Log what its driver had to say since."""
+        self._log_messages()
+
+
+# ---- built in ----
+
+
+def _open(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
+    """The loaded library and its file, or OSError."""
+    if library.wheel:
+        package, pattern = library.wheel
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for path in sorted(glob.glob(os.path.join(folder, pattern))):
+                try:
+                    dll = ctypes.CDLL(path)
+                except OSError:
+                    continue  # built for another interpreter
+                if all(hasattr(dll, s) for s in (*symbols, library.version) if s):  # else they are hidden
+                    return dll, path
+    return ctypes.CDLL(library.soname), library.soname
+
+
+def _version(dll: ctypes.CDLL, library: _Library, path: str) -> str | None:
+    if library.version:
+        fn = getattr(dll, library.version)
+        fn.restype = ctypes.c_char_p
+        return str(fn().decode())
+    if library.wheel and path != library.soname:
+        return f"{library.wheel[0]} {importlib.metadata.version(library.wheel[0])}"
+    return None
+
+
+def _borrow(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
+    """The library with all of `symbols`, and its file; OSError says what is missing."""
+    try:
+        dll, path = _open(library, symbols)
+    except OSError as e:
+        raise OSError(errno.ENOENT, f"{library.soname} cannot be loaded ({e}): {library.install}") from e
+    missing = [s for s in symbols if not hasattr(dll, s)]
+    if missing:
+        raise OSError(errno.ENOENT, f"{path} does not export {', '.join(missing)}: {library.install}")
+    return dll, path
+
+
+def _load(codec: int, name: str, backend: str) -> Compressor:
+    """A row of the C table with its functions found; OSError says what is missing."""
+    libraries = [_LIBRARIES[of] for of in _BORROWS.get((name, backend), (backend,))]
+    symbols = strings(lib.codec_symbol, codec)
+    wanted: dict[_Library, list[str]] = {library: [] for library in libraries}
+    for s in symbols:
+        wanted[next(library for library in libraries if s.startswith(library.prefix))].append(s)
+    opened = {library: _borrow(library, names) for library, names in wanted.items()}
+    functions = {s: getattr(opened[library][0], s) for library, names in wanted.items() for s in names}
+    addresses = [ctypes.cast(functions[s], ctypes.c_void_p).value for s in symbols]
+    path, version = None, None
+    if libraries:  # the encoder's is the first
+        dll, path = opened[libraries[0]]
+        version = _version(dll, libraries[0], path)
+
+    def make() -> Any:
+        alg = lib.acomp_alg_create(codec)
+        if alg == ffi.NULL:
+            raise MemoryError
+        for i, address in enumerate(addresses):
+            lib.acomp_alg_set_symbol(alg, i, ffi.cast("void *", address))
+        return alg
+
+    compressor = Compressor(name, backend, make, path, version)
+    compressor._opened = opened
+    compressor._try()
+    return compressor
+
+
+_lock = threading.RLock()
+_rows = [(string(lib.codec_name(i)), string(lib.codec_backend(i))) for i in range(len(strings(lib.codec_name)))]
+_loaded: dict[tuple[str, str], Compressor | str] = {}  # or the reason why not
+_registered: dict[str, Compressor] = {}
+_bound: list[DeviceCompressor] = []  # accelerators, in the order of their binding
+
+
+def _get(name: str, backend: str) -> Compressor | str:
+    with _lock:
+        key = (name, backend)
+        if key not in _loaded:
+            try:
+                _loaded[key] = _load(_rows.index(key), name, backend)
+            except OSError as e:
+                _loaded[key] = e.strerror or str(e)
+        return _loaded[key]
+
+
+def _backends(name: str) -> list[str]:
+    """All that there are now, the software's first."""
+    with _lock:
+        return [b for n, b in _rows if n == name] + [c.backend for c in _bound if c.name == name]
+
+
+def _unbound(name: str) -> str:
+    software = " and ".join(f"{n}:{b}" for n, b in _rows if n == name)
+    return f"no accelerator queue is bound; {software} are the software"
+
+
+def find(spec: str) -> Compressor:
+    """The compressor for `name` or `name:backend`. OSError ENOENT, with the reason, if there is none.
+
+    The bare name of an accelerator's algorithm is the accelerator that was bound first, of those that are.
+    """
+    name, _, backend = text("compressor", spec).strip().partition(":")
+    with _lock:
+        if name in _registered and backend in ("", _registered[name].backend):
+            return _registered[name]
+        for accelerator in _bound:
+            if accelerator.name == name and backend in ("", accelerator.backend):
+                return accelerator
+    reasons = []
+    for row in _rows:
+        if row == (name, backend) or (row[0] == name and not backend and name not in ACCELERATED):
+            found = _get(*row)
+            if isinstance(found, Compressor):
+                return found
+            reasons.append(found)
+    if not reasons:
+        backends = _backends(name)
+        if backend and backends:
+            reasons.append(f"its backends are {', '.join(backends)}")
+            if name in ACCELERATED and not any(c.name == name for c in _bound):
+                reasons.append("no accelerator queue is bound")
+        elif name in ACCELERATED:
+            reasons.append(_unbound(name))
+        elif name in _NOT_AVAILABLE:
+            reasons.append(_NOT_AVAILABLE[name])
+        else:
+            known = sorted({n for n, _ in _rows} | set(_registered))
+            near = difflib.get_close_matches(name, known, 1)
+            reasons.append(f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+    raise OSError(errno.ENOENT, f"compressor {spec} not available: {'; '.join(reasons)}")
+
+
+def compressors() -> list[CompressorInfo]:
+    """The kernel's names with their backends, those that cannot be had with the reason, then the registered ones."""
+    infos = []
+    for name in KERNEL_NAMES:
+        backends = [b for n, b in _rows if n == name]
+        for backend in backends:
+            found = _get(name, backend)
+            if isinstance(found, Compressor):
+                infos.append(_info(found))
+            else:
+                infos.append(CompressorInfo(name, backend, False, found, False, None, None))
+        with _lock:
+            bound = [_info(c) for c in _bound if c.name == name]
+        infos += bound
+        if name in ACCELERATED and not bound:
+            infos.append(CompressorInfo(name, None, False, _unbound(name), False, None, None))
+        elif not backends and name not in _registered:
+            infos.append(CompressorInfo(name, None, False, _NOT_AVAILABLE[name], False, None, None))
+    with _lock:
+        infos += [_info(c) for c in _registered.values()]
+    return infos
+
+
+def _info(c: Compressor) -> CompressorInfo:
+    return CompressorInfo(c.name, c.backend, True, None, c.kernel_sizes, c.library, c.library_version, c.batch_size)
+
+
+# ---- accelerators ----
+
+
+def bind_accelerator(compressor: DeviceCompressor) -> None:
+    """A device's first queue is bound: from now on its algorithm can be had, by `name:backend` and by the bare name.
+
+    Several may be bound, each with a backend of its own ("iaa", "iaa1"); the bare name is the first of them.
+    ValueError if the name is no accelerator's, or the backend is taken.
+    """
+    name, backend = compressor.name, compressor.backend
+    if name not in ACCELERATED:
+        raise ValueError(f"{compressor.spec}: an accelerator's algorithm is {' or '.join(ACCELERATED)}")
+    if not backend or ":" in backend:
+        raise ValueError(f"backend {backend!r}: a name of its own, without a colon")
+    with _lock:
+        if backend in _backends(name):
+            raise ValueError(
+                f"{compressor.spec} is taken: {name} has the backends {', '.join(_backends(name))}; give the "
+                "accelerator another name=, or close the one that has it"
+            )
+        _bound.append(compressor)
+
+
+def unbind_accelerator(compressor: DeviceCompressor) -> None:
+    """Its last queue is gone: it is off the list; pools that use it go on. ValueError if it was not bound."""
+    with _lock:
+        if compressor not in _bound:
+            raise ValueError(f"{compressor.spec} is not bound")
+        _bound.remove(compressor)
+
+
+def _after_fork_in_child() -> None:
+    """The accelerators are the parent's, and so is who may hold the lock."""
+    global _lock  # noqa: PLW0603  # it cannot be let go of here
+    _lock = threading.RLock()
+    _bound.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+# ---- the caller's own ----
+
+
+class _Raised(threading.local):
+    exception: BaseException | None = None
+
+
+raised = _Raised()
+"""What a compressor written in Python raised on this thread, for the call that it ran in to raise again."""
+
+
+@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator,unused-ignore]
+def zswap_py_acomp(
+    handle: Any, compress: bool, src: Any, slen: int, dst: Any, dlen: Any
+) -> int:
+    """C's way to a compressor that is written in Python."""
+    compressor: _Python = ffi.from_handle(handle)
+    room = dlen[0]
+    try:
+        run = compressor.compress if compress else compressor.decompress
+        # a copy, which the function may keep; and what its result really has, whatever its len() says
+        with memoryview(run(memoryview(ffi.buffer(src, slen)[:]), room)) as result:
+            n = result.nbytes
+            if n <= room:
+                ffi.memmove(dst, result, n)
+    except BaseException as e:
+        raised.exception = e
+        return -errno.EIO
+    if n > room:
+        return -errno.ENOSPC
+    dlen[0] = n
+    return 0
+
+
+@dataclass
+class _Python:
+    compress: CompressFn
+    decompress: DecompressFn
+
+
+def register_compressor(
+    name: str,
+    compress: CompressFn | None = None,
+    decompress: DecompressFn | None = None,
+    *,
+    base: str | None = None,
+    batch_size: int = 1,
+) -> Compressor:
+    """Register a compressor of one's own, for all instances of the process.
+
+    Either two functions (slow: for tests and experiments; they run on the thread that stores or loads, which holds the
+    slots' locks: one that calls the same Zswap, or changes its CPUs or pools, gets OSError EDEADLK), or `base`, the
+    name of one that is there, but no accelerator's: its algorithm is the device's, and goes with it. `batch_size`: how
+    many pages one request to it may carry, so that batching can be tried without an accelerator (0 counts as 1; zswap
+    takes at most 8).
+    ValueError if the name is taken.
+    """
+    if (compress is None) != (decompress is None) or (compress is None) == (base is None):
+        raise ValueError("give compress and decompress, or base=, the name of a compressor that is there")
+    for argument, function in (("compress", compress), ("decompress", decompress)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{argument}={function!r}: a function")
+    batch_size = whole("batch_size", batch_size, 0, 255)
+    if ":" in text("name", name) or not name or not name.isprintable() or name != name.strip() or (
+        name in {n for n, _ in _rows}
+    ):
+        raise ValueError(f"name {name!r}: a name of its own, without a colon")
+    if base is not None:
+        origin = find(text("base", base))
+        if isinstance(origin, DeviceCompressor):
+            software = " or ".join(f"{n}:{b}" for n, b in _rows if n == origin.name)
+            raise ValueError(
+                f"base={base!r} is an accelerator's algorithm, which is no other's: take {software}, or give the "
+                "Accelerator its batch_size="
+            )
+        made = Compressor(name, origin.spec, origin._make, origin.library, origin.library_version, batch_size)
+        made._kernel_sizes = origin.kernel_sizes
+    else:
+        assert compress is not None
+        assert decompress is not None
+        handle = ffi.new_handle(_Python(compress, decompress))
+
+        def make() -> Any:
+            alg = lib.acomp_alg_create_custom(name.encode(), b"python", lib.zswap_py_acomp, handle)
+            if alg == ffi.NULL:
+                raise MemoryError
+            return alg
+
+        made = Compressor(name, "python", make, None, None, batch_size)
+    with _lock:
+        if name in _registered:
+            raise ValueError(f"compressor {name!r} is registered already")
+        _registered[name] = made
+    return made
+
+
+def unregister_compressor(name: str) -> None:
+    """Take a registered compressor off the list: pools that use it go on. KeyError if there is none."""
+    with _lock:
+        del _registered[text("name", name)]

@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""This machine's own zswap and zram, made to take pages of ours; whatever is changed for that is put back.
+
+::
+
+    host = Host()
+    with interruptions() as check, host.zswap("lzo", pages=100, directory="/var/tmp") as zswap:
+        check()
+        zswap.store(0, page)
+        zswap.stats()["pool_total_size"]
+
+Signals are why this is safe: while `interruptions` is entered none of them raises anywhere but in `check`, so that no
+change can be made without its undoing being known, and no undoing be cut short.
+
+What others change meanwhile is theirs: a setting that another wrote to while it was ours stays as it was written, and
+`Host.meanwhile` names it. Devices, swap areas and settings that are not touched here are not looked at.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import gzip
+import mmap
+import os
+import platform
+import re
+import signal
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from zswap_py._lib.names import operand, shown
+
+PAGE_SIZE = mmap.PAGESIZE
+MADV_PAGEOUT = 21
+BLKDISCARD = 0x1277
+PAGEMAP_SWAPPED = 1 << 62
+TRIES = 50  #: of paging a page out, and of removing a device that something has just opened
+OLDEST = (6, 16)  #: the first Linux whose zswap has the rules known here
+
+#: zswap's parameters that are changed here.
+CHANGED = ("enabled", "compressor", "max_pool_percent", "shrinker_enabled")
+
+# Any of these means that the pool is not what the pages alone make of it.
+_MUST_NOT_MOVE = ("pool_limit_hit", "written_back_pages", "reject_alloc_fail", "reject_kmemcache_fail")
+
+Check = Callable[[], None]
+"""To be called often, between two pages: KeyboardInterrupt if a signal came."""
+
+
+class HostError(OSError):
+    """This machine cannot be asked, or not now. The message says what to do; names in it are shown."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
+
+
+@contextmanager
+def interruptions() -> Iterator[Check]:
+    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the function given and at the end, nowhere else."""
+    came: list[int] = []
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    old: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                old[number] = signal.signal(number, lambda came_now, _frame: came.append(came_now))
+    try:
+        yield check
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+    check()
+
+
+def _syscall(name: str, *args: Any) -> None:
+    """A call of libc's; OSError with its errno. One that a signal cuts short is made again."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    while getattr(libc, name)(*args):
+        err = ctypes.get_errno()
+        if err != errno.EINTR:
+            raise OSError(err, f"{name}: {os.strerror(err)}")
+
+
+class Host:
+    """What the kernel shows below `root`; tests have a tree of their own there."""
+
+    def __init__(self, root: str | Path = "/") -> None:
+        self.root = Path(root)
+        self.parameters = self.root / "sys/module/zswap/parameters"
+        self.debugfs = self.root / "sys/kernel/debug"
+        self.zram_control = self.root / "sys/class/zram-control"
+        self.page_cluster = self.root / "proc/sys/vm/page-cluster"
+        self.meanwhile: list[str] = []  #: what others changed of what was ours
+
+    # ---- what it is ----
+
+    @property
+    def release(self) -> str:
+        """uname -r."""
+        return platform.release()
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """(6, 18); (0, 0) if the release says something else."""
+        match = re.match(r"(\d+)\.(\d+)", self.release)
+        return (int(match[1]), int(match[2])) if match else (0, 0)
+
+    def chain_size(self) -> int:
+        """CONFIG_ZSMALLOC_CHAIN_SIZE; its default, 8, where the kernel's configuration is not to be had."""
+        for path in (self.root / "proc/config.gz", self.root / f"boot/config-{self.release}"):
+            try:
+                data = path.read_bytes()
+            except OSError:
+                continue
+            text = gzip.decompress(data) if path.suffix == ".gz" else data
+            if match := re.search(rb"^CONFIG_ZSMALLOC_CHAIN_SIZE=(\d+)$", text, re.MULTILINE):
+                return int(match[1])
+        return 8
+
+    def mem_available(self) -> int:
+        """Bytes that can be had without swapping."""
+        match = re.search(r"^MemAvailable: +(\d+) kB", (self.root / "proc/meminfo").read_text(), re.MULTILINE)
+        return 1024 * int(match[1]) if match else 0
+
+    def swaps(self) -> list[str]:
+        """The swap areas in use."""
+        try:
+            lines = (self.root / "proc/swaps").read_text().splitlines()[1:]
+        except FileNotFoundError:  # no CONFIG_SWAP
+            return []
+        return [line.split()[0] for line in lines]
+
+    def settings(self) -> dict[str, str]:
+        """All that is changed here, to compare before and after."""
+        found = {"swap areas": " ".join(self.swaps()), "debugfs": str(os.path.ismount(self.debugfs))}
+        paths = [self.page_cluster, *(self.parameters / name for name in CHANGED)]
+        found |= {str(path): path.read_text().strip() for path in paths if path.is_file()}
+        return found
+
+    def note_changes(self, before: dict[str, str]) -> None:
+        """To `meanwhile`: the settings that are not what they were, and that it does not name yet."""
+        after = self.settings()
+        self.meanwhile += [f"{name} was {before.get(name)!r} and is {after.get(name)!r}"
+                           for name in sorted(before | after) if before.get(name) != after.get(name)
+                           and not any(said.startswith(f"{name} ") for said in self.meanwhile)]
+
+    # ---- whether it can be asked ----
+
+    def no_zswap(self) -> str | None:
+        """Why zswap cannot be asked; None if it can."""
+        if not self.parameters.is_dir():
+            return "this kernel has no zswap: boot one with CONFIG_ZSWAP=y"
+        if self.version < OLDEST:
+            return f"zswap of Linux {self.release} has other rules: boot {'.'.join(map(str, OLDEST))} or later"
+        zpool = self.parameters / "zpool"
+        if zpool.is_file() and (name := zpool.read_text().strip()) != "zsmalloc":
+            return f"zswap has its pages in {name}: echo zsmalloc > {operand(zpool)}"
+        return None
+
+    def no_zram(self) -> str | None:
+        """Why zram cannot be asked; None if it can."""
+        if not (self.zram_control / "hot_add").exists():
+            return "there is no zram: modprobe zram (a kernel with CONFIG_ZRAM)"
+        return None
+
+    def must_be_usable(self, euid: int | None = None) -> None:
+        """HostError unless this is root, nothing is swapped, and zswap or zram is there."""
+        if (os.geteuid() if euid is None else euid) != 0:
+            raise HostError("root alone may change zswap's and zram's settings: sudo zswap-py verify")
+        if swaps := self.swaps():
+            raise HostError(f"swap is in use ({', '.join(swaps)}), whose pages would be counted with ours: swapoff -a, "
+                            "and swapon -a afterwards")
+        zswap, zram = self.no_zswap(), self.no_zram()
+        if zswap and zram:
+            raise HostError(f"{zswap}; {zram}")
+
+    # ---- changes ----
+
+    @contextmanager
+    def setting(self, path: Path, value: str) -> Iterator[None]:
+        """`value` in `path` for the time of the block, then what was there, or what another wrote meanwhile."""
+        old = path.read_text().strip()
+        path.write_text(value)
+        ours = path.read_text().strip()  # as the kernel writes it
+        try:
+            yield
+        finally:
+            now = path.read_text().strip()
+            if now == ours:
+                path.write_text(old)
+            else:
+                self.meanwhile.append(f"{path} was {old!r}, and another made it {now!r} while it was {ours!r} here: "
+                                      "it was left so")
+
+    @contextmanager
+    def debugfs_mounted(self) -> Iterator[None]:
+        """debugfs for the time of the block; unmounted if it was not there."""
+        if os.path.ismount(self.debugfs):
+            yield
+            return
+        _syscall("mount", b"debugfs", os.fsencode(self.debugfs), b"debugfs", 0, None)
+        try:
+            yield
+        finally:
+            try:
+                _syscall("umount2", os.fsencode(self.debugfs), 0)
+            except OSError as e:
+                if e.errno != errno.EBUSY:
+                    raise
+                self.meanwhile.append(f"{self.debugfs} stays mounted: another uses it")
+
+    @contextmanager
+    def swap_area(self, directory: str | Path, size: int) -> Iterator[None]:
+        """A swap file of `size` bytes in a new directory of `directory`, and nothing else swapped."""
+        if swaps := self.swaps():
+            raise HostError(f"swap is in use ({', '.join(swaps)}): swapoff -a")
+        if not os.path.isdir(directory):
+            raise HostError(f"{directory} is no directory: name one by --dir")
+        with tempfile.TemporaryDirectory(prefix="zswap-py-", dir=directory) as made:
+            path = Path(made) / "swap"
+            _write_swap_file(path, size)
+            try:
+                _syscall("swapon", os.fsencode(path), 0)
+            except OSError as e:
+                raise HostError(f"{directory}: no swap file can be used there ({os.strerror(e.errno or 0)}): name a "
+                                "directory on ext4 or xfs by --dir") from e
+            try:
+                yield
+            finally:
+                _syscall("swapoff", os.fsencode(path))
+
+    @contextmanager
+    def zswap(self, compressor: str, pages: int, directory: str | Path) -> Iterator[HostZswap]:
+        """A pool of `compressor` that is empty, for `pages` slots; no read-ahead, no limit, no shrinker.
+
+        HostError if the kernel has no such compressor.
+        """
+        with ExitStack() as stack:
+            change = stack.enter_context
+            # twice: a slot is free again only some time after its page was
+            change(self.swap_area(directory, 2 * pages * PAGE_SIZE + (8 << 20)))
+            change(_this_cpu_only())
+            change(self.setting(self.page_cluster, "0"))
+            change(self.setting(self.parameters / "max_pool_percent", "100"))
+            if (self.parameters / "shrinker_enabled").is_file():
+                change(self.setting(self.parameters / "shrinker_enabled", "N"))
+            change(self.setting(self.parameters / "enabled", "Y"))  # before: until the first Y any name is taken
+            try:
+                change(self.setting(self.parameters / "compressor", compressor))
+            except OSError as e:
+                raise HostError(f"this kernel's zswap does not take {compressor}: {os.strerror(e.errno or 0)}") from e
+            change(self.debugfs_mounted())
+            yield stack.enter_context(HostZswap(self, pages))
+
+    def zswap_compressors(self, names: list[str]) -> list[str]:
+        """Those of `names` that zswap takes."""
+        found = []
+        with self.setting(self.parameters / "enabled", "Y"):
+            for name in names:
+                try:
+                    with self.setting(self.parameters / "compressor", name):
+                        found.append(name)
+                except OSError:
+                    continue
+        return found
+
+    @contextmanager
+    def zram_device(self) -> Iterator[Path]:
+        """A zram device that did not exist before: its directory in /sys/block."""
+        number = (self.zram_control / "hot_add").read_text().strip()
+        try:
+            yield self.root / "sys/block" / f"zram{number}"
+        finally:
+            try:
+                _try_often(lambda: (self.zram_control / "hot_remove").write_text(number))
+            except OSError as e:
+                if e.errno != errno.EBUSY:
+                    raise
+                self.meanwhile.append(f"zram{number} stays, as another has it open: then echo {number} > "
+                                      f"{self.zram_control / 'hot_remove'}")
+
+    def zram_algorithms(self) -> list[str]:
+        """What a zram device can be set to."""
+        with self.zram_device() as device:
+            return (device / "comp_algorithm").read_text().replace("[", "").replace("]", "").split()
+
+    @contextmanager
+    def zram(self, algorithm: str, pages: int) -> Iterator[HostZram]:
+        """A new zram device with `algorithm` and room for `pages` pages."""
+        with self.zram_device() as device:
+            (device / "comp_algorithm").write_text(algorithm)
+            (device / "disksize").write_text(str(pages * PAGE_SIZE))
+            with HostZram(device, self.root / "dev" / device.name) as zram:
+                yield zram
+
+
+def _write_swap_file(path: Path, size: int) -> None:
+    """What mkswap writes: version 1, the last page's number, no bad pages; the magic ends the first page."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, size)
+        os.pwrite(fd, struct.pack("=III", 1, size // PAGE_SIZE - 1, 0), 1024)
+        os.pwrite(fd, b"SWAPSPACE2", PAGE_SIZE - 10)
+        os.fsync(fd)
+    except OSError as e:
+        raise HostError(f"{path}: a swap file of {size >> 20} MiB: {e.strerror}: name another directory by --dir, or "
+                        "fewer pages") from e
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _this_cpu_only() -> Iterator[None]:
+    """One CPU for this thread: a page just written waits in its CPU's LRU batch, which a page-out drains."""
+    old = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(old)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, old)
+
+
+def _try_often(call: Callable[[], Any]) -> None:
+    """Something that looks at each new device may have it open for a moment."""
+    for left in reversed(range(TRIES)):
+        try:
+            call()
+            return
+        except OSError as e:
+            if e.errno != errno.EBUSY or not left:
+                raise
+            time.sleep(0.05)
+
+
+class HostZswap:
+    """The kernel's zswap as a driver for `churn`: slot i is page i of an anonymous mapping of ours."""
+
+    def __init__(self, host: Host, pages: int) -> None:
+        self._debugfs = host.debugfs / "zswap"
+        if not self._debugfs.is_dir():
+            raise HostError(f"{self._debugfs} is missing: boot a kernel with CONFIG_DEBUG_FS=y")
+        self._memory = mmap.mmap(-1, pages * PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._memory.madvise(mmap.MADV_NOHUGEPAGE)
+        self._first = ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) // PAGE_SIZE
+        self._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY)
+        self._before = self._counters()
+        if self._before["stored_pages"]:
+            raise HostError(f"zswap still holds {self._before['stored_pages']} pages of others: swapoff -a")
+
+    def __enter__(self) -> HostZswap:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._pagemap)
+        self._memory.close()
+
+    def _counters(self) -> dict[str, int]:
+        return {f.name: int(f.read_text()) for f in self._debugfs.iterdir()}
+
+    def _at(self, entry: int) -> slice:
+        return slice(entry * PAGE_SIZE, (entry + 1) * PAGE_SIZE)
+
+    def _is_out(self, entry: int) -> bool:
+        state = int.from_bytes(os.pread(self._pagemap, 8, 8 * (self._first + entry)), "little")
+        return bool(state & PAGEMAP_SWAPPED)
+
+    def store(self, entry: int, folio: bytes) -> None:
+        """Page a page out; it waits until it is. HostError if it stays."""
+        self._memory[self._at(entry)] = folio
+        for _ in range(TRIES):
+            self._memory.madvise(MADV_PAGEOUT, entry * PAGE_SIZE, PAGE_SIZE)
+            if self._is_out(entry):
+                return
+            time.sleep(0.001)
+        raise HostError(f"page {entry} did not go out: look whether this control group may swap (memory.swap.max, "
+                        "memory.zswap.max), and run again")
+
+    def load(self, entry: int, out: bytearray) -> None:
+        """Page a page in."""
+        out[:] = self._memory[self._at(entry)]
+
+    def invalidate(self, entry: int) -> None:
+        """Give a page up, and its slot."""
+        self._memory.madvise(mmap.MADV_DONTNEED, entry * PAGE_SIZE, PAGE_SIZE)
+
+    def stats(self) -> dict[str, int]:
+        """debugfs' counters, `stored_incompressible_pages` 0 where the kernel has none."""
+        now = self._counters()
+        for name in _MUST_NOT_MOVE:
+            if now.get(name) != self._before.get(name):
+                raise HostError(f"{name} moved: memory is too short for figures of these pages alone; give fewer")
+        return {"stored_incompressible_pages": 0, **now}
+
+
+class HostZram:
+    """A zram device as a driver for `churn`: slot i is its page i. A load leaves the page where it is."""
+
+    def __init__(self, device: Path, node: Path) -> None:
+        self._fd = os.open(node, os.O_RDWR | os.O_DIRECT)
+        self._stat = os.open(device / "mm_stat", os.O_RDONLY)
+        self._page = mmap.mmap(-1, PAGE_SIZE)  # aligned, as O_DIRECT wants it
+
+    def __enter__(self) -> HostZram:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._stat)
+        os.close(self._fd)
+        self._page.close()
+
+    def store(self, entry: int, folio: bytes) -> None:
+        """Write a page."""
+        self._page[:] = folio
+        os.pwrite(self._fd, self._page, entry * PAGE_SIZE)
+
+    def load(self, entry: int, out: bytearray) -> None:
+        """Read a page."""
+        os.preadv(self._fd, [self._page], entry * PAGE_SIZE)
+        out[:] = self._page
+
+    def invalidate(self, entry: int) -> None:
+        """Discard a page."""
+        fcntl.ioctl(self._fd, BLKDISCARD, struct.pack("=QQ", entry * PAGE_SIZE, PAGE_SIZE))
+
+    def _mm_stat(self) -> list[int]:
+        return [int(word) for word in os.pread(self._stat, 256, 0).split()]
+
+    def compr_data_size(self) -> int:
+        """The bytes of all pages, compressed."""
+        return self._mm_stat()[1]
+
+    def stats(self) -> dict[str, int]:
+        """mm_stat's fields that depend on the pages."""
+        fields = self._mm_stat()
+        return {"compr_data_size": fields[1], "mem_used_total": fields[2], "same_pages": fields[5],
+                "huge_pages": fields[7]}
