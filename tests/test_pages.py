@@ -641,16 +641,24 @@ def test_page_size_of_processes(child: Child) -> None:
         open_pages(pids=[child.pid], page_size=2 * P)
 
 
-MODULES = ("names", "procmem", "source", "formats", "decompress", "corefile", "files", "pages")
+MODULES = (
+    "_lib.names", "sources.procmem", "sources.source", "sources.formats", "sources.decompress",
+    "sources.corefile", "sources.files", "sources.pages",
+)  # fmt: skip
+
 
 
 def run_as(code: str, **popen: Any) -> str:
     """What ``code`` prints when another user, or a weaker root, runs it; /proc and this source are all it needs."""
-    sources = {name: (REPO / "zswap_py" / f"{name}.py").read_text() for name in MODULES}
-    prelude = ("import sys, types; sys.modules['zswap_py'] = types.ModuleType('zswap_py')\n"
+    sources = {name: (REPO / "zswap_py" / f"{name.replace('.', '/')}.py").read_text() for name in MODULES}
+    prelude = ("import sys, types\n"
+               "for name in ('zswap_py', 'zswap_py._lib', 'zswap_py.sources'):\n"
+               "    sys.modules[name] = types.ModuleType(name)\n"
                f"for name, text in {sources!r}.items():\n"
                "    m = sys.modules['zswap_py.' + name] = types.ModuleType('zswap_py.' + name)\n"
                "    exec(compile(text, name, 'exec'), m.__dict__)\n"
+               "    package, _, last = name.rpartition('.')\n"
+               "    setattr(sys.modules['zswap_py.' + package], last, m)\n"
                "from zswap_py.sources.pages import *\n")
     done = subprocess.run([*popen.pop("prefix", []), sys.executable, "-c", "exec(__import__('sys').stdin.read())"],
                           input=prelude + code, capture_output=True, text=True, check=False, **popen)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from zswap_py import report
+from zswap_py.report.format import percent
 from zswap_py.report import Figures, Report, Unavailable
 
 P = 4096
@@ -308,4 +309,4 @@ def test_sizes_have_binary_units(nbytes: float, text: str) -> None:
     (0, "0%"), (0.00001, "0.01%"), (0.0041, "0.41%"), (0.05, "5%"), (0.994, "99%"), (0.9999, "99.9%"), (1, "100%"),
 ])  # fmt: skip
 def test_percentages_are_0_and_100_only_if_it_is_none_or_all(share: float, text: str) -> None:
-    assert report._percent(share) == text
+    assert percent(share) == text

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import zswap_py
 from zswap_py import crypto, report
 from zswap_py.report import measure
-from zswap_py.verify import verdict
-from zswap_py.verify import compare as verify
+from zswap_py.verify import compare, verdict
+
 from zswap_py.corpus import corpus
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.verify.host import Host
@@ -356,7 +356,7 @@ def _verify(args: argparse.Namespace) -> int:
     _must_draw(args)
     pages, source = _verify_pages(args, host)
     try:
-        result = verify.verify(pages, source=source, directory=args.dir, command=args.command_line, host=host,
+        result = compare.verify(pages, source=source, directory=args.dir, command=args.command_line, host=host,
                                progress=_say if sys.stderr.isatty() else lambda _: None)
     except (KeyboardInterrupt, OSError) as e:
         for change in host.meanwhile:
@@ -375,15 +375,15 @@ def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], st
     page_size = mmap.PAGESIZE
     if args.file:
         with open_pages([args.file], page_size=page_size) as opened:
-            verify.must_have_room(host, opened.pages_planned or 0)
+            compare.must_have_room(host, opened.pages_planned or 0)
             pages: list[bytes] = []
             for piece in opened.pieces():
-                verify.must_have_room(host, len(pages) + len(piece) // page_size)
+                compare.must_have_room(host, len(pages) + len(piece) // page_size)
                 pages += [bytes(piece[at:at + page_size]) for at in range(0, len(piece), page_size)]
             return pages, opened.sources[0].label
     seed = 1 if args.seed is None else args.seed
     nbytes = (16 << 20 if args.size is None else args.size) // page_size * page_size
-    verify.must_have_room(host, nbytes // page_size)
+    compare.must_have_room(host, nbytes // page_size)
     made = b"".join(corpus(seed, nbytes // 4096))
     return [made[at:at + page_size] for at in range(0, len(made), page_size)], f"pages made from seed {seed}"
 

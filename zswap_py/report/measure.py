@@ -19,7 +19,8 @@ from zswap_py.sources.pages import PIECE, Pages
 from zswap_py._lib.params import whole
 from zswap_py.pool import SizeClass
 from zswap_py.sources.procmem import SourceError
-from zswap_py.report import SCHEMA, Figures, Report, Unavailable, scale_of, size
+from zswap_py.report.data import SCHEMA, Figures, Report, Unavailable, scale_of
+from zswap_py.report.format import size
 from zswap_py.zswap import Zswap
 
 #: What is compared unless something else is asked for.

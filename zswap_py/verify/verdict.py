@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zswap_py._lib.names import shown
-from zswap_py.report import size
+from zswap_py.report.format import size
 
 SCHEMA = 1
 STEPS = ("stored", "loaded", "rewritten", "freed", "loaded again", "stored again")

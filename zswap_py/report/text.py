@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A report in words: headline, table, advice, notes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from zswap_py._lib.names import shown
+from zswap_py.report.data import ALIKE, Figures, Report, Unavailable, load_ns
+from zswap_py.report.format import micros, percent, size
+
+
+def advice(report: Report) -> str | None:
+    """One sentence on which to choose; None if nothing was stored. Nothing about speed where quartiles overlap."""
+    figures = [f for f in report.figures if f.intact]
+    if not any(f.stored_pages + f.rejected_pages for f in figures):
+        return None
+    pick = report.pick
+    if pick is None:
+        return f"zswap would save nothing here: {_why_not(report, figures[0])}."
+    given = report.page_size * report.scale * (pick.stored_pages + pick.rejected_pages)
+    share = pick.estimated_net_saved_bytes / given
+    if share < 0.1:
+        return (f"zswap would save little here, {percent(share)} with {_label(report, pick)}: "
+                f"{_why_not(report, pick)}.")
+    others = [f for f in figures if f is not pick]
+    if not others:
+        return f"{_label(report, pick)} would give back {percent(share)} of this memory, zero-filled pages aside."
+    return _comparison(report, pick, others)
+
+
+def _why_not(report: Report, f: Figures) -> str:
+    share = percent(f.incompressible)
+    if f.incompressible < 0.05:
+        return "so few pages leave most zspages half empty" if f.stored_pages < 4096 else "the pages compress badly"
+    if report.folio_pages > 1 and f.rejected_pages:
+        return f"{share} of the pages lie in folios of which a page does not compress"
+    return f"{share} of the pages do not compress"
+
+
+def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
+    name = _label(report, pick)
+    faster = [f for f in others if f.loads_faster(pick)]
+    if faster:
+        fastest = min(faster, key=load_ns)
+        # of those that load alike, what saves most: which of them happened to be first today means nothing
+        rival = next(f for f in faster if not fastest.loads_faster(f))
+        return f"{_more(report, pick, rival)}; a load takes {load_ns(pick) / load_ns(rival):.1f}x as long."
+    if all(pick.loads_faster(f) for f in others):
+        best = report.figures[0]
+        what = "the most" if best is pick else f"as much as {_label(report, best)}, or all but {_less(best, pick)}"
+        return f"{name} saves {what}, and its loads are the fastest."
+    return f"{_more(report, pick, others[0])}."
+
+
+def _more(report: Report, pick: Figures, rival: Figures) -> str:
+    one, other = _label(report, pick), _label(report, rival)
+    if rival.estimated_net_saved_bytes <= 0:
+        return f"{one} saves memory, {other} saves none"
+    gain = pick.estimated_net_saved_bytes / rival.estimated_net_saved_bytes - 1
+    if abs(gain) < ALIKE:
+        return f"{one} and {other} save the same to within {percent(ALIKE)}"
+    if gain > 0.9:
+        return f"{one} saves {gain + 1:.1f}x as much memory as {other}"
+    return f"{one} saves {percent(gain)} more memory than {other}"
+
+
+def _less(best: Figures, pick: Figures) -> str:
+    return percent(1 - pick.estimated_net_saved_bytes / best.estimated_net_saved_bytes)
+
+
+def _label(report: Report, c: Figures | Unavailable) -> str:
+    """The kernel's name; with the backend where there are several of a name."""
+    twins = [other for other in report.compressors if other.name == c.name]
+    return c.name if len(twins) == 1 or not c.backend else f"{c.name}:{c.backend}"
+
+
+def _sources(report: Report) -> str:
+    labels = [s["label"] for s in report.source]
+    if len(labels) <= 2:
+        return " and ".join(labels)
+    kinds = {"process": "processes", "stdin": "standard input"}
+    counts: dict[str, int] = {}
+    for s in report.source:
+        counts[s["kind"]] = counts.get(s["kind"], 0) + 1
+    return ", ".join(f"{n:,} {kinds.get(kind, kind + 's') if n > 1 else kind}" for kind, n in counts.items())
+
+
+def _count(pages: int) -> str:
+    return f"{pages:,} page{'' if pages == 1 else 's'}"
+
+
+def _pages_read(report: Report) -> str:
+    # what vanished is in neither figure, so that this total is the headline's
+    read, all_of_it = report.pages, report.pages_total
+    if report.complete and all_of_it is not None:
+        all_of_it = round(read * report.scale)
+    if all_of_it is None or read == all_of_it:
+        text = f"{_count(read)}, {size(read * report.page_size)}"
+    else:
+        total = size(all_of_it * report.page_size)
+        text = f"{read:,} of {_count(all_of_it)} ({size(read * report.page_size)} of {total})"
+    if report.estimated:
+        text += ", estimated"
+    if not report.complete:
+        return text + "; incomplete, not scaled up"
+    return text + (", scaled up" if report.scale > 1 else "")
+
+
+def headline(report: Report) -> str:
+    """The figure that matters."""
+    whole = size(report.pages * report.page_size * report.scale)
+    if not report.pages:
+        return "Nothing was measured."
+    if report.pick is None:
+        return f"If all this were swapped, zswap would save nothing of {whole}."
+    saved = size(report.pick.estimated_net_saved_bytes)
+    return f"If all this were swapped, {_label(report, report.pick)} would save {saved} of {whole}, net."
+
+
+def _notes(report: Report) -> list[str]:
+    """What stands below the table: what is not in it, and what its marks mean."""
+    notes = [f"{_label(report, c)} is not available: {c.unavailable}" for c in report.compressors
+             if isinstance(c, Unavailable)]
+    if report.pick is not None and len(report.figures) > 1:
+        notes.append(f"* saves most, or all but {percent(ALIKE)} of that with loads that are clearly faster")
+    if near := [f for f in report.figures if not f.kernel_sizes]:
+        codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
+        notes.append(f"~ sizes not shown to be the kernel's to the byte: {codecs}")
+    if refused := [f for f in report.figures if f.rejected_pages]:
+        to_disk = "; ".join(f"{_label(report, f)} {_to_disk(report, f)}" for f in refused)
+        notes.append(f"refused by zswap, so they would go to the disk: {to_disk}")
+    if report.zero_pages:
+        zero = size(report.zero_pages * report.page_size * report.scale)
+        notes.append(f"zero-filled: {zero}, saved as well, without zswap")
+    if report.estimated:
+        notes.append("estimated: processes share pages that only root can tell apart; "
+                     "each counts by its shares")
+    if any(report.not_read.values()):
+        counts = ", ".join(f"{n:,} {cause.replace('_', ' ')}" for cause, n in report.not_read.items() if n)
+        notes.append(f"pages not read: {counts}")
+    return notes
+
+
+# ---- the table ----
+
+
+def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = "µ") -> str:
+    """The report for people: headline, table, advice, notes. `micro` is for outputs that cannot encode µ."""
+    from rich.console import Console
+    from rich.text import Text
+
+    out = io.StringIO()
+    # wider than the output: a table that does not fit is better than one that is cut
+    console = Console(file=out, width=max(width, 200), force_terminal=colour, no_color=not colour,
+                      color_system="standard" if colour else None, highlight=False, _environ={})
+    made_by = f"as Linux {report.kernel}{f', batching {report.series}' if report.series else ''}"
+    folio = size(report.folio_pages * report.page_size).replace(".0", "")
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(shown(text), style=style), width=width)
+
+    say(f"{_sources(report)}: {_pages_read(report)}")
+    for source in report.source:
+        if "incomplete" in source:
+            say(f"{source['label']} {source['incomplete']}", "bold")
+    say(f"zswap {made_by}, folios of {folio}; {report.host['cpu']}", "dim")
+    say("")
+    say(headline(report), "bold")
+    if report.pages and report.figures:
+        say("")
+        table = _table(report, micro)
+        if console.measure(table).maximum > width:
+            table.padding = (0, 1, 0, 0)
+        console.print(table)
+    if sentence := advice(report):
+        say("")
+        say(sentence)
+    if notes := _notes(report):
+        say("")
+        for note in notes:
+            say(note, "dim")
+    return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
+
+
+def _table(report: Report, micro: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    table.add_column("\ncompressor", no_wrap=True)
+    time = f"{micro}s/page"
+    for name in ("net\nsaved", "\nratio", "\npool", "do not\ncompress", f"store\n{time}", f"load\n{time}"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for f in report.figures:
+        pool, stored = f.estimated_pool_total_size, f.stored_pages * report.page_size * report.scale
+        cells = [size(f.estimated_net_saved_bytes), f"{stored / pool:.2f}" if pool else "-", size(pool),
+                 percent(f.incompressible), micros(f.store_ns_p50), micros(f.load_ns_p50)]
+        if not f.intact:
+            cells[0] = "DAMAGED"
+        name = shown(_label(report, f)) + ("" if f.kernel_sizes else " ~")
+        picked = f is report.pick
+        table.add_row("*" if picked else "", name, *cells,
+                      style="red" if not f.intact else "bold green" if picked else None)
+    return table
+
+
+def _to_disk(report: Report, f: Figures) -> str:
+    """What zswap refuses of the pages given to it, in words."""
+    pages = round(f.rejected_pages * report.scale)
+    return f"{_count(pages)}, {percent(f.rejected_pages / (f.stored_pages + f.rejected_pages))}"
