@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The bare codec loops that the whole of zswap is measured against: the same functions over the same bytes, page after
- * page, and nothing else. Built by harness.py. Each gives the bytes made, 0 if a page failed.
+ * The bare codec loops that the whole of zswap is measured against: the same
+ * functions over the same bytes, page after page, and nothing else. Built by
+ * harness.py. Each gives the bytes made, 0 if a page failed.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +11,8 @@
 #include "crypto/lz4.h"
 #include "crypto/lzo.h"
 
-typedef int (*lz4_compress_fn)(void *state, const char *src, char *dst, int slen, int room, int acceleration);
+typedef int (*lz4_compress_fn)(void *state, const char *src, char *dst, int slen, int room,
+			       int acceleration);
 typedef int (*lz4_decompress_fn)(const char *src, char *dst, int slen, int room);
 typedef size_t (*zstd_run_fn)(void *ctx, void *dst, size_t room, const void *src, size_t slen);
 
@@ -34,8 +36,8 @@ enum kind { LZ4_LIB, LZ4, LZO, LZO_RLE, ZSTD, DEFLATE };
 
 struct bare {
 	int kind;
-	void *ctx;		/* state, wrkmem, ZSTD_CCtx or ZSTD_DCtx, z_stream */
-	void *run, *reset;	/* the function that does it, and zlib's reset */
+	void *ctx;         /* state, wrkmem, ZSTD_CCtx or ZSTD_DCtx, z_stream */
+	void *run, *reset; /* the function that does it, and zlib's reset */
 	size_t page_size;
 };
 
@@ -95,7 +97,10 @@ static size_t decompress_one(const struct bare *b, const uint8_t *src, size_t sl
 	}
 }
 
-/* Compress nr pages, each into 'dst', as a store does into its context's buffer; a page that does not shrink costs a copy. */
+/*
+ * Compress nr pages, each into 'dst', as a store does into its context's
+ * buffer; a page that does not shrink costs a copy.
+ */
 size_t bare_compress(const struct bare *b, const uint8_t *pages, size_t nr, uint8_t *dst)
 {
 	size_t total = 0;
@@ -108,8 +113,12 @@ size_t bare_compress(const struct bare *b, const uint8_t *pages, size_t nr, uint
 	return total;
 }
 
-/* The same, keeping the objects one behind the other; lens[i] = page_size where the page is raw. */
-size_t bare_pack(const struct bare *b, const uint8_t *pages, size_t nr, uint8_t *objs, uint32_t *lens, uint8_t *scratch)
+/*
+ * The same, keeping the objects one behind the other; lens[i] = page_size where
+ * the page is raw.
+ */
+size_t bare_pack(const struct bare *b, const uint8_t *pages, size_t nr, uint8_t *objs,
+		 uint32_t *lens, uint8_t *scratch)
 {
 	size_t total = 0;
 
@@ -125,7 +134,8 @@ size_t bare_pack(const struct bare *b, const uint8_t *pages, size_t nr, uint8_t 
 }
 
 /* Decompress nr objects that lie one behind the other into as many pages. */
-size_t bare_decompress(const struct bare *b, const uint8_t *objs, const uint32_t *lens, size_t nr, uint8_t *pages)
+size_t bare_decompress(const struct bare *b, const uint8_t *objs, const uint32_t *lens, size_t nr,
+		       uint8_t *pages)
 {
 	size_t total = 0;
 
@@ -141,13 +151,21 @@ size_t bare_decompress(const struct bare *b, const uint8_t *objs, const uint32_t
 	return total;
 }
 
-/* The library's own calls from C, for what is left when no Python is between. */
+/*
+ * The library's own calls from C, for what is left when no Python is between.
+ */
 
-typedef int (*zswap_store_fn)(void *z, unsigned int cpu, uint64_t swp, const void *folio, unsigned int nr_pages);
-typedef int (*zswap_load_batch_fn)(void *z, unsigned int cpu, const uint64_t *swp, unsigned int nr, void *out, int *ret);
+typedef int (*zswap_store_fn)(void *z, unsigned int cpu, uint64_t swp, const void *folio,
+			      unsigned int nr_pages);
+typedef int (*zswap_load_batch_fn)(void *z, unsigned int cpu, const uint64_t *swp, unsigned int nr,
+				   void *out, int *ret);
 
-/* Store 'nr' pages from slot 'first' on in folios; how many folios were refused. */
-size_t whole_store(zswap_store_fn store, void *z, const uint8_t *pages, size_t first, size_t nr, size_t folio, size_t page_size)
+/*
+ * Store 'nr' pages from slot 'first' on in folios; how many folios were
+ * refused.
+ */
+size_t whole_store(zswap_store_fn store, void *z, const uint8_t *pages, size_t first, size_t nr,
+		   size_t folio, size_t page_size)
 {
 	size_t refused = 0;
 
@@ -157,7 +175,8 @@ size_t whole_store(zswap_store_fn store, void *z, const uint8_t *pages, size_t f
 }
 
 /* Load them in batches of at most 64; how many pages were not loaded. */
-size_t whole_load(zswap_load_batch_fn load, void *z, uint8_t *out, size_t first, size_t nr, size_t batch, size_t page_size)
+size_t whole_load(zswap_load_batch_fn load, void *z, uint8_t *out, size_t first, size_t nr,
+		  size_t batch, size_t page_size)
 {
 	uint64_t swp[64];
 	size_t missed = 0;

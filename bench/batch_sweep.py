@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the patch's reviewers asked: does the batch size matter in software, how long is the mutex held, at what cost?
+"""What the patch's reviewers asked: does the batch size matter in software, how long is
+the mutex held, at what cost?
 
     python bench/batch_sweep.py [--file PAGES] [--rounds N] [--json FILE]
 
-Two tables. (1) Stores of 64 KiB folios, ns a page: a compressor that does not batch, in steps of 1, 2 and 8 pages
-(before the series, v10, v13), and one that takes 2, 4 and 8 pages a request; and one store of as many pages as one hold
-of the mutex covers, an upper bound of the hold. (2) Bytes of buffers and arrays by CPUs, with and without a
+Two tables. (1) Stores of 64 KiB folios, ns a page: a compressor that does not batch, in
+steps of 1, 2 and 8 pages (before the series, v10, v13), and one that takes 2, 4 and 8
+pages a request; and one store of as many pages as one hold of the mutex covers, an
+upper bound of the hold. (2) Bytes of buffers and arrays by CPUs, with and without a
 decommissioned pool.
 """
 
@@ -38,7 +40,9 @@ def variants(base: str) -> list[tuple[str, dict[str, object]]]:
 
 
 def sweep(base: str, pages: bytearray, rounds: int) -> list[dict[str, object]]:
-    """All variants take turns on each 2 MiB, so that noise falls on all alike; medians over the rounds."""
+    """All variants take turns on each 2 MiB, so that noise falls on all alike; medians
+    over the rounds.
+    """
     nr, chunk, at = len(pages) // PAGE // 512 * 512, 512, harness.address(pages)
     instances = []
     for label, keywords in variants(base):
@@ -66,15 +70,23 @@ def sweep(base: str, pages: bytearray, rounds: int) -> list[dict[str, object]]:
             t = time.perf_counter_ns()
             whole.store(at + i * PAGE, i, step, step)
             holds.append(time.perf_counter_ns() - t)
-        rows.append({
-            "compressor": base, "variant": label, "store_ns": round(statistics.median(per_round[label])),
-            "ratio_to_v10": round(
-                statistics.median(a / b for a, b in zip(per_round[label], reference, strict=True)), 3
-            ),
-            "hold_pages": step, "hold_ns_p50": round(statistics.median(holds)),
-            "hold_ns_p99": round(sorted(holds)[-len(holds) // 100]),
-            "pool_total_size": z.stats()["pool_total_size"],
-        })
+        rows.append(
+            {
+                "compressor": base,
+                "variant": label,
+                "store_ns": round(statistics.median(per_round[label])),
+                "ratio_to_v10": round(
+                    statistics.median(
+                        a / b for a, b in zip(per_round[label], reference, strict=True)
+                    ),
+                    3,
+                ),
+                "hold_pages": step,
+                "hold_ns_p50": round(statistics.median(holds)),
+                "hold_ns_p99": round(sorted(holds)[-len(holds) // 100]),
+                "pool_total_size": z.stats()["pool_total_size"],
+            }
+        )
         z.close()
     return rows
 
@@ -93,31 +105,50 @@ def buffers() -> list[dict[str, int]]:
                 z.store(0, bytes(PAGE))  # holds the first pool alive
                 z.compressor = name + "b"
                 two = z.memory()
-                rows.append({"cpus": nr_cpus, "batch_size": batch, "buffers": one["buffer"], "arrays": one["array"],
-                             "buffers_with_a_decommissioned_pool": two["buffer"], "arrays_with_it": two["array"]})
+                rows.append(
+                    {
+                        "cpus": nr_cpus,
+                        "batch_size": batch,
+                        "buffers": one["buffer"],
+                        "arrays": one["array"],
+                        "buffers_with_a_decommissioned_pool": two["buffer"],
+                        "arrays_with_it": two["array"],
+                    }
+                )
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--file", help="pages to work on (default: this interpreter's libraries and sources)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--file", help=("pages to work on (default: this interpreter's libraries and sources)")
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", help="write the figures there")
     args = parser.parse_args()
     pages = harness.real_pages(args.file, 4096)
 
     rows = []
-    print(f"{'compressor':11}{'variant':24}{'ns/page':>9}{'to v10':>8}{'pages a hold':>14}{'hold µs':>9}{'p99':>8}")
+    print(
+        f"{'compressor':11}{'variant':24}{'ns/page':>9}{'to v10':>8}"
+        f"{'pages a hold':>14}{'hold µs':>9}{'p99':>8}"
+    )
     for base in ("lz4", "zstd"):
         for row in sweep(base, pages, args.rounds):
             rows.append(row)
-            print(f"{row['compressor']:11}{row['variant']:24}{row['store_ns']:9}{row['ratio_to_v10']:8.3f}{row['hold_pages']:14}"
-                  f"{row['hold_ns_p50'] / 1000:9.1f}{row['hold_ns_p99'] / 1000:8.1f}")  # type: ignore[operator]
+            print(
+                f"{row['compressor']:11}{row['variant']:24}{row['store_ns']:9}{row['ratio_to_v10']:8.3f}{row['hold_pages']:14}"
+                f"{row['hold_ns_p50'] / 1000:9.1f}{row['hold_ns_p99'] / 1000:8.1f}"
+            )  # type: ignore[operator]
     memory = buffers()
     print(f"\n{'CPUs':>5}{'batch':>7}{'buffers':>12}{'arrays':>9}   with a decommissioned pool")
     for m in memory:
-        print(f"{m['cpus']:5}{m['batch_size']:7}{m['buffers']:12,}{m['arrays']:9,}   "
-              f"{m['buffers_with_a_decommissioned_pool']:,} + {m['arrays_with_it']:,}")
+        print(
+            f"{m['cpus']:5}{m['batch_size']:7}{m['buffers']:12,}{m['arrays']:9,}   "
+            f"{m['buffers_with_a_decommissioned_pool']:,} + {m['arrays_with_it']:,}"
+        )
     if args.json:
         with open(args.json, "w") as f:
             json.dump({"machine": harness.machine(), "sweep": rows, "buffers": memory}, f, indent=1)

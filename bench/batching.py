@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What batching does on an accelerator, in virtual time: a model fitted to published latencies, and what it predicts.
+"""What batching does on an accelerator, in virtual time: a model fitted to published
+latencies, and what it predicts.
 
     python bench/batching.py [--file F] [--json OUT] [--plot OUT.svg ...] [--quick]
 
-Pages are truly stored through zswap; what passes is a virtual clock's time, calibrated to what the batching series
-measured on a Sapphire Rapids server. Each figure is published, fit, predicted, or measured (here, in real time: the
-software compressors), and says so. Exit status 1: the simulator is 2% or more off the latencies that it was fitted to.
+Pages are truly stored through zswap; what passes is a virtual clock's time, calibrated
+to what the batching series measured on a Sapphire Rapids server. Each figure is
+published, fit, predicted, or measured (here, in real time: the software compressors),
+and says so. Exit status 1: the simulator is 2% or more off the latencies that it was
+fitted to.
 """
 
 from __future__ import annotations
@@ -63,50 +66,95 @@ def grid_specs() -> list[Run]:
     """One CPU; a device is one of its package, also the eighth."""
     return [
         Run("v10", devices, (0,), folio, max(256 // folio, 1), batch=batch)
-        for folio in FOLIO_NAMES for batch in (1, 2, 4, 8) for devices in (1, 2, 4, 8)
-    ]  # fmt: skip
+        for folio in FOLIO_NAMES
+        for batch in (1, 2, 4, 8)
+        for devices in (1, 2, 4, 8)
+    ]
 
 
 def cpus_specs(quick: bool) -> list[tuple[str, Run]]:
-    """56 CPUs of a package with 4 devices; or 28 of each of two, with 4 devices each."""
+    """56 CPUs of a package with 4 devices; or 28 of each of two, with 4 devices
+    each.
+    """
     return [
-        (name, Run(devices=4 * packages, cpus=tuple(range(0, CPUS * packages, packages)), packages=packages,
-                   nr_cpus=CPUS * packages, folio=folio, folios=4 if folio == SIXTY_FOUR_K else 1, **how))
-        for folio in ([SIXTY_FOUR_K] if quick else FOLIO_NAMES) for packages in (1, 2) for name, how in MODES.items()
-    ]  # fmt: skip
+        (
+            name,
+            Run(
+                devices=4 * packages,
+                cpus=tuple(range(0, CPUS * packages, packages)),
+                packages=packages,
+                nr_cpus=CPUS * packages,
+                folio=folio,
+                folios=4 if folio == SIXTY_FOUR_K else 1,
+                **how,
+            ),
+        )
+        for folio in ([SIXTY_FOUR_K] if quick else FOLIO_NAMES)
+        for packages in (1, 2)
+        for name, how in MODES.items()
+    ]
 
 
 def sweep_specs(quick: bool) -> list[tuple[str, Run]]:
     """From one CPU to 56, spread over a package with 4 devices."""
     return [
-        (name, Run(devices=4, cpus=tuple(i * CPUS // nr for i in range(nr)), nr_cpus=CPUS, folio=SIXTY_FOUR_K, folios=4,
-                   **MODES[name]))
-        for name in SWEPT for nr in ((1, 4, 56) if quick else (1, 2, 4, 8, 14, 28, 56))
-    ]  # fmt: skip
+        (
+            name,
+            Run(
+                devices=4,
+                cpus=tuple(i * CPUS // nr for i in range(nr)),
+                nr_cpus=CPUS,
+                folio=SIXTY_FOUR_K,
+                folios=4,
+                **MODES[name],
+            ),
+        )
+        for name in SWEPT
+        for nr in ((1, 4, 56) if quick else (1, 2, 4, 8, 14, 28, 56))
+    ]
 
 
 def queue_specs(quick: bool) -> list[Run]:
-    """Queues that are too small for all, and full-sized ones of a single device. The last two: all begin at once."""
-    common: dict[str, Any] = {"driver": "v10", "folio": SIXTY_FOUR_K, "folios": 4 if quick else 8, "kernel": "6.16",
-                              "compressible": True, "apart_ns": APART_NS}  # fmt: skip
-    four = [Run(devices=4, cpus=tuple(range(CPUS)), entries=entries, batch=batch, **common)
-            for batch, sizes in {1: (4, 8, 16), 8: (4, 8, 16, 32, 64, 128)}.items() for entries in sizes]  # fmt: skip
+    """Queues that are too small for all, and full-sized ones of a single device. The
+    last two: all begin at once.
+    """
+    common: dict[str, Any] = {
+        "driver": "v10",
+        "folio": SIXTY_FOUR_K,
+        "folios": 4 if quick else 8,
+        "kernel": "6.16",
+        "compressible": True,
+        "apart_ns": APART_NS,
+    }
+    four = [
+        Run(devices=4, cpus=tuple(range(CPUS)), entries=entries, batch=batch, **common)
+        for batch, sizes in {1: (4, 8, 16), 8: (4, 8, 16, 32, 64, 128)}.items()
+        for entries in sizes
+    ]
     one = [Run(devices=1, cpus=tuple(range(nr)), **common) for nr in (16, 30, 40, CPUS)]
-    near = [spec for spec in four + one if (spec.entries, spec.devices) == (64, 4) or len(spec.cpus) == 30]
+    near = [
+        spec
+        for spec in four + one
+        if (spec.entries, spec.devices) == (64, 4) or len(spec.cpus) == 30
+    ]
     return four + one + [dataclasses.replace(spec, apart_ns=0) for spec in near]
 
 
 def usemem_specs(quick: bool) -> dict[int, Usemem]:
     """By pages a folio."""
     folios = {SIXTY_FOUR_K: 16} if quick else {SIXTY_FOUR_K: 32, TWO_M: 4}
-    return {folio: Usemem(folio, nr, model.PUBLISHED_USEMEM[folio][0]) for folio, nr in folios.items()}
+    return {
+        folio: Usemem(folio, nr, model.PUBLISHED_USEMEM[folio][0]) for folio, nr in folios.items()
+    }
 
 
 # ---- software, in real time ----
 
 
 def store_ns(z: zs.Zswap, pages: bytearray, nr: int, folio: int, rounds: int) -> float:
-    """ns a page of this thread on a CPU, which others may want too: the mean over pieces of 2 MiB, each the median."""
+    """ns a page of this thread on a CPU, which others may want too: the mean over
+    pieces of 2 MiB, each the median.
+    """
     whole, at = harness.WholeLoop(z), harness.address(pages)
     times: list[list[int]] = [[] for _ in range(0, nr, TWO_M)]
     for _ in range(rounds + 1):
@@ -114,11 +162,14 @@ def store_ns(z: zs.Zswap, pages: bytearray, nr: int, folio: int, rounds: int) ->
             start = time.thread_time_ns()
             whole.store(at + i * TWO_M * PAGE, i * TWO_M, TWO_M, folio)
             piece.append(time.thread_time_ns() - start)
-    return sum(statistics.median(piece[1:]) for piece in times) / nr  # the first faults the pool's memory in
+    # the first faults the pool's memory in
+    return sum(statistics.median(piece[1:]) for piece in times) / nr
 
 
 def measure_software(pages: bytearray, rounds: int) -> Rows:
-    """The ns a page of stores from C, on this machine's CPU; and the GB/s of 56 CPUs, each as fast."""
+    """The ns a page of stores from C, on this machine's CPU; and the GB/s of 56 CPUs,
+    each as fast.
+    """
     nr = min(len(pages) // PAGE, 2048) // TWO_M * TWO_M
     rows: Rows = []
     for name in SOFTWARE:
@@ -128,9 +179,19 @@ def measure_software(pages: bytearray, rounds: int) -> Rows:
                 ns = store_ns(z, pages, nr, folio, rounds)
                 stats, backend = z.stats(), z.pool.backend
             ratio = stats["stored_pages"] * PAGE / stats["pool_total_size"]
-            row = {"section": "software", "compressor": name, "backend": backend, "folio_pages": folio}
-            rows.append(row | {"kind": "measured", "cpus": 1, "figures": {"ns": ns, "ratio": ratio}})
-            rows.append(row | {"kind": "predicted", "cpus": CPUS, "figures": {"gb_s": sleeping_gb_s(ns, folio)}})
+            row = {
+                "section": "software",
+                "compressor": name,
+                "backend": backend,
+                "folio_pages": folio,
+            }
+            rows.append(
+                row | {"kind": "measured", "cpus": 1, "figures": {"ns": ns, "ratio": ratio}}
+            )
+            rows.append(
+                row
+                | {"kind": "predicted", "cpus": CPUS, "figures": {"gb_s": sleeping_gb_s(ns, folio)}}
+            )
     return rows
 
 
@@ -153,16 +214,28 @@ def run_row(section: str, kind: str, spec: Run, results: Results, **more: Any) -
     """A row of the JSON."""
     mainline = spec.driver == "mainline"
     row: dict[str, Any] = {
-        "section": section, "kind": kind, **more, "driver": spec.driver, "batch": 1 if mainline else spec.batch,
-        "distribute_comps": not mainline and spec.distribute, "devices": spec.devices, "packages": spec.packages,
-        "entries": spec.entries, "cpus": len(spec.cpus), "folio_pages": spec.folio, "kernel": spec.kernel,
-        "apart_ns": spec.apart_ns, "figures": results[spec],
-    }  # fmt: skip
+        "section": section,
+        "kind": kind,
+        **more,
+        "driver": spec.driver,
+        "batch": 1 if mainline else spec.batch,
+        "distribute_comps": not mainline and spec.distribute,
+        "devices": spec.devices,
+        "packages": spec.packages,
+        "entries": spec.entries,
+        "cpus": len(spec.cpus),
+        "folio_pages": spec.folio,
+        "kernel": spec.kernel,
+        "apart_ns": spec.apart_ns,
+        "figures": results[spec],
+    }
     return row | (sensitivity(spec, results) if kind == "predicted" else {})
 
 
 def sensitivity(spec: Spec, results: Results) -> dict[str, Any]:
-    """By figure: its elasticity to each constant, and the one that it is most sensitive to."""
+    """By figure: its elasticity to each constant, and the one that it is most sensitive
+    to.
+    """
     by_figure = model.elasticities(spec, results)
     most = {figure: model.most_sensitive(by_constant) for figure, by_constant in by_figure.items()}
     return {"elasticity": by_figure, "most_sensitive": most}
@@ -170,14 +243,23 @@ def sensitivity(spec: Spec, results: Results) -> dict[str, Any]:
 
 def fit_rows(results: Results) -> Rows:
     rows: Rows = [
-        {"section": "fit", "kind": "published", "name": name, "figures": {"p50_ns": p50, "p99_ns": p99}}
+        {
+            "section": "fit",
+            "kind": "published",
+            "name": name,
+            "figures": {"p50_ns": p50, "p99_ns": p99},
+        }
         for name, (p50, p99) in model.PUBLISHED_LATENCY.items()
     ]
     h, s, b = model.solve(*(p50 for p50, _ in model.PUBLISHED_LATENCY.values()))
     forms = (h + s, (h + 7 * b + s) / 8, (8 * h + s) / 8)
     for (name, spec), form in zip(fit_specs().items(), forms, strict=True):
         deviation = results[spec]["p50_ns"] / model.PUBLISHED_LATENCY[name][0] - 1
-        rows.append(run_row("fit", "fit", spec, results, name=name, closed_form_ns=form, deviation=deviation))
+        rows.append(
+            run_row(
+                "fit", "fit", spec, results, name=name, closed_form_ns=form, deviation=deviation
+            )
+        )
     return rows
 
 
@@ -193,7 +275,9 @@ def usemem_rows(specs: dict[int, Usemem], results: Results) -> Rows:
         before, after = model.PUBLISHED_USEMEM[folio]
         figures = results[spec]
 
-        def add(kind: str, name: str, values: Figures, common: dict[str, Any] = common, **more: Any) -> None:
+        def add(
+            kind: str, name: str, values: Figures, common: dict[str, Any] = common, **more: Any
+        ) -> None:
             rows.append(common | {"kind": kind, "name": name, "figures": values} | more)
 
         def some(*names: str, figures: Figures = figures) -> Figures:
@@ -201,9 +285,20 @@ def usemem_rows(specs: dict[int, Usemem], results: Results) -> Rows:
 
         add("published", "before", {"kb_s": before})
         add("published", "after", {"kb_s": after, "gain": after / before - 1})
-        add("fit", "before", some("outside_ns", "tries", "before_kb_s", "before_p50_ns"), share=spec.share)
-        add("predicted", "after", some("after_kb_s", "gain", "after_p50_ns"), share=spec.share,
-            explained=model.explain(folio, figures, spec.share), **sensitivity(spec, results))
+        add(
+            "fit",
+            "before",
+            some("outside_ns", "tries", "before_kb_s", "before_p50_ns"),
+            share=spec.share,
+        )
+        add(
+            "predicted",
+            "after",
+            some("after_kb_s", "gain", "after_p50_ns"),
+            share=spec.share,
+            explained=model.explain(folio, figures, spec.share),
+            **sensitivity(spec, results),
+        )
         for name, change in model.USEMEM_VARIANTS.items():
             variant = dataclasses.replace(spec, **change)
             add("predicted", name, results[variant], change=change, **sensitivity(variant, results))
@@ -211,14 +306,23 @@ def usemem_rows(specs: dict[int, Usemem], results: Results) -> Rows:
 
 
 def simulate(quick: bool) -> tuple[Rows, int]:
-    """All rows that virtual time has to do with, and how many simulations these took."""
+    """All rows that virtual time has to do with, and how many simulations these
+    took.
+    """
     fit, grid, queues, usemem = fit_specs(), grid_specs(), queue_specs(quick), usemem_specs(quick)
     at_once, sweep = cpus_specs(quick), sweep_specs(quick)
-    variants = [dataclasses.replace(u, **v) for u in usemem.values() for v in model.USEMEM_VARIANTS.values()]
+    variants = [
+        dataclasses.replace(u, **v) for u in usemem.values() for v in model.USEMEM_VARIANTS.values()
+    ]
     # the long ones first, so that no process ends much later than the others
     named = (spec for _, spec in at_once + sweep)
     predicted: list[Spec] = [*usemem.values(), *variants, *named, *queues, *grid]
-    around = [spec for base in predicted for _, low, high in model.perturbed(base).values() for spec, _ in (low, high)]
+    around = [
+        spec
+        for base in predicted
+        for _, low, high in model.perturbed(base).values()
+        for spec, _ in (low, high)
+    ]
     results = model.simulate_all([*predicted, *around, *fit.values()])
     rows = fit_rows(results)
     rows += [run_row("grid", "predicted", spec, results) for spec in grid]
@@ -241,11 +345,23 @@ def must_be_possible(parser: argparse.ArgumentParser, args: argparse.Namespace) 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--file", help="pages to work on (default: this interpreter's libraries and sources)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--file", help=("pages to work on (default: this interpreter's libraries and sources)")
+    )
     parser.add_argument("--json", help="write the rows there")
-    parser.add_argument("--plot", nargs="+", default=[], metavar="OUT", help="draw them (.svg, .png; needs matplotlib)")
-    parser.add_argument("--quick", action="store_true", help="64 KiB folios only where 2 MiB take long")
+    parser.add_argument(
+        "--plot",
+        nargs="+",
+        default=[],
+        metavar="OUT",
+        help=("draw them (.svg, .png; needs matplotlib)"),
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help=("64 KiB folios only where 2 MiB take long")
+    )
     args = parser.parse_args()
     must_be_possible(parser, args)
 
@@ -258,17 +374,30 @@ def main() -> int:
     seconds = time.monotonic() - start
 
     host = harness.machine()
-    document = {"schema": 1, "command": ["bench/batching.py", *sys.argv[1:]], "host": host,
-                "profile": dataclasses.asdict(IAA), "rows": rows}  # fmt: skip
+    document = {
+        "schema": 1,
+        "command": ["bench/batching.py", *sys.argv[1:]],
+        "host": host,
+        "profile": dataclasses.asdict(IAA),
+        "rows": rows,
+    }
     if args.json:
         with open(args.json, "w") as f:
             json.dump(document, f, indent=1)
-    print(f"zswap_py {host['zswap_py']} on {host['cpu']}, {host['cores']} cores: {nr} simulations, which stored folios "
-          f"of {len(pages) // PAGE} pages, in {seconds:.0f} s")
+    print(
+        f"zswap_py {host['zswap_py']} on {host['cpu']}, {host['cores']} cores: {nr} "
+        "simulations, which stored folios "
+        f"of {len(pages) // PAGE} pages, in {seconds:.0f} s"
+    )
     for section, show in {
-        "fit": report.print_fit, "grid": report.print_grid, "cpus": report.print_cpus, "sweep": report.print_sweep,
-        "queues": report.print_queues, "software": report.print_software, "usemem30": report.print_usemem,
-    }.items():  # fmt: skip
+        "fit": report.print_fit,
+        "grid": report.print_grid,
+        "cpus": report.print_cpus,
+        "sweep": report.print_sweep,
+        "queues": report.print_queues,
+        "software": report.print_software,
+        "usemem30": report.print_usemem,
+    }.items():
         show([row for row in rows if row["section"] == section])
     report.print_assumptions()
 
@@ -279,7 +408,10 @@ def main() -> int:
         print(f"Wrote {path}")
     bad = off(rows)
     for row in bad:
-        print(f"{row['name']}: {100 * row['deviation']:+.1f}% off what it was fitted to", file=sys.stderr)
+        print(
+            f"{row['name']}: {100 * row['deviation']:+.1f}% off what it was fitted to",
+            file=sys.stderr,
+        )
     return 1 if bad else 0
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What bench/batching.py simulates: the published figures, the model fitted to them, and how to ask it for others.
+"""What bench/batching.py simulates: the published figures, the model fitted to them,
+and how to ask it for others.
 
-The model's three constants, all for a page of 4 KiB, are `host_ns` (h: what the submitting CPU does, one page after the
-other), `compress_ns` (s: what a device takes for a page that it has to itself) and `transfer_ns` (b: how far apart a
-device's pages must start). Every figure of it comes from pages that are truly stored, in virtual time.
+The model's three constants, all for a page of 4 KiB, are `host_ns` (h: what the
+submitting CPU does, one page after the other), `compress_ns` (s: what a device takes
+for a page that it has to itself) and `transfer_ns` (b: how far apart a device's pages
+must start). Every figure of it comes from pages that are truly stored, in virtual time.
 """
 
 from __future__ import annotations
@@ -27,9 +29,15 @@ SIXTY_FOUR_K, TWO_M = 16, 512  # folios, in pages
 FOLIO_NAMES = {SIXTY_FOUR_K: "64 KiB", TWO_M: "2 MiB"}
 CONSTANTS = ("host_ns", "compress_ns", "transfer_ns")
 
-# v10 2/25: ns a page of a store, p50 and p99; one by one, batches of 8 on one device, batches of 8 over four
-PUBLISHED_LATENCY = {"one by one": (3_503, 3_695), "8 on one": (1_356, 1_384), "8 over four": (706, 763)}
-# v10 cover, usemem30: KB/s before and after, by pages a folio; 30 processes of 10 GiB each
+# v10 2/25: ns a page of a store, p50 and p99; one by one, batches of 8 on one device,
+# batches of 8 over four
+PUBLISHED_LATENCY = {
+    "one by one": (3_503, 3_695),
+    "8 on one": (1_356, 1_384),
+    "8 over four": (706, 763),
+}
+# v10 cover, usemem30: KB/s before and after, by pages a folio; 30 processes of 10 GiB
+# each
 PUBLISHED_USEMEM = {SIXTY_FOUR_K: (6_078_729, 10_465_906), TWO_M: (6_351_981, 10_811_827)}
 PUBLISHED_SYS_S = {SIXTY_FOUR_K: (2_361.88, 1_563.67), TWO_M: (2_018.92, 1_555.40)}
 SWAP_OUTS = (58.0e6, 64.5e6)  # pages, before and after
@@ -45,21 +53,28 @@ Figures = dict[str, float]
 
 
 def solve(one_by_one: float, on_one: float, over_four: float) -> tuple[float, float, float]:
-    """h, s, b in ns: h + s, (h + 7b + s) / 8 and (8h + s) / 8 are the three latencies, ns a page.
+    """h, s, b in ns: h + s, (h + 7b + s) / 8 and (8h + s) / 8 are the three latencies,
+    ns a page.
 
-    ValueError unless the answer has the order that these equations take for granted: on one device pages wait for the
-    device (h <= b), over four for their turn at the CPU (b <= 4h).
+    ValueError unless the answer has the order that these equations take for granted: on
+    one device pages wait for the device (h <= b), over four for their turn at the CPU
+    (b <= 4h).
     """
     h = (8 * over_four - one_by_one) / 7
     b = (8 * on_one - one_by_one) / 7
     s = one_by_one - h
     if not 0 < h <= b <= 4 * h or s <= 0:
-        raise ValueError(f"h={h:.1f}, s={s:.1f}, b={b:.1f}: these latencies are not a pipeline's; 0 < h <= b <= 4h")
+        raise ValueError(
+            f"h={h:.1f}, s={s:.1f}, b={b:.1f}: these latencies are not a pipeline's; "
+            "0 < h <= b <= 4h"
+        )
     return h, s, b
 
 
 def closed_form(profile: Profile, batch: int, devices: int) -> float:
-    """ns a page of one CPU that stores in batches of `batch` over so many devices in turn, each begun when idle."""
+    """ns a page of one CPU that stores in batches of `batch` over so many devices in
+    turn, each begun when idle.
+    """
     h, s, b = profile.host_ns, profile.compress_ns, profile.transfer_ns
     free, done = [0] * devices, 0
     for i in range(batch):
@@ -76,9 +91,10 @@ def closed_form(profile: Profile, batch: int, devices: int) -> float:
 class Run:
     """CPUs that store folios, all at once, each its own.
 
-    `driver`: "mainline" (one by one, a CPU has one device) or "v10". `cpus` of `nr_cpus`. Each touches `folios` of
-    `folio` pages and spends `outside_ns` a page outside zswap for that; `share` of what it touches it stores. It begins
-    `apart_ns` after the one before it.
+    `driver`: "mainline" (one by one, a CPU has one device) or "v10". `cpus` of
+    `nr_cpus`. Each touches `folios` of `folio` pages and spends `outside_ns` a page
+    outside zswap for that; `share` of what it touches it stores. It begins `apart_ns`
+    after the one before it.
     """
 
     driver: str
@@ -99,25 +115,44 @@ class Run:
     profile: Profile = IAA
 
     def accelerator(self, clock: VirtualClock) -> Accelerator:
-        """The devices and the driver, with verify_compress off as in the published runs."""
+        """The devices and the driver, with verify_compress off as in the published
+        runs.
+        """
         nr = self.nr_cpus or len(self.cpus)
         config = DeviceConfig(wqs=(WorkQueueConfig(size=self.entries),))
         mainline = self.driver == "mainline"
         return Accelerator(
-            [config] * self.devices, nr_cpus=nr, nr_packages=self.packages, nr_nodes=self.packages, clock=clock,
-            series=None if mainline else "v10", batch_size=1 if mainline else self.batch, verify_compress=False,
-            distribute_comps=mainline or self.distribute, profile=self.profile,
-        )  # fmt: skip
+            [config] * self.devices,
+            nr_cpus=nr,
+            nr_packages=self.packages,
+            nr_nodes=self.packages,
+            clock=clock,
+            series=None if mainline else "v10",
+            batch_size=1 if mainline else self.batch,
+            verify_compress=False,
+            distribute_comps=mainline or self.distribute,
+            profile=self.profile,
+        )
 
     def figures(self) -> Figures:
-        """Simulate it. RuntimeError if the counters do not add up, a page comes back wrong, or a turn was lost."""
+        """Simulate it. RuntimeError if the counters do not add up, a page comes back
+        wrong, or a turn was lost.
+        """
         clock = VirtualClock()
         series = None if self.driver == "mainline" else "v10"
         nr = self.nr_cpus or len(self.cpus)
-        with self.accelerator(clock) as acc, zs.Zswap(
-            "deflate-iaa", nr_cpus=nr, nr_nodes=self.packages, series=series, kernel=self.kernel, max_pool_percent=100,
-            total_ram=1 << 40,
-        ) as z:  # fmt: skip
+        with (
+            self.accelerator(clock) as acc,
+            zs.Zswap(
+                "deflate-iaa",
+                nr_cpus=nr,
+                nr_nodes=self.packages,
+                series=series,
+                kernel=self.kernel,
+                max_pool_percent=100,
+                total_ram=1 << 40,
+            ) as z,
+        ):
             z.swapon(len(self.cpus) * self.folios * self.folio)
             actors = [_Cpu(self, i, z, clock) for i in range(len(self.cpus))]
             clock.run([actor.work for actor in actors])
@@ -127,14 +162,21 @@ class Run:
             for actor in actors:
                 actor.look_back()
             if clock.stalls:
-                raise RuntimeError(f"{self}: {clock.stalls} turns were lost, and its times mean nothing; run it again")
+                raise RuntimeError(
+                    f"{self}: {clock.stalls} turns were lost, and its times mean "
+                    "nothing; run it again"
+                )
         return figures
 
-    def _figures(self, actors: Sequence[_Cpu], ns: int, stats: dict[str, int], calls: int) -> Figures:
+    def _figures(
+        self, actors: Sequence[_Cpu], ns: int, stats: dict[str, int], calls: int
+    ) -> Figures:
         latencies = sorted(latency for actor in actors for latency in actor.latencies)
         stored = sum(len(actor.stored) for actor in actors) * self.folio
         if stats["stored_pages"] != stored or not latencies:
-            raise RuntimeError(f"{self}: {stored} pages were stored, but stored_pages is {stats['stored_pages']}")
+            raise RuntimeError(
+                f"{self}: {stored} pages were stored, but stored_pages is {stats['stored_pages']}"
+            )
         figures = {
             "stores": float(len(latencies)),
             "p50_ns": percentile(latencies, 0.5) / self.folio,
@@ -146,10 +188,14 @@ class Run:
             "stored_incompressible_pages": float(stats["stored_incompressible_pages"]),
             "pool_total_size": float(stats["pool_total_size"]),
             "total_comp_calls": float(calls),
-            "touched_kb_s": sum(self.folios * self.folio * (PAGE / 1024) * 1e9 / a.ns for a in actors),
+            "touched_kb_s": sum(
+                self.folios * self.folio * (PAGE / 1024) * 1e9 / a.ns for a in actors
+            ),
         }
         if self.kernel == "6.16" and self.compressible:  # then nothing else can fail
-            figures["no_descriptor"] = stats["reject_compress_fail"] / (stats["reject_compress_fail"] + calls)
+            figures["no_descriptor"] = stats["reject_compress_fail"] / (
+                stats["reject_compress_fail"] + calls
+            )
         return figures
 
 
@@ -164,7 +210,9 @@ class _Cpu:
         self.ns = 0
 
     def folio(self, k: int) -> memoryview:
-        """Its k-th, from where this CPU's begin; around the corner where there are too few pages."""
+        """Its k-th, from where this CPU's begin; around the corner where there are too
+        few pages.
+        """
         nr = len(self.pages) // PAGE // self.run.folio
         at = (self.i * self.run.folios + k) % nr * self.run.folio * PAGE
         return self.pages[at : at + self.run.folio * PAGE]
@@ -173,7 +221,9 @@ class _Cpu:
         return (self.i * self.run.folios + k) * self.run.folio
 
     def work(self) -> None:
-        """What it does from the start of the run on. CPUs that do other things too are out of step with each other."""
+        """What it does from the start of the run on. CPUs that do other things too are
+        out of step with each other.
+        """
         run, clock = self.run, self.clock
         outside = round(run.outside_ns * run.folio)
         step = self.i / len(run.cpus)
@@ -199,7 +249,9 @@ class _Cpu:
         for k in self.stored[-1:]:
             loaded = self.z.load(self.slot(k) + self.run.folio - 1, page, cpu=self.run.cpus[self.i])
             if not loaded or page != self.folio(k)[-PAGE:]:
-                raise RuntimeError(f"{self.run}: a page was lost, of CPU {self.run.cpus[self.i]}, folio {k}")
+                raise RuntimeError(
+                    f"{self.run}: a page was lost, of CPU {self.run.cpus[self.i]}, folio {k}"
+                )
 
 
 def percentile(ordered: Sequence[int], share: float) -> int:
@@ -210,11 +262,15 @@ def percentile(ordered: Sequence[int], share: float) -> int:
 # ---- usemem30 ----
 
 
-def fit_outside(simulated: Callable[[float], float], target: float, guess: float) -> tuple[float, int]:
-    """The ns a page outside zswap at which `simulated` gives the published KB/s, to 0.01%, and how many tries it took.
+def fit_outside(
+    simulated: Callable[[float], float], target: float, guess: float
+) -> tuple[float, int]:
+    """The ns a page outside zswap at which `simulated` gives the published KB/s, to
+    0.01%, and how many tries it took.
 
-    A page's time is what is outside and what is not, and the latter depends but little on the former. RuntimeError if
-    20 tries do not do, ValueError if the stores alone take longer than the target leaves.
+    A page's time is what is outside and what is not, and the latter depends but little
+    on the former. RuntimeError if 20 tries do not do, ValueError if the stores alone
+    take longer than the target leaves.
     """
     outside = guess
     for tries in range(1, 21):
@@ -224,19 +280,25 @@ def fit_outside(simulated: Callable[[float], float], target: float, guess: float
         if abs(got / target - 1) < 1e-4:
             return outside, tries
         outside += page_ns(target) - page_ns(got)
-    raise RuntimeError(f"{target:,.0f} KB/s is not reached: {got:,.0f} with {outside:.0f} ns a page outside zswap")
+    raise RuntimeError(
+        f"{target:,.0f} KB/s is not reached: {got:,.0f} with {outside:.0f} ns a page outside zswap"
+    )
 
 
 def page_ns(kb_s: float) -> float:
-    """What one of the processes takes for a page, where all of them make so many KB/s together."""
+    """What one of the processes takes for a page, where all of them make so many KB/s
+    together.
+    """
     return PROCESSES * (PAGE / 1024) * 1e9 / kb_s
 
 
 @dataclass(frozen=True)
 class Usemem:
-    """30 processes that touch memory, of which a share goes through zswap; 2 packages of 56 cores, 4 devices each.
+    """30 processes that touch memory, of which a share goes through zswap; 2 packages
+    of 56 cores, 4 devices each.
 
-    The time outside zswap is fitted to `before` KB/s with mainline's driver; after, with v10's, is predicted.
+    The time outside zswap is fitted to `before` KB/s with mainline's driver; after,
+    with v10's, is predicted.
     """
 
     folio: int
@@ -253,8 +315,18 @@ class Usemem:
         share = self.share if before or self.share_after is None else self.share_after
         profile = self.profile.replace(host_ns=self.profile.host_ns + before * self.mainline_ns)
         cpus = tuple(i * 112 // PROCESSES for i in range(PROCESSES))
-        return Run(driver, 8, cpus, self.folio, self.folios, packages=2, nr_cpus=112, outside_ns=outside_ns,
-                   share=share, profile=profile)  # fmt: skip
+        return Run(
+            driver,
+            8,
+            cpus,
+            self.folio,
+            self.folios,
+            packages=2,
+            nr_cpus=112,
+            outside_ns=outside_ns,
+            share=share,
+            profile=profile,
+        )
 
     def figures(self) -> Figures:
         """Fit, then predict."""
@@ -279,17 +351,22 @@ class Usemem:
 
 
 def explain(folio: int, model: Figures, share: float) -> Figures:
-    """How far the prediction goes towards the published gain. Times are of a page touched, but where the name says."""
+    """How far the prediction goes towards the published gain. Times are of a page
+    touched, but where the name says.
+    """
     before, after = PUBLISHED_USEMEM[folio]
     published = page_ns(before) - page_ns(after)
     explained = page_ns(model["before_kb_s"]) - page_ns(model["after_kb_s"])
-    sys_before, sys_after = (sys_s * 1e9 / outs for sys_s, outs in zip(PUBLISHED_SYS_S[folio], SWAP_OUTS, strict=True))
+    sys_before, sys_after = (
+        sys_s * 1e9 / outs for sys_s, outs in zip(PUBLISHED_SYS_S[folio], SWAP_OUTS, strict=True)
+    )
     return {
         "published_gain": after / before - 1,
         "published_saved_ns": published,
         "saved_ns": explained,
         "explained": explained / published,
-        # the store latency before, at which the same model would give the published gain
+        # the store latency before, at which the same model would give the published
+        # gain
         "needed_before_ns": model["after_p50_ns"] + published / share,
         # stores that take no time at all
         "most_gain": page_ns(model["before_kb_s"]) / model["outside_ns"] - 1,
@@ -310,13 +387,19 @@ USEMEM_VARIANTS: dict[str, dict[str, Any]] = {
 Spec = Run | Usemem
 
 
-def elasticity(base: float, low: float, high: float, x: float, x_low: float, x_high: float) -> float | None:
-    """% that the result changes for each % that the constant does, between two re-runs around it; None of a 0."""
+def elasticity(
+    base: float, low: float, high: float, x: float, x_low: float, x_high: float
+) -> float | None:
+    """% that the result changes for each % that the constant does, between two re-runs
+    around it; None of a 0.
+    """
     return (high - low) / base / ((x_high - x_low) / x) if base else None
 
 
 def perturbed(spec: Spec) -> dict[str, tuple[float, tuple[Spec, float], tuple[Spec, float]]]:
-    """For each constant: its value, and the spec with it 10% lower and 10% higher, each with the value it then has."""
+    """For each constant: its value, and the spec with it 10% lower and 10% higher, each
+    with the value it then has.
+    """
     result: dict[str, tuple[float, tuple[Spec, float], tuple[Spec, float]]] = {}
     for name in CONSTANTS:
         value = getattr(spec.profile, name)
@@ -327,9 +410,10 @@ def perturbed(spec: Spec) -> dict[str, tuple[float, tuple[Spec, float], tuple[Sp
     if isinstance(spec, Usemem):
         low_share, high_share = 0.9 * spec.share, 1.1 * spec.share
         result["share"] = (
-            spec.share, (dataclasses.replace(spec, share=low_share), low_share),
+            spec.share,
+            (dataclasses.replace(spec, share=low_share), low_share),
             (dataclasses.replace(spec, share=high_share), high_share),
-        )  # fmt: skip
+        )
     return result
 
 
@@ -339,7 +423,9 @@ def elasticities(spec: Spec, results: dict[Spec, Figures]) -> dict[str, dict[str
     around = perturbed(spec)
     return {
         figure: {
-            name: elasticity(base[figure], results[low][figure], results[high][figure], x, x_low, x_high)
+            name: elasticity(
+                base[figure], results[low][figure], results[high][figure], x, x_low, x_high
+            )
             for name, (x, (low, x_low), (high, x_high)) in around.items()
         }
         for figure in base
@@ -347,7 +433,9 @@ def elasticities(spec: Spec, results: dict[Spec, Figures]) -> dict[str, dict[str
 
 
 def most_sensitive(by_constant: dict[str, float | None]) -> str | None:
-    """The constant with the largest elasticity, up or down; None if nothing changes the figure."""
+    """The constant with the largest elasticity, up or down; None if nothing changes the
+    figure.
+    """
     known = {name: abs(e) for name, e in by_constant.items() if e is not None and abs(e) > 1e-9}
     return max(known, key=lambda name: known[name]) if known else None
 
@@ -358,7 +446,9 @@ _pages = _compressible = memoryview(b"")
 
 
 def use_pages(pages: bytes | bytearray) -> None:
-    """What all runs of this process store. ValueError if it is less than a folio of 2 MiB, of either kind."""
+    """What all runs of this process store. ValueError if it is less than a folio of 2
+    MiB, of either kind.
+    """
     global _pages, _compressible  # too large to be a run's
     view = memoryview(bytes(pages))
     good = bytearray()
@@ -370,7 +460,10 @@ def use_pages(pages: bytes | bytearray) -> None:
             if z.store(0, view[at : at + PAGE]):
                 good += view[at : at + PAGE]
     if len(good) < TWO_M * PAGE:
-        raise ValueError(f"{len(good) // PAGE} pages that compress, of {len(view) // PAGE}: give {TWO_M} at least")
+        raise ValueError(
+            f"{len(good) // PAGE} pages that compress, of {len(view) // PAGE}: give "
+            f"{TWO_M} at least"
+        )
     _pages, _compressible = view, memoryview(bytes(good))
 
 
@@ -387,10 +480,14 @@ def _stay_on_a_cpu(counter: multiprocessing.sharedctypes.Synchronized[int]) -> N
 
 
 def simulate_all(specs: Iterable[Spec]) -> dict[Spec, Figures]:
-    """The figures of each, by as many processes as there are cores. Forked, so that they have the pages."""
+    """The figures of each, by as many processes as there are cores. Forked, so that
+    they have the pages.
+    """
     todo = list(dict.fromkeys(specs))
     context = multiprocessing.get_context("fork")
     counter = context.Value("i", 0)
     workers = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(workers, context, initializer=_stay_on_a_cpu, initargs=(counter,)) as pool:
+    with ProcessPoolExecutor(
+        workers, context, initializer=_stay_on_a_cpu, initargs=(counter,)
+    ) as pool:
         return dict(zip(todo, pool.map(_figures, todo), strict=True))

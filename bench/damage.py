@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What becomes of a compressed object with one flipped bit: an error, a page of wrong bytes,
-or the right page.
+"""What becomes of a compressed object with one flipped bit: an error, a page of wrong
+bytes, or the right page.
 
     python bench/damage.py [--file PAGES] [--flips N] [-c COMPRESSOR ...]
 

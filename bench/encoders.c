@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Times two codecs on the same pages, by turns, through pointers: neither can be inlined, and both
- * see the same caches.
+ * Times two codecs on the same pages, by turns, through pointers: neither can
+ * be inlined, and both see the same caches.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -11,15 +11,15 @@
 #include "crypto/lz4.h"
 #include "crypto/lzo.h"
 
-#define MAX_OUT		(1 << 17)
-#define MAX_REPS	1024
+#define MAX_OUT  (1 << 17)
+#define MAX_REPS 1024
 
 /* The shapes of the functions under test. */
 enum shape {
-	OURS_COMPRESS,		/* lzo.h, lz4enc.h */
-	OURS_DECOMPRESS,	/* lzo.h */
-	LIBLZ4_EXT_STATE,	/* LZ4_compress_fast_extState */
-	LIBLZO2,		/* lzo1x_*: with work memory, NULL for a decoder */
+	OURS_COMPRESS,    /* lzo.h, lz4enc.h */
+	OURS_DECOMPRESS,  /* lzo.h */
+	LIBLZ4_EXT_STATE, /* LZ4_compress_fast_extState */
+	LIBLZO2,          /* lzo1x_*: with work memory, NULL for a decoder */
 };
 
 struct codec {
@@ -53,7 +53,9 @@ static long run(const struct codec *c, const void *src, size_t slen, size_t room
 
 	switch (c->shape) {
 	case OURS_COMPRESS:
-		return ((ours_compress_t)c->fn)(src, slen, out.bytes, &dlen, work.bytes) ? -1 : (long)dlen;
+		return ((ours_compress_t)c->fn)(src, slen, out.bytes, &dlen, work.bytes) ?
+			       -1 :
+			       (long)dlen;
 	case OURS_DECOMPRESS:
 		return ((ours_decompress_t)c->fn)(src, slen, out.bytes, &dlen) ? -1 : (long)dlen;
 	case LIBLZ4_EXT_STATE:
@@ -73,9 +75,10 @@ static int by_value(const void *a, const void *b)
 }
 
 /*
- * Item i is src[off[i], off[i + 1]). Each codec's median nanoseconds an item over `reps` rounds go
- * to ns[2 * i] and ns[2 * i + 1]; a round runs all items of one codec, then all of the other, and
- * the next one starts with the other. Returns 0, or 1 + the first item that a codec refused.
+ * Item i is src[off[i], off[i + 1]). Each codec's median nanoseconds an item
+ * over `reps` rounds go to ns[2 * i] and ns[2 * i + 1]; a round runs all items
+ * of one codec, then all of the other, and the next one starts with the other.
+ * Returns 0, or 1 + the first item that a codec refused.
  */
 long bench_pair(const struct codec pair[2], const char *src, const size_t *off, size_t items,
 		size_t room, int reps, double *ns)
@@ -94,7 +97,8 @@ long bench_pair(const struct codec pair[2], const char *src, const size_t *off, 
 			for (size_t i = 0; i < items; i++) {
 				const uint64_t t = now();
 
-				if (run(&pair[which], src + off[i], off[i + 1] - off[i], room) < 0) {
+				if (run(&pair[which], src + off[i], off[i + 1] - off[i], room) <
+				    0) {
 					free(all);
 					return 1 + (long)i;
 				}

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The project's own codecs against the libraries', page by page on the same pages, by turns.
+"""The project's own codecs against the libraries', page by page on the same pages, by
+turns.
 
 usage: encoders.py [--json] [--pages N] [--rounds N] [--cflags FLAGS] [FILE...]
 
-FILE: pages to compress (process memory is best); without one, the running interpreter's library and its standard
-library's source. Prints a table, or with --json one object: for each pair the median nanoseconds a page of either
-(`ours_ns`, `theirs_ns`), the ratio of these medians (`ratio`), the median over the pages of each page's ratio
-(`page_ratio`), and the `limit` that the project holds itself to. Exit status 1 if a ratio is over its limit.
+FILE: pages to compress (process memory is best); without one, the running interpreter's
+library and its standard library's source. Prints a table, or with --json one object:
+for each pair the median nanoseconds a page of either (`ours_ns`, `theirs_ns`), the
+ratio of these medians (`ratio`), the median over the pages of each page's ratio
+(`page_ratio`), and the `limit` that the project holds itself to. Exit status 1 if a
+ratio is over its limit.
 """
 
 from __future__ import annotations
@@ -41,9 +44,23 @@ def build(cflags: list[str]) -> ctypes.CDLL:
     """Compile the codecs and the timing loop as the package is compiled."""
     with tempfile.TemporaryDirectory() as tmp:
         so = pathlib.Path(tmp) / "encoders.so"
-        sources = [ROOT / "bench/encoders.c", ROOT / "csrc/crypto/lzo.c", ROOT / "csrc/crypto/lz4.c"]
+        sources = [
+            ROOT / "bench/encoders.c",
+            ROOT / "csrc/crypto/lzo.c",
+            ROOT / "csrc/crypto/lz4.c",
+        ]
         subprocess.run(
-            ["cc", *cflags, "-shared", "-fPIC", f"-I{ROOT / 'csrc'}", *map(str, sources), "-o", str(so)], check=True
+            [
+                "cc",
+                *cflags,
+                "-shared",
+                "-fPIC",
+                f"-I{ROOT / 'csrc'}",
+                *map(str, sources),
+                "-o",
+                str(so),
+            ],
+            check=True,
         )
         lib = ctypes.CDLL(str(so))
     lib.bench_pair.restype = ctypes.c_long
@@ -70,14 +87,20 @@ def liblzo2() -> ctypes.CDLL | None:
 
 def default_pages() -> bytes:
     """Pages of the interpreter's own library, and of its standard library's source."""
-    library = pathlib.Path(sysconfig.get_config_var("LIBDIR") or "") / (sysconfig.get_config_var("INSTSONAME") or "")
+    library = pathlib.Path(sysconfig.get_config_var("LIBDIR") or "") / (
+        sysconfig.get_config_var("INSTSONAME") or ""
+    )
     program = library if library.is_file() else pathlib.Path(sys.executable)
-    source = b"".join(p.read_bytes() for p in sorted(pathlib.Path(sysconfig.get_path("stdlib")).glob("*.py")))
+    source = b"".join(
+        p.read_bytes() for p in sorted(pathlib.Path(sysconfig.get_path("stdlib")).glob("*.py"))
+    )
     return b"".join(part[: len(part) // PAGE * PAGE] for part in (program.read_bytes(), source))
 
 
 def sample(data: bytes, count: int) -> list[bytes]:
-    """At most `count` pages, evenly spread, without those that zswap would not compress for being one word repeated."""
+    """At most `count` pages, evenly spread, without those that zswap would not compress
+    for being one word repeated.
+    """
     pages = [data[i : i + PAGE] for i in range(0, len(data) - PAGE + 1, PAGE)]
     pages = [p for p in pages if p[:8] * (PAGE // 8) != p]
     return [pages[i * len(pages) // count] for i in range(count)] if len(pages) > count else pages
@@ -90,22 +113,33 @@ def address(fn: Any) -> int:
 
 def compressed(fn: Any, page: bytes) -> bytes:
     """What one of our encoders makes of a page."""
-    out, work, size = ctypes.create_string_buffer(ROOM), ctypes.create_string_buffer(16384), ctypes.c_size_t(ROOM)
+    out, work, size = (
+        ctypes.create_string_buffer(ROOM),
+        ctypes.create_string_buffer(16384),
+        ctypes.c_size_t(ROOM),
+    )
     if fn(page, ctypes.c_size_t(len(page)), out, ctypes.byref(size), work):
         raise RuntimeError(f"a page of {len(page)} bytes does not fit into {ROOM} bytes")
     return out.raw[: size.value]
 
 
-def time_pair(lib: ctypes.CDLL, ours: Codec, theirs: Codec, items: list[bytes], rounds: int) -> dict[str, float]:
+def time_pair(
+    lib: ctypes.CDLL, ours: Codec, theirs: Codec, items: list[bytes], rounds: int
+) -> dict[str, float]:
     """Median ns an item of either, the clock's own cost taken off; see bench_pair()."""
     offsets = [0]
     for item in items:
         offsets.append(offsets[-1] + len(item))
     ns = (ctypes.c_double * (2 * len(items)))()
     failed = lib.bench_pair(
-        (Codec * 2)(ours, theirs), b"".join(items), (ctypes.c_size_t * len(offsets))(*offsets),
-        ctypes.c_size_t(len(items)), ctypes.c_size_t(ROOM), rounds, ns,
-    )  # fmt: skip
+        (Codec * 2)(ours, theirs),
+        b"".join(items),
+        (ctypes.c_size_t * len(offsets))(*offsets),
+        ctypes.c_size_t(len(items)),
+        ctypes.c_size_t(ROOM),
+        rounds,
+        ns,
+    )
     if failed:
         raise RuntimeError(f"a codec refused item {failed - 1}")
     clock = lib.bench_clock_ns()
@@ -120,19 +154,62 @@ def time_pair(lib: ctypes.CDLL, ours: Codec, theirs: Codec, items: list[bytes], 
 
 
 def measure(lib: ctypes.CDLL, pages: list[bytes], rounds: int) -> list[dict[str, Any]]:
-    """One row a pair; a pair whose other half is missing has `unavailable` instead of figures."""
+    """One row a pair; a pair whose other half is missing has `unavailable` instead of
+    figures.
+    """
     lz4, lzo = lz4_wheel(), liblzo2()
     streams = [compressed(lib.lzo1x_1_compress, p) for p in pages]
-    no_lz4, no_lzo = "the lz4 wheel is missing: pip install lz4", "liblzo2 is missing: install liblzo2-2"
+    no_lz4, no_lzo = (
+        "the lz4 wheel is missing: pip install lz4",
+        "liblzo2 is missing: install liblzo2-2",
+    )
     our_lz4, our_lzo, our_rle = lib.lz4_compress, lib.lzo1x_1_compress, lib.lzorle1x_1_compress
     table = [
-        ("lz4 compress", our_lz4, OURS_COMPRESS, lz4, "LZ4_compress_fast_extState", LIBLZ4_EXT_STATE, 1.05,
-         pages, no_lz4),
-        ("lzo compress", our_lzo, OURS_COMPRESS, lzo, "lzo1x_1_compress", LIBLZO2, 1.10, pages, no_lzo),
-        ("lzo-rle compress", our_rle, OURS_COMPRESS, lzo, "lzo1x_1_compress", LIBLZO2, 1.10, pages, no_lzo),
-        ("lzo decompress", lib.lzo1x_decompress_safe, OURS_DECOMPRESS, lzo, "lzo1x_decompress_safe", LIBLZO2, 1.15,
-         streams, no_lzo),
-    ]  # fmt: skip
+        (
+            "lz4 compress",
+            our_lz4,
+            OURS_COMPRESS,
+            lz4,
+            "LZ4_compress_fast_extState",
+            LIBLZ4_EXT_STATE,
+            1.05,
+            pages,
+            no_lz4,
+        ),
+        (
+            "lzo compress",
+            our_lzo,
+            OURS_COMPRESS,
+            lzo,
+            "lzo1x_1_compress",
+            LIBLZO2,
+            1.10,
+            pages,
+            no_lzo,
+        ),
+        (
+            "lzo-rle compress",
+            our_rle,
+            OURS_COMPRESS,
+            lzo,
+            "lzo1x_1_compress",
+            LIBLZO2,
+            1.10,
+            pages,
+            no_lzo,
+        ),
+        (
+            "lzo decompress",
+            lib.lzo1x_decompress_safe,
+            OURS_DECOMPRESS,
+            lzo,
+            "lzo1x_decompress_safe",
+            LIBLZO2,
+            1.15,
+            streams,
+            no_lzo,
+        ),
+    ]
     rows = []
     for name, fn, shape, other, symbol, other_shape, limit, items, missing in table:
         row: dict[str, Any] = {"name": name, "theirs": symbol, "limit": limit}
@@ -150,8 +227,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("files", nargs="*", type=pathlib.Path, metavar="FILE")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--pages", type=int, default=2048, help="sample at most so many pages (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=15, help="time each page so often (%(default)s)")
+    parser.add_argument(
+        "--pages", type=int, default=2048, help=("sample at most so many pages (%(default)s)")
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=15, help=("time each page so often (%(default)s)")
+    )
     parser.add_argument("--cflags", default="-std=gnu11 -O2", help="compile with (%(default)s)")
     args = parser.parse_args()
 
@@ -159,10 +240,17 @@ def main() -> int:
     pages = sample(data, args.pages)
     rows = measure(build(shlex.split(args.cflags)), pages, args.rounds)
     if args.json:
-        print(json.dumps({"pages": len(pages), "rounds": args.rounds, "cflags": args.cflags, "pairs": rows}))
+        print(
+            json.dumps(
+                {"pages": len(pages), "rounds": args.rounds, "cflags": args.cflags, "pairs": rows}
+            )
+        )
     else:
         print(f"{len(pages)} pages of {PAGE} bytes, {args.rounds} rounds\n")
-        print(f"{'':18}{'ours ns':>10}{'theirs ns':>10}{'ratio':>8}{'page ratio':>12}{'limit':>8}  against")
+        print(
+            f"{'':18}{'ours ns':>10}{'theirs ns':>10}{'ratio':>8}{'page ratio':>12}{'limit':>8} "
+            " against"
+        )
         for r in rows:
             if "unavailable" in r:
                 print(f"{r['name']:18}{r['unavailable']}")

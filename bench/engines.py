@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Does batching pay with engines that are only threads? Batches of 8 over 2 engines, against one page at a time.
+"""Does batching pay with engines that are only threads? Batches of 8 over 2 engines,
+against one page at a time.
 
     python bench/engines.py [--file F] [--json OUT]
 
-Real time: the same pages through two accelerators of equal make, whose stores take turns, pair by pair; the ratio's
-median says it. What a page costs here is this machine's cores and its scheduler's wake-ups, not an accelerator's.
+Real time: the same pages through two accelerators of equal make, whose stores take
+turns, pair by pair; the ratio's median says it. What a page costs here is this
+machine's cores and its scheduler's wake-ups, not an accelerator's.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ class Side:
     """An accelerator, and a Zswap of its own over it."""
 
     def __init__(self, name: str, batch_size: int) -> None:
-        self.acc = Accelerator([DeviceConfig(engines=(0,) * ENGINES)], name=name, nr_cpus=1, batch_size=batch_size)
+        self.acc = Accelerator(
+            [DeviceConfig(engines=(0,) * ENGINES)], name=name, nr_cpus=1, batch_size=batch_size
+        )
         self.z = zs.Zswap(f"deflate-iaa:{name}", nr_cpus=1)
         self.z.swapon(1 << 20)
 
@@ -45,34 +49,52 @@ class Side:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--file", help="pages to store (default: of this interpreter's libraries)")
     parser.add_argument("--pages", type=int, default=1024, help="pages a run (1024)")
     parser.add_argument("--pairs", type=int, default=20, help="pairs of runs (20)")
     parser.add_argument("--json", help="write the figures there")
     args = parser.parse_args()
     if args.pairs < 1 or args.pages < FOLIO:
-        parser.error(f"--pairs {args.pairs} --pages {args.pages}: a pair at least, and a folio of {FOLIO} pages")
+        parser.error(
+            f"--pairs {args.pairs} --pages {args.pages}: a pair at least, and a folio of "
+            f"{FOLIO} pages"
+        )
     pages = memoryview(real_pages(args.file, args.pages))
-    folios = [pages[i : i + FOLIO * PAGE] for i in range(0, len(pages) - FOLIO * PAGE + 1, FOLIO * PAGE)]
+    folios = [
+        pages[i : i + FOLIO * PAGE] for i in range(0, len(pages) - FOLIO * PAGE + 1, FOLIO * PAGE)
+    ]
     nr = len(folios) * FOLIO
     single, batch = Side("one-by-one", 1), Side("batch-of-8", 8)
     single.store_ns(folios)
     batch.store_ns(folios)
     pairs = [(single.store_ns(folios), batch.store_ns(folios)) for _ in range(args.pairs)]
     result = {
-        "schema": 1, "machine": machine(), "software": batch.acc.software.spec, "engines": ENGINES, "pages": nr,
+        "schema": 1,
+        "machine": machine(),
+        "software": batch.acc.software.spec,
+        "engines": ENGINES,
+        "pages": nr,
         "pairs": args.pairs,
         "one_by_one_ns": statistics.median(a for a, _ in pairs) / nr,
         "batch_of_8_ns": statistics.median(b for _, b in pairs) / nr,
         "ratio": statistics.median(b / a for a, b in pairs),
-    }  # fmt: skip
+    }
     single.close()
     batch.close()
     host = machine()
-    print(f"{host['cpu']}, {host['cores']} cores; {ENGINES} engines, {result['software']}; {nr} pages, 64 KiB folios")
-    print(f"batches of 8 take x{result['ratio']:.2f} of the time of one by one, the median of {args.pairs} pairs\n"
-          f"medians of each: {result['one_by_one_ns']:,.0f} and {result['batch_of_8_ns']:,.0f} ns a page")
+    print(
+        f"{host['cpu']}, {host['cores']} cores; {ENGINES} engines, {result['software']}; {nr} "
+        "pages, 64 KiB folios"
+    )
+    print(
+        f"batches of 8 take x{result['ratio']:.2f} of the time of one by one, the median of "
+        f"{args.pairs} pairs\n"
+        f"medians of each: {result['one_by_one_ns']:,.0f} and {result['batch_of_8_ns']:,.0f} ns "
+        "a page"
+    )
     if args.json:
         with open(args.json, "w") as f:
             json.dump(result, f, indent=2)

@@ -4,8 +4,8 @@ asyncio.to_thread().
 
     python bench/event_loop.py [--file PAGES] [--rounds N] [-c COMPRESSOR ...]
 
-While the store runs another task asks for its turn without pause. The hold is the longest
-time between two turns.
+While the store runs another task asks for its turn without pause. The hold is the
+longest time between two turns.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def cpu_ms(store: Callable[[], object]) -> float:
 
 
 def measure(name: str, pages: bytearray, rounds: int) -> tuple[list[float], ...]:
-    """By rounds: a store's CPU time, a direct store's hold, the hold by one in a thread."""
+    """By rounds: a store's CPU time, a direct store's hold, the hold by one in a
+    thread.
+    """
     with zs.Zswap(name, max_pool_percent=100, nr_cpus=1) as z:
         z.swapon(NR)
 

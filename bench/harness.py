@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks share: pages to work on, the bare codec loops, and a description of the machine."""
+"""What the benchmarks share: pages to work on, the bare codec loops, and a description
+of the machine.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,14 @@ from zswap_py._native import ffi, lib
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = 4096
-KINDS = {"lz4:liblz4": 0, "lz4:kernel": 1, "lzo:kernel": 2, "lzo-rle:kernel": 3, "zstd:libzstd": 4, "deflate:zlib": 5}
+KINDS = {
+    "lz4:liblz4": 0,
+    "lz4:kernel": 1,
+    "lzo:kernel": 2,
+    "lzo-rle:kernel": 3,
+    "zstd:libzstd": 4,
+    "deflate:zlib": 5,
+}
 
 
 class _Bare(ctypes.Structure):
@@ -34,7 +43,8 @@ def _build() -> ctypes.CDLL:
     so = Path(tempfile.mkdtemp(prefix="zswap-bench-")) / "bare.so"
     sources = [ROOT / "bench" / "bare.c", ROOT / "csrc/crypto/lz4.c", ROOT / "csrc/crypto/lzo.c"]
     subprocess.run(
-        ["cc", "-std=gnu11", "-O2", "-shared", "-fPIC", f"-I{ROOT / 'csrc'}", "-o", so, *sources], check=True
+        ["cc", "-std=gnu11", "-O2", "-shared", "-fPIC", f"-I{ROOT / 'csrc'}", "-o", so, *sources],
+        check=True,
     )
     dll = ctypes.CDLL(str(so))
     for name in ("bare_compress", "bare_pack", "bare_decompress", "whole_store", "whole_load"):
@@ -51,7 +61,9 @@ def address(buffer: Any) -> int:
 
 
 class BareLoop:
-    """A codec's own functions in a C loop, with the state and the parameters that zswap gives them."""
+    """A codec's own functions in a C loop, with the state and the parameters that zswap
+    gives them.
+    """
 
     def __init__(self, compressor: str, pages: bytearray) -> None:
         global _dll  # noqa: PLW0603
@@ -60,14 +72,23 @@ class BareLoop:
         self._keep: list[Any] = []
         self.pages, self.nr = pages, len(pages) // PAGE
         dll = ctypes.CDLL(c.library) if c.library else None
-        self._c, self._d = _Bare(KINDS[c.spec], page_size=PAGE), _Bare(KINDS[c.spec], page_size=PAGE)
+        self._c, self._d = (
+            _Bare(KINDS[c.spec], page_size=PAGE),
+            _Bare(KINDS[c.spec], page_size=PAGE),
+        )
         getattr(self, f"_init_{c.spec.replace(':', '_').replace('-', '_')}")(dll)
         self._scratch = ctypes.create_string_buffer(2 * PAGE)
         self._objs = bytearray(len(pages))
         self._lens = (ctypes.c_uint32 * self.nr)()
         self._at = address(pages)
-        total = _dll.bare_pack(ctypes.byref(self._c), ctypes.c_void_p(self._at), ctypes.c_size_t(self.nr),
-                               ctypes.c_void_p(address(self._objs)), self._lens, self._scratch)
+        total = _dll.bare_pack(
+            ctypes.byref(self._c),
+            ctypes.c_void_p(self._at),
+            ctypes.c_size_t(self.nr),
+            ctypes.c_void_p(address(self._objs)),
+            self._lens,
+            self._scratch,
+        )
         self.compressed_bytes: int = total
         self._offsets = [0]
         for n in self._lens:
@@ -82,7 +103,10 @@ class BareLoop:
         return ctypes.addressof(self._keep[-1])
 
     def _init_lz4_liblz4(self, dll: Any) -> None:
-        self._c.ctx, self._c.run = self._memory(dll.LZ4_sizeofState()), self._fn(dll, "LZ4_compress_fast_extState")
+        self._c.ctx, self._c.run = (
+            self._memory(dll.LZ4_sizeofState()),
+            self._fn(dll, "LZ4_compress_fast_extState"),
+        )
         self._d.run = self._fn(dll, "LZ4_decompress_safe")
 
     def _init_lz4_kernel(self, dll: Any) -> None:
@@ -98,9 +122,14 @@ class BareLoop:
             create.restype = ctypes.c_void_p
         self._c.ctx, self._d.ctx = dll.ZSTD_createCCtx(), dll.ZSTD_createDCtx()
         # level 3 for 256 KiB: window, chain, hash, search, minMatch, target, strategy
-        for parameter, value in zip((101, 103, 102, 104, 105, 106, 107), (18, 16, 16, 1, 4, 0, 2), strict=True):
+        for parameter, value in zip(
+            (101, 103, 102, 104, 105, 106, 107), (18, 16, 16, 1, 4, 0, 2), strict=True
+        ):
             dll.ZSTD_CCtx_setParameter(ctypes.c_void_p(self._c.ctx), parameter, value)
-        self._c.run, self._d.run = self._fn(dll, "ZSTD_compress2"), self._fn(dll, "ZSTD_decompressDCtx")
+        self._c.run, self._d.run = (
+            self._fn(dll, "ZSTD_compress2"),
+            self._fn(dll, "ZSTD_decompressDCtx"),
+        )
 
     def _init_deflate_zlib(self, dll: Any) -> None:
         dll.zlibVersion.restype = ctypes.c_char_p
@@ -114,16 +143,27 @@ class BareLoop:
     def compress(self, first: int, nr: int) -> int:
         """Pages first .. first + nr - 1; the bytes made."""
         assert _dll is not None
-        n: int = _dll.bare_compress(ctypes.byref(self._c), ctypes.c_void_p(self._at + first * PAGE),
-                                    ctypes.c_size_t(nr), self._scratch)
+        n: int = _dll.bare_compress(
+            ctypes.byref(self._c),
+            ctypes.c_void_p(self._at + first * PAGE),
+            ctypes.c_size_t(nr),
+            self._scratch,
+        )
         return n
 
     def decompress(self, first: int, nr: int, out: int) -> None:
-        """The same pages' objects, into memory at address `out`. RuntimeError if one does not give a page."""
+        """The same pages' objects, into memory at address `out`. RuntimeError if one
+        does not give a page.
+        """
         assert _dll is not None
         lens = ctypes.byref(self._lens, first * 4)
-        if not _dll.bare_decompress(ctypes.byref(self._d), ctypes.c_void_p(address(self._objs) + self._offsets[first]),
-                                    lens, ctypes.c_size_t(nr), ctypes.c_void_p(out)):
+        if not _dll.bare_decompress(
+            ctypes.byref(self._d),
+            ctypes.c_void_p(address(self._objs) + self._offsets[first]),
+            lens,
+            ctypes.c_size_t(nr),
+            ctypes.c_void_p(out),
+        ):
             raise RuntimeError("an object does not decompress")
 
 
@@ -135,28 +175,43 @@ class WholeLoop:
         _dll = _dll or _build()
         self._z = ctypes.c_void_p(int(ffi.cast("uintptr_t", z._z)))
         self._store = ctypes.c_void_p(int(ffi.cast("uintptr_t", ffi.addressof(lib, "zswap_store"))))
-        self._load = ctypes.c_void_p(int(ffi.cast("uintptr_t", ffi.addressof(lib, "zswap_load_batch"))))
+        self._load = ctypes.c_void_p(
+            int(ffi.cast("uintptr_t", ffi.addressof(lib, "zswap_load_batch")))
+        )
 
     def store(self, pages: int, first: int, nr: int, folio: int) -> None:
-        """nr pages at address `pages` to slots first, ...; RuntimeError if a folio is refused."""
+        """nr pages at address `pages` to slots first, ...; RuntimeError if a folio is
+        refused.
+        """
         assert _dll is not None
         sizes = map(ctypes.c_size_t, (first, nr, folio, PAGE))
         if _dll.whole_store(self._store, self._z, ctypes.c_void_p(pages), *sizes):
             raise RuntimeError("a folio was refused")
 
     def load(self, out: int, first: int, nr: int, batch: int) -> None:
-        """Slots first, ... to address `out`, at most 64 a call; RuntimeError if a page is not there."""
+        """Slots first, ... to address `out`, at most 64 a call; RuntimeError if a page
+        is not there.
+        """
         assert _dll is not None
-        if _dll.whole_load(self._load, self._z, ctypes.c_void_p(out), *map(ctypes.c_size_t, (first, nr, batch, PAGE))):
+        if _dll.whole_load(
+            self._load,
+            self._z,
+            ctypes.c_void_p(out),
+            *map(ctypes.c_size_t, (first, nr, batch, PAGE)),
+        ):
             raise RuntimeError("a page was not loaded")
 
 
 def real_pages(path: str | None = None, nr: int = 8192) -> bytearray:
-    """`nr` pages that are not zero: a file's, else of this interpreter's libraries, text and data alike."""
+    """`nr` pages that are not zero: a file's, else of this interpreter's libraries,
+    text and data alike.
+    """
     if path:
         data = Path(path).read_bytes()
     else:
-        files = sorted(Path(os.__file__).parent.glob("*.py")) + sorted(Path(zs.__file__).parent.parent.glob("**/*.so"))
+        files = sorted(Path(os.__file__).parent.glob("*.py")) + sorted(
+            Path(zs.__file__).parent.parent.glob("**/*.so")
+        )
         data = b"".join(f.read_bytes() for f in files)
     pages = bytearray()
     for i in range(0, len(data) - PAGE + 1, PAGE):
@@ -170,6 +225,18 @@ def real_pages(path: str | None = None, nr: int = 8192) -> bytearray:
 def machine() -> dict[str, str | int | None]:
     """What a figure depends on."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
-    model = next((line.split(":")[1].strip() for line in cpuinfo.splitlines() if line.startswith("model name")), "")
-    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version(),
-            "zswap_py": zs.__version__}
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in cpuinfo.splitlines()
+            if line.startswith("model name")
+        ),
+        "",
+    )
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "zswap_py": zs.__version__,
+    }

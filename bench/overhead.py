@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What zswap costs on top of the bare codec: stores of folios, batched loads, as ratios taken in one run, interleaved.
+"""What zswap costs on top of the bare codec: stores of folios, batched loads, as ratios
+taken in one run, interleaved.
 
-    python bench/overhead.py [--file PAGES] [-c COMPRESSOR ...] [--rounds N] [--json FILE]
+    python bench/overhead.py [--file PAGES] [-c COMPRESSOR ...] [--rounds N] [--json
+    FILE]
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ CHUNK = 512  # pages between two looks at the clock: 2 MiB
 
 
 def measure(name: str, pages: bytearray, rounds: int, folio: int, batch: int) -> dict[str, object]:
-    """Medians over the rounds, in ns a page, of the bare loop, of zswap called from C, and of zswap called from Python.
+    """Medians over the rounds, in ns a page, of the bare loop, of zswap called from C,
+    and of zswap called from Python.
 
-    A round stores all pages and loads them all, once from C and once from Python; what follows on the bare loop's
-    heels, and so finds pages in the cache, takes turns.
+    A round stores all pages and loads them all, once from C and once from Python; what
+    follows on the bare loop's heels, and so finds pages in the cache, takes turns.
     """
     nr = len(pages) // PAGE // CHUNK * CHUNK
     bare = harness.BareLoop(name, pages)
@@ -57,7 +60,9 @@ def measure(name: str, pages: bytearray, rounds: int, folio: int, batch: int) ->
         def c_load(c: int) -> None:
             whole.load(out_at, c, CHUNK, batch)
 
-        def phase(two: tuple[Callable[[int], None], Callable[[int], None]], turn: int) -> list[float]:
+        def phase(
+            two: tuple[Callable[[int], None], Callable[[int], None]], turn: int
+        ) -> list[float]:
             times = [0, 0]
             for n, c in enumerate(range(0, nr, CHUNK)):
                 for k in (0, 1) if (n + turn) % 2 else (1, 0):
@@ -77,17 +82,28 @@ def measure(name: str, pages: bytearray, rounds: int, folio: int, batch: int) ->
         if z.stats()["stored_pages"]:
             raise AssertionError("not all pages were loaded")
 
-    figures: dict[str, object] = {"compressor": name, "folio_pages": folio, "batch": batch, "pages": nr}
+    figures: dict[str, object] = {
+        "compressor": name,
+        "folio_pages": folio,
+        "batch": batch,
+        "pages": nr,
+    }
     for i, (who, what) in enumerate((w, x) for w in ("c", "python") for x in ("store", "load")):
         figures[f"bare_{what}_ns"] = round(statistics.median(row[2 * i] for row in rows), 1)
         figures[f"{who}_{what}_ns"] = round(statistics.median(row[2 * i + 1] for row in rows), 1)
-        figures[f"{who}_{what}_ratio"] = round(statistics.median(row[2 * i + 1] / row[2 * i] for row in rows), 3)
+        figures[f"{who}_{what}_ratio"] = round(
+            statistics.median(row[2 * i + 1] / row[2 * i] for row in rows), 3
+        )
     return figures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--file", help="pages to work on (default: this interpreter's libraries and sources)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--file", help=("pages to work on (default: this interpreter's libraries and sources)")
+    )
     parser.add_argument("-c", "--compressor", action="append", help="name:backend, repeatable")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folio", type=int, default=16, help="pages a store (default 16: 64 KiB)")
@@ -96,17 +112,33 @@ def main() -> None:
     args = parser.parse_args()
 
     pages = harness.real_pages(args.file)
-    print(f"{len(pages) // PAGE} pages, folios of {args.folio}, load_batch of {args.batch}; "
-          f"median of {args.rounds} rounds, ns a page")
-    print(" " * 16 + "  ".join(f"{what:>8} {'from C':>8} {'ratio':>6} {'Python':>7} " for what in ("store", "load")))
+    print(
+        f"{len(pages) // PAGE} pages, folios of {args.folio}, load_batch of {args.batch}; "
+        f"median of {args.rounds} rounds, ns a page"
+    )
+    print(
+        " " * 16
+        + "  ".join(
+            f"{what:>8} {'from C':>8} {'ratio':>6} {'Python':>7} " for what in ("store", "load")
+        )
+    )
     rows = []
-    for name in args.compressor or ["lz4:liblz4", "lz4:kernel", "lzo:kernel", "zstd:libzstd", "deflate:zlib"]:
+    for name in args.compressor or [
+        "lz4:liblz4",
+        "lz4:kernel",
+        "lzo:kernel",
+        "zstd:libzstd",
+        "deflate:zlib",
+    ]:
         row = measure(name, pages, args.rounds, args.folio, args.batch)
         rows.append(row)
         cells = [f"{name:16}"]
         for what in ("store", "load"):
-            cells.append(f"{row[f'bare_{what}_ns']:8.0f} {row[f'c_{what}_ns']:8.0f} {row[f'c_{what}_ratio']:6.3f} "
-                         f"{row[f'python_{what}_ratio']:7.3f}   ")
+            cells.append(
+                f"{row[f'bare_{what}_ns']:8.0f} {row[f'c_{what}_ns']:8.0f} "
+                f"{row[f'c_{what}_ratio']:6.3f} "
+                f"{row[f'python_{what}_ratio']:7.3f}   "
+            )
         print("".join(cells).rstrip(), flush=True)
     if args.json:
         with open(args.json, "w") as f:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The picture of the README: the pool at each step of stores, loads, rewrites and frees, the kernel's and ours.
+"""The picture of the README: the pool at each step of stores, loads, rewrites and
+frees, the kernel's and ours.
 
     python bench/plot_churn.py docs/churn.svg     (needs the extra `plot`; .png too)
 """
@@ -21,7 +22,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from corpus import churn, corpus  # noqa: E402
 
-STEPS = ["store\nall", "load\na third", "rewrite and\nstore it", "free\na fifth", "load\na quarter", "store it\nagain"]
+STEPS = [
+    "store\nall",
+    "load\na third",
+    "rewrite and\nstore it",
+    "free\na fifth",
+    "load\na quarter",
+    "store it\nagain",
+]
 COLOURS = {"lzo": "#0072b2", "deflate": "#d55e00"}  # told apart by all kinds of sight
 MIB = 1 << 20
 
@@ -40,20 +48,42 @@ def main() -> None:
         worst = max(worst, *(abs(a - b) for a, b in zip(kernel, ours, strict=True)))
         x = range(len(STEPS))
         linux = recorded["kernel"].split("-")[0]
-        ax.plot(x, [v / MIB for v in kernel], "o", ms=13, mfc="none", mec=colour, mew=1.6,
-                label=f"{name}, Linux {linux}")
-        ax.plot(x, [v / MIB for v in ours], ".-", ms=7, lw=1, color=colour, label=f"{name}, zswap_py")
+        ax.plot(
+            x,
+            [v / MIB for v in kernel],
+            "o",
+            ms=13,
+            mfc="none",
+            mec=colour,
+            mew=1.6,
+            label=f"{name}, Linux {linux}",
+        )
+        ax.plot(
+            x, [v / MIB for v in ours], ".-", ms=7, lw=1, color=colour, label=f"{name}, zswap_py"
+        )
         for i, v in enumerate(ours):
-            ax.annotate(f"{v:,}", (i, v / MIB), xytext=(0, 11), textcoords="offset points", ha="center", fontsize=8,
-                        color=colour)
+            ax.annotate(
+                f"{v:,}",
+                (i, v / MIB),
+                xytext=(0, 11),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=colour,
+            )
     ax.set_xticks(range(len(STEPS)), STEPS)
     ax.margins(x=0.08)
     ax.set_ylabel("pool_total_size, MiB")
     ax.set_ylim(bottom=0, top=ax.get_ylim()[1] * 1.08)
-    ax.set_title(f"2,000 pages stored, loaded, rewritten and freed: largest difference {worst} bytes", fontsize=10.5)
+    ax.set_title(
+        f"2,000 pages stored, loaded, rewritten and freed: largest difference {worst} bytes",
+        fontsize=10.5,
+    )
     ax.legend(ncols=2, loc="lower center", frameon=False)
     ax.spines[["top", "right"]].set_visible(False)
-    fig.savefig(sys.argv[1], metadata={"Date": None} if sys.argv[1].endswith("svg") else None, dpi=110)
+    fig.savefig(
+        sys.argv[1], metadata={"Date": None} if sys.argv[1].endswith("svg") else None, dpi=110
+    )
     print(f"Wrote {sys.argv[1]}: largest difference {worst} bytes")
 
 

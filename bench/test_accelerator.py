@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stores and loads through `deflate-iaa`, on engines that are threads and in virtual time.
+"""Stores and loads through `deflate-iaa`, on engines that are threads and in virtual
+time.
 
-In virtual time the benchmark is of the simulator. The device's time is checked beside it,
-to the nanosecond.
+In virtual time the benchmark is of the simulator. The device's time is checked beside
+it, to the nanosecond.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 """Stores and loads of 2 MiB through compressors that take 1 to 8 pages a request.
 
 The algorithm underneath is the same and takes a request's pages one after another, so
-what differs is zswap's own way through a batch. Devices that work on a batch side by side
-are in test_accelerator.py.
+what differs is zswap's own way through a batch. Devices that work on a batch side by
+side are in test_accelerator.py.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Loads of 2 MiB from memory that the compressor cannot address: each object is copied to
-the context's buffer.
+"""Loads of 2 MiB from memory that the compressor cannot address: each object is copied
+to the context's buffer.
 
-Their ceiling is beside them: the same loads where all memory can be addressed, which use
-objects in place.
+Their ceiling is beside them: the same loads where all memory can be addressed, which
+use objects in place.
 """
 
 from __future__ import annotations

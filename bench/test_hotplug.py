@@ -35,7 +35,9 @@ def test_prepare_of_a_cpu(benchmark, nr):
 
 @pytest.mark.parametrize("series", [None, "v13"], ids=["freed and prepared", "kept"])
 def test_a_cpu_goes_and_comes(benchmark, series):
-    """Before the series a CPU that goes offline loses its context; in v13 it keeps it."""
+    """Before the series a CPU that goes offline loses its context; in v13 it keeps
+    it.
+    """
     benchmark.group = "a CPU goes offline and comes online"
     with checked(zs.Zswap("lzo", nr_cpus=2, series=series)) as z:
         before = z.pool.context(1)

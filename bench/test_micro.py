@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Microbenchmarks for pytest-benchmark:  pytest bench --benchmark-only  (add  -k lz4  or  --benchmark-json FILE).
+"""Microbenchmarks for pytest-benchmark:
 
-Each group has its ceiling beside it: the bare codec loop over the same pages, or memcpy. All bytes that come back are
-compared. Ratios that can be quoted come from overhead.py, which takes turns in one run. What the patch
-is about has files of its own: test_batches.py, test_highmem.py, test_hotplug.py and test_accelerator.py.
+    pytest bench --benchmark-only    add  -k lz4  or  --benchmark-json FILE
+
+Each group has its ceiling beside it: the bare codec loop over the same pages, or
+memcpy. All bytes that come back are compared. Ratios that can be quoted come from
+overhead.py, which takes turns in one run. What the patch is about has files of its own:
+test_batches.py, test_highmem.py, test_hotplug.py and test_accelerator.py.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sees to it that what is tested is what is meant: the installed package, or a build of the tree that is not stale."""
+"""Sees to it that what is tested is what is meant: the installed package, or a build of
+the tree that is not stale.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,27 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# pytest-timeout reads it. Its option in pyproject.toml would be unknown without the plugin.
+# pytest-timeout reads it. Its option in pyproject.toml would be unknown without the
+# plugin.
 os.environ.setdefault("PYTEST_TIMEOUT", "300")
 
 
-def what_is_wrong(package: pathlib.Path | None, must_be_installed: bool, root: pathlib.Path = ROOT) -> str | None:
-    """Why the package in that directory must not be tested, with the command to type; None if it may."""
+def what_is_wrong(
+    package: pathlib.Path | None, must_be_installed: bool, root: pathlib.Path = ROOT
+) -> str | None:
+    """Why the package in that directory must not be tested, with the command to type;
+    None if it may.
+    """
     build = f"run `cd {root} && {sys.executable} setup.py build_ext -i -f`"
     if package is None:
         return f"there is no package zswap_py to import: run `{root}/run test`"
     if package != root / "zswap_py":
         return None
     if must_be_installed:
-        return f"{package} would be tested, not the installed package: unset PYTHONPATH and run `{root}/run test`"
+        return (
+            f"{package} would be tested, not the installed package: unset PYTHONPATH and run "
+            f"`{root}/run test`"
+        )
     modules = list(package.glob("_zswap*.so"))
     if not modules:
         return f"{package} has no compiled module: {build}"
@@ -46,14 +56,17 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(wrong)
     # From here on: a plugin that warns while pytest starts does not fail the tests.
     config.addinivalue_line("filterwarnings", "error")
-    # A shell's background job, and nohup, ignore these, and what a test starts would too.
+    # A shell's background job, and nohup, ignore these, and what a test starts would
+    # too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _tests_start_elsewhere() -> Iterator[None]:
-    """Else `python -m` and `python -c` in a test would find the tree before the installed package."""
+    """Else `python -m` and `python -c` in a test would find the tree before the
+    installed package.
+    """
     before = os.getcwd()
     if "ZSWAP_INSTALLED" in os.environ:
         os.chdir(ROOT / "tests")
@@ -63,7 +76,9 @@ def _tests_start_elsewhere() -> Iterator[None]:
 
 @pytest.fixture
 def libraries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The table of libraries, to be changed; what was loaded by it is forgotten before and after."""
+    """The table of libraries, to be changed; what was loaded by it is forgotten before
+    and after.
+    """
     from zswap_py import crypto
 
     monkeypatch.setattr(crypto, "_loaded", {})

@@ -11,13 +11,15 @@ SEEDS = (1, 2, 3)
 
 
 def holes(driver: Driver, page: bytes, objs: int) -> list[int]:
-    """Where an object goes among zspages of one fullness group: pool_total_size, in bytes, after each of three steps.
+    """Where an object goes among zspages of one fullness group: pool_total_size, in
+    bytes, after each of three steps.
 
-    `page` is one whose zspages hold `objs` objects, 21 or more, so that one and two missing are the same group.
+    `page` is one whose zspages hold `objs` objects, 21 or more, so that one and two
+    missing are the same group.
 
-    0 two zspages, full; then one object is freed of the first, one of the second, one of the first
-    1 an object is stored: into the second, which came last to the group
-    2 all others of the first are freed: it goes
+    0 two zspages, full; then one object is freed of the first, one of the second, one
+    of the first 1 an object is stored: into the second, which came last to the group 2
+    all others of the first are freed: it goes
     """
     sizes = []
     for slot in range(2 * objs):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""zswap over zsmalloc, by the rules and nothing else: the specification that the library is tested against.
+"""zswap over zsmalloc, by the rules and nothing else: the specification that the
+library is tested against.
 
-Slow and small on purpose. `Zsmalloc` holds sizes only; `Zswap` answers store/load/invalidate as the library does and
-keeps each page's bytes beside its size, so that a test can compare contents, counters and the pool to the byte.
-What it leaves out: cgroups, writeback, CPUs, concurrency, compaction (zswap never asks for it).
+Slow and small on purpose. `Zsmalloc` holds sizes only; `Zswap` answers
+store/load/invalidate as the library does and keeps each page's bytes beside its size,
+so that a test can compare contents, counters and the pool to the byte. What it leaves
+out: cgroups, writeback, CPUs, concurrency, compaction (zswap never asks for it).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ TREE_SHIFT = 14
 SWP_TYPE_SHIFT = 58
 
 
-# --- zsmalloc ---------------------------------------------------------------------------------------------------------
+# --- zsmalloc -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,18 @@ class SizeClass:
 
 @cache
 def size_classes(page_size: int = 4096, chain_size: int = 8) -> tuple[SizeClass, ...]:
-    """The class of each slot, smallest first. Neighbours with the same zspage share the larger one's class."""
+    """The class of each slot, smallest first. Neighbours with the same zspage share the
+    larger one's class.
+    """
     delta = page_size >> 8
     slots = -(-(page_size - MIN_ALLOC_SIZE) // delta) + 1
     classes: list[SizeClass] = []
     for index in reversed(range(slots)):
         size = min(MIN_ALLOC_SIZE + index * delta, page_size)
         power_of_two = size & (size - 1) == 0
-        chain = 1 if power_of_two else min(range(1, chain_size + 1), key=lambda k: k * page_size % size)
+        chain = (
+            1 if power_of_two else min(range(1, chain_size + 1), key=lambda k: k * page_size % size)
+        )
         objs = chain * page_size // size
         shared = classes and (classes[-1].chain, classes[-1].objs) == (chain, objs)
         classes.append(classes[-1] if shared else SizeClass(index, size, chain, objs))
@@ -58,7 +64,9 @@ def size_classes(page_size: int = 4096, chain_size: int = 8) -> tuple[SizeClass,
 
 
 def class_of(length: int, page_size: int = 4096, chain_size: int = 8) -> SizeClass:
-    """The class that holds an object of `length` bytes; the handle's bytes are always added."""
+    """The class that holds an object of `length` bytes; the handle's bytes are always
+    added.
+    """
     classes = size_classes(page_size, chain_size)
     need = length + HANDLE_SIZE
     slot = -(-(need - MIN_ALLOC_SIZE) // (page_size >> 8)) if need > MIN_ALLOC_SIZE else 0
@@ -67,12 +75,16 @@ def class_of(length: int, page_size: int = 4096, chain_size: int = 8) -> SizeCla
 
 def huge_class_size(page_size: int = 4096, chain_size: int = 8) -> int:
     """The smallest object, in bytes, that takes a page for itself."""
-    return max(c.size for c in size_classes(page_size, chain_size) if not c.huge) - (HANDLE_SIZE - 1)
+    return max(c.size for c in size_classes(page_size, chain_size) if not c.huge) - (
+        HANDLE_SIZE - 1
+    )
 
 
 @dataclass(eq=False)
 class Zspage:
-    """A zspage is its class and how many of its objects are in use; an object is known by its zspage alone."""
+    """A zspage is its class and how many of its objects are in use; an object is known
+    by its zspage alone.
+    """
 
     size_class: SizeClass
     inuse: int = 0
@@ -89,7 +101,10 @@ class Zsmalloc:
     """One pool. A handle is the object's `Zspage`; an error is a negative int."""
 
     def __init__(
-        self, page_size: int = 4096, chain_size: int = 8, fails: Callable[[str], bool] = lambda _: False
+        self,
+        page_size: int = 4096,
+        chain_size: int = 8,
+        fails: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.page_size, self.chain_size, self._fails = page_size, chain_size, fails
         self.pages_allocated = 0
@@ -109,7 +124,9 @@ class Zsmalloc:
             after[zspage] = None
 
     def malloc(self, length: int) -> Zspage | int:
-        """An object of `length` bytes in the first zspage of the fullest group that has room, else in a new one."""
+        """An object of `length` bytes in the first zspage of the fullest group that has
+        room, else in a new one.
+        """
         if length == 0:
             return -errno.EINVAL
         if length > self.page_size:
@@ -138,17 +155,25 @@ class Zsmalloc:
             self.pages_allocated -= zspage.size_class.chain
 
 
-# --- zswap ------------------------------------------------------------------------------------------------------------
+# --- zswap ----------------------------------------------------------------------------
 
 COUNTERS = (
-    "pool_limit_hit", "reject_reclaim_fail", "reject_alloc_fail", "reject_kmemcache_fail", "reject_compress_fail",
-    "reject_compress_poor", "decompress_fail", "written_back_pages",
-)  # fmt: skip
+    "pool_limit_hit",
+    "reject_reclaim_fail",
+    "reject_alloc_fail",
+    "reject_kmemcache_fail",
+    "reject_compress_fail",
+    "reject_compress_poor",
+    "decompress_fail",
+    "written_back_pages",
+)
 
 
 @dataclass(frozen=True)
 class StoreResult:
-    """True only if stored; `reason` is the counter that says why not, or "disabled", which has none."""
+    """True only if stored; `reason` is the counter that says why not, or "disabled",
+    which has none.
+    """
 
     stored: bool
     reason: str | None = None
@@ -171,12 +196,13 @@ class Entry:
 class Zswap:
     """zswap of some swap devices: an entry is type << 58 | slot.
 
-    `batch_size` is how many pages of a folio are allocated before the tree sees them: 1 before the batching series, 2
-    with it for a compressor that does not batch (8 in its later versions), and what a compressor in `batching` takes in
-    one request. An older entry is freed after its whole batch was allocated.
+    `batch_size` is how many pages of a folio are allocated before the tree sees them: 1
+    before the batching series, 2 with it for a compressor that does not batch (8 in its
+    later versions), and what a compressor in `batching` takes in one request. An older
+    entry is freed after its whole batch was allocated.
 
-    `faults` by kind ("compress", "decompress", "entry", "handle", "zspage", "tree"): the try from now that fails, 1
-    for the next one.
+    `faults` by kind ("compress", "decompress", "entry", "handle", "zspage", "tree"):
+    the try from now that fails, 1 for the next one.
     """
 
     compressors: Mapping[str, Compressor]
@@ -200,12 +226,16 @@ class Zswap:
     pool_reached_full: bool = False
 
     def __post_init__(self) -> None:
-        self.incompressible = self.incompressible or ("reject" if self.kernel == "6.16" else "store")
+        self.incompressible = self.incompressible or (
+            "reject" if self.kernel == "6.16" else "store"
+        )
 
     # limits
 
     def total_pages(self) -> int:
-        """Pages of every pool; one that is no longer current counts until its last entry goes."""
+        """Pages of every pool; one that is no longer current counts until its last
+        entry goes.
+        """
         return sum(pool.pages_allocated for pool in self.pools.values())
 
     def max_pages(self) -> int:
@@ -215,7 +245,9 @@ class Zswap:
         return self.max_pages() * self.accept_threshold_percent // 100
 
     def check_limits(self) -> bool:
-        """Full from the maximum on, until a store finds the pool at or under the threshold."""
+        """Full from the maximum on, until a store finds the pool at or under the
+        threshold.
+        """
         pages = self.total_pages()
         if pages >= self.max_pages():
             self.counters["pool_limit_hit"] += 1
@@ -267,9 +299,11 @@ class Zswap:
             self.counters[reason] += 1
         return refused[-1] if refused else None
 
-    def _store_batch(self, slot: int, pages: list[bytes], pool: Zsmalloc, trees: bool) -> str | None:
-        """Compress and allocate all of it, a request after another; then the tree takes it, if it could be had. None,
-        or why not.
+    def _store_batch(
+        self, slot: int, pages: list[bytes], pool: Zsmalloc, trees: bool
+    ) -> str | None:
+        """Compress and allocate all of it, a request after another; then the tree takes
+        it, if it could be had. None, or why not.
         """
         request = self.batching.get(self.compressor, 1)
         batch: list[Entry] = []
@@ -300,7 +334,9 @@ class Zswap:
         return reason
 
     def store(self, entry: int, folio: bytes) -> StoreResult:
-        """A folio of whole pages, for the slots from `entry` on: all of it or, with every slot of it emptied, none."""
+        """A folio of whole pages, for the slots from `entry` on: all of it or, with
+        every slot of it emptied, none.
+        """
         pages = [bytes(folio[i : i + self.page_size]) for i in range(0, len(folio), self.page_size)]
         reason = self._store(entry, pages)
         if reason is None:
@@ -315,7 +351,9 @@ class Zswap:
             return "disabled"
         if self.check_limits():
             return "pool_limit_hit"
-        pool = self.pools.setdefault(self.compressor, Zsmalloc(self.page_size, self.chain_size, self._fails))
+        pool = self.pools.setdefault(
+            self.compressor, Zsmalloc(self.page_size, self.chain_size, self._fails)
+        )
         batch_size = self.batching.get(self.compressor, self.batch_size)
         trees = self._grow_trees(slot, len(pages))
         for start in range(0, len(pages), batch_size):
@@ -337,7 +375,9 @@ class Zswap:
         return found is not None
 
     def load(self, entry: int, out: bytearray | memoryview, swapcache: bool = True) -> bool:
-        """Into the swap cache the page moves: its entry goes. A folio of more than a page is EINVAL, found or not."""
+        """Into the swap cache the page moves: its entry goes. A folio of more than a
+        page is EINVAL, found or not.
+        """
         if len(out) > self.page_size:
             raise OSError(errno.EINVAL, "zswap loads one page")
         found = self.peek(entry, out)
@@ -346,7 +386,9 @@ class Zswap:
         return found
 
     def load_batch(self, entries: list[int], out: bytearray) -> list[int]:
-        """Page i of `out` from `entries[i]`; 0, -ENOENT, -EIO for each. A slot named twice is gone the second time."""
+        """Page i of `out` from `entries[i]`; 0, -ENOENT, -EIO for each. A slot named
+        twice is gone the second time.
+        """
         view = memoryview(out)
         results = []
         for i, entry in enumerate(entries):
@@ -372,8 +414,14 @@ class Zswap:
         return entry in self.entries
 
     def stored_raw(self) -> int:
-        """Entries as long as a page; where such a page is refused, 6.16's may still be a compressor's output."""
-        return sum(e.length == self.page_size for e in self.entries.values() if self.incompressible == "store")
+        """Entries as long as a page; where such a page is refused, 6.16's may still be
+        a compressor's output.
+        """
+        return sum(
+            e.length == self.page_size
+            for e in self.entries.values()
+            if self.incompressible == "store"
+        )
 
     def stats(self) -> dict[str, int]:
         """The debugfs counters by name; pool_total_size in bytes."""

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel's compressors make of a page: its length in bytes, or the errno the kernel's acomp gives.
+"""What the kernel's compressors make of a page: its length in bytes, or the errno the
+kernel's acomp gives.
 
-Encoders by their rules, sizes only, in Python: independent of the library's. `deflate` is zlib's own with the kernel's
-parameters. Checked page by page against a kernel for 4 KiB pages.
+Encoders by their rules, sizes only, in Python: independent of the library's. `deflate`
+is zlib's own with the kernel's parameters. Checked page by page against a kernel for 4
+KiB pages.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ def _words(page: bytes) -> list[int]:
 
 
 def _lzo_count(t: int, short: int) -> int:
-    """Bytes of a count that no longer fits its instruction's first byte, which holds up to `short`."""
+    """Bytes of a count that no longer fits its instruction's first byte, which holds up
+    to `short`.
+    """
     return 1 + (t - short - 1) // 255 if t > short else 0
 
 
@@ -83,9 +87,13 @@ def _lzo_match(length: int, offset: int) -> int:
 
 
 def lzo_length(page: bytes, rle: bool) -> int:
-    """LZO1X-1 with the kernel's 13-bit dictionary; `rle`: its variant with zero-run tokens and a version prefix."""
+    """LZO1X-1 with the kernel's 13-bit dictionary; `rle`: its variant with zero-run
+    tokens and a version prefix.
+    """
     if len(page) > 16384:
-        raise ValueError(f"a page of {len(page)} bytes: the model's lzo has no far matches, use at most 16384")
+        raise ValueError(
+            f"a page of {len(page)} bytes: the model's lzo has no far matches, use at most 16384"
+        )
     n, end = len(page), len(page) - LZO_TAIL
     words, dictionary = _words(page), [0] * 8192
     out, lit, pos = 0, 0, 5
@@ -122,7 +130,9 @@ def _lz4_count(t: int) -> int:
 
 
 def lz4_length(page: bytes) -> int:
-    """LZ4 fast, acceleration 1, 13-bit table, as of 1.7: the search ends where the next probe would pass mflimit."""
+    """LZ4 fast, acceleration 1, 13-bit table, as of 1.7: the search ends where the next
+    probe would pass mflimit.
+    """
     n = len(page)
     mflimit, matchlimit = n - LZ4_MFLIMIT, n - LZ4_LAST_LITERALS
     words, table = _words(page), [0] * 8192

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ask the running kernel what its zswap and zram make of the tests' corpora, and write data/kernel_figures.json.
+"""Ask the running kernel what its zswap and zram make of the tests' corpora, and write
+data/kernel_figures.json.
 
-usage (root; gives back every setting, refuses where swap is in use): python tests/record_kernel_figures.py
+usage (root; gives back every setting, refuses where swap is in use): python
+tests/record_kernel_figures.py
 
 Needs zswap with deflate and lzo, zram with lz4, lzo and lzo-rle.
 """
@@ -15,8 +17,8 @@ from pathlib import Path
 
 from corpus import PAGE_SIZE, SEEDS, churn, corpus, digest, holes, small_page
 
-from zswap_py.verify.host import Host, HostZswap, interruptions
 from zswap_py.crypto.testmgr import known_pages
+from zswap_py.verify.host import Host, HostZswap, interruptions
 
 FIGURES_FILE = Path(__file__).parent / "data" / "kernel_figures.json"
 SWAP_IN = "/var/tmp"
@@ -25,7 +27,9 @@ HOST = Host()
 
 
 def zspage_of(zswap: HostZswap, page: bytes) -> list[int]:
-    """[pages, objects] of the zspages that hold `page`: copies are stored until the pool grows a second time."""
+    """[pages, objects] of the zspages that hold `page`: copies are stored until the
+    pool grows a second time.
+    """
     chain = objs = 0
     for objs in range(MAX_OBJS + 1):
         zswap.store(objs, page)
@@ -46,7 +50,9 @@ def zram_totals(algorithm: str, pages: Sequence[bytes]) -> dict[str, int]:
 
 
 def zram_sizes(algorithm: str, pages: Sequence[bytes]) -> list[int]:
-    """Each page's size in bytes: all go to the same block, the total is the last one's."""
+    """Each page's size in bytes: all go to the same block, the total is the last
+    one's.
+    """
     sizes = []
     with HOST.zram(algorithm, 1) as zram:
         for page in pages:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Make processes whose pages are easily counted twice, and print the table of docs/report.md: what is read of them.
+"""Make processes whose pages are easily counted twice, and print the table of
+docs/report.md: what is read of them.
 
 usage (root): python tests/record_live_figures.py
 """
@@ -52,8 +53,11 @@ def merged(family: Family) -> list[int]:
 
 
 def thread(family: Family) -> list[int]:
-    family.run("import threading, time",
-               "t = threading.Thread(target=time.sleep, args=(1000,), daemon=True); t.start()", "tell(t.native_id)")
+    family.run(
+        "import threading, time",
+        "t = threading.Thread(target=time.sleep, args=(1000,), daemon=True); t.start()",
+        "tell(t.native_id)",
+    )
     return [family.child.told(), family.child.pid]
 
 
@@ -88,12 +92,21 @@ def main() -> None:
                 memories = [family.child.pid] if make in (thread, headless) else pids
                 anonymous = sum(smaps(pid, "Anonymous") for pid in memories)
                 pss = sum(rollup(pid, "Pss_Anon") for pid in memories)
-                got = [Reader(user, way).read(*pids) for user in (None, NOBODY) for way in ("scan", "pagemap")]
-                totals = [f"{got[i]['total']:,}{', estimated' * got[i]['estimated']}" for i in (0, 2)]
+                got = [
+                    Reader(user, way).read(*pids)
+                    for user in (None, NOBODY)
+                    for way in ("scan", "pagemap")
+                ]
+                totals = [
+                    f"{got[i]['total']:,}{', estimated' * got[i]['estimated']}" for i in (0, 2)
+                ]
                 assert got[0]["total"] == got[1]["total"]
                 assert abs(got[2]["total"] - got[3]["total"]) <= 1
                 ms = [f"{1000 * max(got[i]['cpu'], got[i + 2]['cpu']):.0f}" for i in (0, 1)]
-                print(f"| {name} | {anonymous:,} | {pss:,.0f} | {totals[0]} | {totals[1]} | {' / '.join(ms)} ms |")
+                print(
+                    f"| {name} | {anonymous:,} | {pss:,.0f} | {totals[0]} | {totals[1]} | "
+                    f"{' / '.join(ms)} ms |"
+                )
     print(f"\nLinux {os.uname().release}, pages of {os.sysconf('SC_PAGE_SIZE')} bytes")
 
 

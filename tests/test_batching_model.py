@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""bench/batching.py's arithmetic: the closed form, and that the simulator keeps to it; elasticities; usemem30's fit."""
+"""bench/batching.py's arithmetic: the closed form, and that the simulator keeps to it;
+elasticities; usemem30's fit.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,20 @@ def _pages():
 
 def test_the_solution_solves():
     h, s, b = model.solve(*PUBLISHED)
-    assert [h + s, (h + 7 * b + s) / 8, (8 * h + s) / 8] == pytest.approx([3_503, 1_356, 706], abs=1e-9)
+    assert [h + s, (h + 7 * b + s) / 8, (8 * h + s) / 8] == pytest.approx(
+        [3_503, 1_356, 706], abs=1e-9
+    )
 
 
 def test_the_library_has_this_solution():
-    assert (IAA.host_ns, IAA.compress_ns, IAA.transfer_ns) == tuple(map(round, model.solve(*PUBLISHED)))
+    assert (IAA.host_ns, IAA.compress_ns, IAA.transfer_ns) == tuple(
+        map(round, model.solve(*PUBLISHED))
+    )
 
 
-@pytest.mark.parametrize("latencies", [(706, 1_356, 3_503), (3_503, 706, 1_356), (3_503, 2_500, 706), (100, 706, 13)])
+@pytest.mark.parametrize(
+    "latencies", [(706, 1_356, 3_503), (3_503, 706, 1_356), (3_503, 2_500, 706), (100, 706, 13)]
+)
 def test_no_pipeline_has_these_latencies(latencies):
     with pytest.raises(ValueError, match="not a pipeline's"):
         model.solve(*latencies)
@@ -85,7 +93,9 @@ def test_the_simulator_gives_what_was_published():
 def test_a_profile_that_is_not_the_fit_is_noticed():
     wrong = IAA.replace(transfer_ns=1_100)
     specs = batching.fit_specs()
-    rows = batching.fit_rows({spec: dataclasses.replace(spec, profile=wrong).figures() for spec in specs.values()})
+    rows = batching.fit_rows(
+        {spec: dataclasses.replace(spec, profile=wrong).figures() for spec in specs.values()}
+    )
     assert [row["name"] for row in batching.off(rows)] == ["8 on one"]
     on_one = (IAA.host_ns + 7 * 1_100 + IAA.compress_ns) / 8
     assert batching.off(rows)[0]["deviation"] == pytest.approx(on_one / 1_356 - 1)
@@ -94,7 +104,12 @@ def test_a_profile_that_is_not_the_fit_is_noticed():
 def test_the_drivers_are_the_kernels():
     def seen(run: Run) -> tuple[object, ...]:
         with run.accelerator(VirtualClock()) as acc:
-            return acc.series, acc.batch_size, acc.verify_compress, [len(acc.table(cpu).comp) for cpu in run.cpus]
+            return (
+                acc.series,
+                acc.batch_size,
+                acc.verify_compress,
+                [len(acc.table(cpu).comp) for cpu in run.cpus],
+            )
 
     run = Run("mainline", 4, tuple(range(8)), 16, 1)
     assert seen(run) == (None, 1, False, [1] * 8)
@@ -138,7 +153,8 @@ def test_full_queues_refuse_batches_not_single_pages():
 
 
 def test_what_begins_at_once_gets_into_step():
-    at_once = dataclasses.replace(FULL, cpus=tuple(range(30)), entries=128)  # 240 pages for 128 descriptors
+    # 240 pages for 128 descriptors
+    at_once = dataclasses.replace(FULL, cpus=tuple(range(30)), entries=128)
     apart = dataclasses.replace(at_once, apart_ns=306)
     assert at_once.figures()["refused"] == 0.5
     assert apart.figures()["refused"] == 0
@@ -146,7 +162,10 @@ def test_what_begins_at_once_gets_into_step():
 
 def test_the_same_nanoseconds_each_time_and_in_other_processes():
     cpus = tuple(range(9))
-    specs = [Run("v10", 4, cpus, 16, 2), Run("mainline", 4, cpus, 16, 2, outside_ns=999.5, share=0.5)]
+    specs = [
+        Run("v10", 4, cpus, 16, 2),
+        Run("mainline", 4, cpus, 16, 2, outside_ns=999.5, share=0.5),
+    ]
     here = {spec: spec.figures() for spec in specs}
     assert model.simulate_all(specs) == here == {spec: spec.figures() for spec in specs}
 
@@ -192,7 +211,10 @@ def test_elasticities_are_those_of_the_closed_form():
 
 
 def test_most_sensitive():
-    assert model.most_sensitive({"host_ns": 0.2, "compress_ns": -0.9, "transfer_ns": None}) == "compress_ns"
+    assert (
+        model.most_sensitive({"host_ns": 0.2, "compress_ns": -0.9, "transfer_ns": None})
+        == "compress_ns"
+    )
     assert model.most_sensitive({"host_ns": 0.0, "compress_ns": None}) is None
 
 
@@ -201,7 +223,9 @@ def test_a_perturbation_changes_its_constant_alone():
         whose = (lambda spec: spec) if name == "share" else (lambda spec: spec.profile)
         assert [getattr(whose(spec), name) for spec in (low, high)] == [low_x, high_x]
         assert (low_x / value, high_x / value) == pytest.approx((0.9, 1.1), abs=2e-3)
-        restored = {name: value} if name == "share" else {"profile": low.profile.replace(**{name: value})}
+        restored = (
+            {name: value} if name == "share" else {"profile": low.profile.replace(**{name: value})}
+        )
         assert dataclasses.replace(low, **restored) == Usemem(16, 4, 6e6)
 
 
@@ -209,7 +233,8 @@ def test_a_perturbation_changes_its_constant_alone():
 
 
 def test_fit_with_contention():
-    def simulated(outside: float) -> float:  # the less time outside, the more they are in each other's way
+    # the less time outside, the more they are in each other's way
+    def simulated(outside: float) -> float:
         return model.PROCESSES * 4e9 / (outside + 3_000 + 4e6 / outside)
 
     outside, tries = model.fit_outside(simulated, 6_078_729, 1_000)
@@ -219,7 +244,9 @@ def test_fit_with_contention():
 
 def test_fits_that_cannot_be():
     with pytest.raises(ValueError, match="stores alone take longer"):
-        model.fit_outside(lambda outside: model.PROCESSES * 4e9 / (outside + 30_000), 6_078_729, 1_000)
+        model.fit_outside(
+            lambda outside: model.PROCESSES * 4e9 / (outside + 30_000), 6_078_729, 1_000
+        )
     with pytest.raises(RuntimeError, match="is not reached"):
         model.fit_outside(lambda outside: 6_000_000, 6_078_729, 50_000)
 
@@ -233,14 +260,19 @@ def small():
 def test_usemem_comes_to_the_row_before(small):
     spec, figures = small
     assert figures["before_kb_s"] == pytest.approx(6_078_729, rel=1e-4)
-    assert figures["before_kb_s"] == spec.run("mainline", figures["outside_ns"]).figures()["touched_kb_s"]
+    assert (
+        figures["before_kb_s"]
+        == spec.run("mainline", figures["outside_ns"]).figures()["touched_kb_s"]
+    )
     assert figures["after_kb_s"] == spec.run("v10", figures["outside_ns"]).figures()["touched_kb_s"]
 
 
 def test_usemem_gains_what_stores_get_shorter(small):
     spec, figures = small
     saved = spec.share * (figures["before_p50_ns"] - figures["after_p50_ns"])
-    gain = model.page_ns(figures["before_kb_s"]) / (model.page_ns(figures["before_kb_s"]) - saved) - 1
+    gain = (
+        model.page_ns(figures["before_kb_s"]) / (model.page_ns(figures["before_kb_s"]) - saved) - 1
+    )
     assert figures["gain"] == pytest.approx(gain, rel=0.15)
     slower = dataclasses.replace(spec, mainline_ns=model.MAINLINE_NS).figures()
     assert slower["before_kb_s"] == pytest.approx(figures["before_kb_s"], rel=2e-4)
@@ -260,14 +292,24 @@ def test_shares_are_stored():
 
 def test_explanation():
     before, after = model.PUBLISHED_USEMEM[16]
-    figures = {"before_kb_s": before, "after_kb_s": after, "after_p50_ns": 706.0, "outside_ns": 10_000.0}
+    figures = {
+        "before_kb_s": before,
+        "after_kb_s": after,
+        "after_p50_ns": 706.0,
+        "outside_ns": 10_000.0,
+    }
     why = model.explain(16, figures, 0.75)
     assert why["explained"] == pytest.approx(1)
     assert why["published_gain"] == pytest.approx(0.72, abs=0.005)
-    # put back where it comes from: that much longer stores before make the published difference
-    assert 0.75 * (why["needed_before_ns"] - 706) == pytest.approx(model.page_ns(before) - model.page_ns(after))
+    # put back where it comes from: that much longer stores before make the published
+    # difference
+    assert 0.75 * (why["needed_before_ns"] - 706) == pytest.approx(
+        model.page_ns(before) - model.page_ns(after)
+    )
     assert why["most_gain"] == pytest.approx(model.page_ns(before) / 10_000 - 1)
-    assert (why["sys_ns_a_swap_out_before"], why["sys_ns_a_swap_out_after"]) == pytest.approx((40_720, 24_240), abs=10)
+    assert (why["sys_ns_a_swap_out_before"], why["sys_ns_a_swap_out_after"]) == pytest.approx(
+        (40_720, 24_240), abs=10
+    )
     nothing = model.explain(16, figures | {"after_kb_s": before}, 0.75)
     assert nothing["explained"] == 0
     assert nothing["needed_before_ns"] == why["needed_before_ns"]

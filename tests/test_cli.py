@@ -22,8 +22,8 @@ from corpus import corpus
 
 from zswap_py import cli
 from zswap_py.report import measure
-from zswap_py.sources import procmem
 from zswap_py.sources import pages as pages_module
+from zswap_py.sources import procmem
 from zswap_py.sources.procmem import ProcessDenied
 
 P = os.sysconf("SC_PAGE_SIZE")
@@ -42,7 +42,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line in this process: exit code, standard output, standard error."""
+    """Runs a command line in this process: exit code, standard output, standard
+    error.
+    """
 
     def run(*argv: object) -> tuple[int, str, str]:
         try:
@@ -63,7 +65,8 @@ def memory(tmp_path: Path) -> Path:
     return path
 
 
-# 2,048 pages of words, each its own, then 1,024 of noise, in one mapping; then it waits.
+# 2,048 pages of words, each its own, then 1,024 of noise, in one mapping; then it
+# waits.
 CHILD = f"""
 import mmap, os, sys
 m = mmap.mmap(-1, 3072 * {P}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -79,7 +82,9 @@ sys.stdin.read()
 @pytest.fixture
 def child() -> Iterator[int]:
     """The process above."""
-    with subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         try:
@@ -98,21 +103,32 @@ def test_a_file_has_the_kernels_pool(run: Run, memory: Path, jobs: int) -> None:
     kernel = KERNEL["corpus:1"]["churn:deflate"][0]
     assert (code, err) == (0, "")
     assert {name: data["compressors"][0][name] for name in kernel} == kernel
-    assert (data["schema"], data["complete"], data["pages"], data["zero_pages"]) == (1, True, 2000, 52)
+    assert (data["schema"], data["complete"], data["pages"], data["zero_pages"]) == (
+        1,
+        True,
+        2000,
+        52,
+    )
     assert data["command"] == f"zswap-py report {memory} -c deflate --json --jobs {jobs}"
     name = str(memory)
-    assert data["source"] == [{"kind": "file", "label": name, "path": name, "pages": 2000, "tail_bytes": 0}]
+    assert data["source"] == [
+        {"kind": "file", "label": name, "path": name, "pages": 2000, "tail_bytes": 0}
+    ]
     assert data["host"]["kernel"] == os.uname().release
     assert data["compressors"][0]["intact"] is True
 
 
-def test_the_table_has_the_jsons_figures(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_has_the_jsons_figures(
+    run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(memory.parent)  # a long name takes two lines
     code, out, err = run("report", "memory")
     lines = out.splitlines()
     assert (code, err) == (0, "")
     assert lines[0] == "memory: 2,000 pages, 7.8 MiB"
-    assert re.fullmatch(r"If all this were swapped, \w+ would save \d\.\d MiB of 7\.8 MiB, net\.", lines[3])
+    assert re.fullmatch(
+        r"If all this were swapped, \w+ would save \d\.\d MiB of 7\.8 MiB, net\.", lines[3]
+    )
     deflate = next(line.split() for line in lines if " deflate " in line)
     assert deflate[-6:-2] == ["2.08", "3.7", "MiB", "3%"]  # 3,829,760 bytes
     assert max(map(len, lines)) <= 80
@@ -121,23 +137,33 @@ def test_the_table_has_the_jsons_figures(run: Run, memory: Path, monkeypatch: py
 
 
 def test_folios(run: Run, tmp_path: Path) -> None:
-    """A folio of 64 KiB with one page that does not shrink: Linux 6.16 refuses it, 6.18 does not."""
+    """A folio of 64 KiB with one page that does not shrink: Linux 6.16 refuses it, 6.18
+    does not.
+    """
     words = [b"%04d" % i * (P // 4) for i in range(48)]
     path = tmp_path / "memory"
     path.write_bytes(b"".join([*words[:20], os.urandom(P), *words[21:]]) + bytes(65536))
     found = {}
     for kernel in ("6.16", "6.18"):
-        _code, out, _err = run("report", path, "-c", "lzo", "--folio", "64K", "--json", "--kernel", kernel)
+        _code, out, _err = run(
+            "report", path, "-c", "lzo", "--folio", "64K", "--json", "--kernel", kernel
+        )
         data = json.loads(out)
         assert (data["kernel"], data["folio_pages"], data["zero_pages"]) == (kernel, 16, 16)
-        found[kernel] = [data["compressors"][0][name] for name in ("stored_pages", "rejected_pages")]
+        found[kernel] = [
+            data["compressors"][0][name] for name in ("stored_pages", "rejected_pages")
+        ]
     assert found == {"6.16": [32, 16], "6.18": [48, 0]}
     assert "folios of 64 KiB" in run("report", path, "-c", "lzo", "--folio", "64K")[1]
 
 
 def test_sample_and_seed(run: Run, memory: Path) -> None:
-    one, again, other = (json.loads(run("report", memory, "-c", "lz4", "--sample", "1M", "--seed", seed, "--json")[1])
-                         for seed in (1, 1, 2))
+    one, again, other = (
+        json.loads(
+            run("report", memory, "-c", "lz4", "--sample", "1M", "--seed", seed, "--json")[1]
+        )
+        for seed in (1, 1, 2)
+    )
     assert 200 < one["pages"] <= 256
     assert one["pages_total"] == 2000
     assert one["compressors"][0]["compressed_bytes"] == again["compressors"][0]["compressed_bytes"]
@@ -146,7 +172,9 @@ def test_sample_and_seed(run: Run, memory: Path) -> None:
     assert "of 2,000 pages (1.0 MiB of 7.8 MiB), scaled up" in text
 
 
-def test_a_tail_that_fills_no_page_is_told(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tail_that_fills_no_page_is_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("memory").write_bytes(bytes(P) + b"tail")
     code, out, err = run("report", "memory", "-c", "lz4")
@@ -204,7 +232,9 @@ def test_itself_is_never_read(run: Run) -> None:
     assert "is this very process" in err
 
 
-def test_no_readable_process_is_one_line_with_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_readable_process_is_one_line_with_the_remedy(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def denied(pid: int) -> None:
         raise ProcessDenied("no")
 
@@ -218,15 +248,23 @@ def test_no_readable_process_is_one_line_with_the_remedy(run: Run, monkeypatch: 
 
 @pytest.mark.skipif(not ROOT, reason="becomes another user")
 def test_a_user_without_processes_gets_the_sudo_line() -> None:
-    code = ("import os, sys; from zswap_py.cli import main; "
-            f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main(['report']))")
+    code = (
+        "import os, sys; from zswap_py.cli import main; "
+        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); "
+        "sys.exit(main(['report']))"
+    )
     p = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (p.returncode, p.stdout) == (1, "")
-    assert re.fullmatch(r"zswap-py: none of \d+ processes can be read: .*"
-                        r'sudo env "PATH=\$PATH" zswap-py report --all\n', p.stderr)
+    assert re.fullmatch(
+        r"zswap-py: none of \d+ processes can be read: .*"
+        r'sudo env "PATH=\$PATH" zswap-py report --all\n',
+        p.stderr,
+    )
 
 
-def test_processes_that_were_left_out_are_told(run: Run, child: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_were_left_out_are_told(
+    run: Run, child: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find = pages_module.Process.find
 
     def only_child(pid: int) -> Any:
@@ -248,10 +286,15 @@ def test_refusal_has_the_figure(run: Run, memory: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(measure, "mem_available", lambda: 64 << 20)
     code, out, err = run("report", memory)
     assert (code, out) == (1, "")
-    assert re.fullmatch(r"zswap-py: pools and copies would take \d+\.\d MiB, more than 16\.0 MiB, a quarter .*\n", err)
+    assert re.fullmatch(
+        r"zswap-py: pools and copies would take \d+\.\d MiB, more than 16\.0 MiB, a quarter .*\n",
+        err,
+    )
 
 
-def test_stopped_for_want_of_memory(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_for_want_of_memory(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "memory").write_bytes(bytes(16 << 20) + os.urandom(32 << 20))
     monkeypatch.setattr(measure, "mem_available", lambda: 4 * (34 << 20))
     monkeypatch.setattr(measure, "WORTH_REPORTING", 16 << 20)
@@ -266,10 +309,15 @@ def test_stopped_for_want_of_memory(run: Run, tmp_path: Path, monkeypatch: pytes
 
 def half_fed(*argv: str) -> subprocess.Popen[bytes]:
     """A report on standard input that has got a piece, and part of the next."""
-    process = subprocess.Popen([*COMMAND, "report", "-", "-c", "lz4", *argv], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*COMMAND, "report", "-", "-c", "lz4", *argv],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert process.stdin is not None
-    process.stdin.write(b"".join(corpus(1) * 3)[:20 << 20])  # a pipe holds 1 MiB at most: it has read 19 at least
+    # a pipe holds 1 MiB at most: it has read 19 at least
+    process.stdin.write(b"".join(corpus(1) * 3)[: 20 << 20])
     process.stdin.flush()
     return process
 
@@ -280,7 +328,9 @@ def test_ctrl_c_reports_what_was_measured() -> None:
     out, err = process.communicate(timeout=30)
     data = json.loads(out)
     assert process.returncode == 130
-    assert err.decode() == "zswap-py: interrupted: the figures are of what was measured until then\n"
+    assert (
+        err.decode() == "zswap-py: interrupted: the figures are of what was measured until then\n"
+    )
     assert (data["complete"], data["pages"], data["pages_total"]) == (False, 4096, None)
     assert data["compressors"][0]["stored_pages"] + data["zero_pages"] == 4096
     assert data["compressors"][0]["intact"] is True
@@ -291,15 +341,23 @@ def test_ctrl_c_in_the_table() -> None:
     process.send_signal(signal.SIGINT)
     out, _err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert out.decode().startswith("standard input: 4,096 pages, 16.0 MiB; incomplete, not scaled up\n")
+    assert out.decode().startswith(
+        "standard input: 4,096 pages, 16.0 MiB; incomplete, not scaled up\n"
+    )
 
 
-def test_ctrl_c_before_anything_is_there(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_before_anything_is_there(
+    run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "open_pages", interrupted)
-    assert run("report", memory) == (130, "", "zswap-py: interrupted before anything was measured\n")
+    assert run("report", memory) == (
+        130,
+        "",
+        "zswap-py: interrupted before anything was measured\n",
+    )
 
 
 @pytest.mark.parametrize("how", [["--json"], [], ["--version"]])
@@ -313,24 +371,37 @@ def test_a_closed_pipe_is_silent(memory: Path, how: list[str]) -> None:
 
 
 def test_standard_input(memory: Path) -> None:
-    p = subprocess.run([*COMMAND, "report", "-", "-c", "deflate", "--json"], input=memory.read_bytes(), check=True,
-                       capture_output=True)
+    p = subprocess.run(
+        [*COMMAND, "report", "-", "-c", "deflate", "--json"],
+        input=memory.read_bytes(),
+        check=True,
+        capture_output=True,
+    )
     data = json.loads(p.stdout)
     assert data["pages"] == data["pages_total"] == data["source"][0]["pages"] == 2000
-    assert data["compressors"][0]["pool_total_size"] == KERNEL["corpus:1"]["churn:deflate"][0]["pool_total_size"]
+    assert (
+        data["compressors"][0]["pool_total_size"]
+        == KERNEL["corpus:1"]["churn:deflate"][0]["pool_total_size"]
+    )
 
 
 # ---- a terminal ----
 
 
 def on_terminal(argv: list[str], **environ: str) -> str:
-    """All that the command writes to a terminal that is its standard output and error."""
+    """All that the command writes to a terminal that is its standard output and
+    error.
+    """
     try:
         master, slave = pty.openpty()
     except OSError as e:
         pytest.skip(f"no pseudo-terminal here: {e}")
-    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS")} | environ
-    with subprocess.Popen([*COMMAND, *argv], stdin=slave, stdout=slave, stderr=slave, env=env) as process:
+    env = {
+        k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS")
+    } | environ
+    with subprocess.Popen(
+        [*COMMAND, *argv], stdin=slave, stdout=slave, stderr=slave, env=env
+    ) as process:
         os.close(slave)
         seen = b""
         while select.select([master], [], [], 30)[0]:
@@ -368,7 +439,12 @@ SHOWN = r"re\x1b[31m\n\u202e\xff"
 BAD = [  # what is typed, the exit code, the last line that comes
     ([], 2, "zswap-py: error: the following arguments are required: COMMAND"),
     (["repot"], 2, "zswap-py: error: argument COMMAND: invalid choice: 'repot' (choose from *"),
-    ([NO_NAME], 2, "zswap-py: error: argument COMMAND: invalid choice: 're\\x1b[31m\\n\\u202e\\udcff' (choose from *"),
+    (
+        [NO_NAME],
+        2,
+        "zswap-py: error: argument COMMAND: invalid choice: "
+        "'re\\x1b[31m\\n\\u202e\\udcff' (choose from *",
+    ),
     (["report", f"--{NO_NAME}"], 2, rf"zswap-py: error: unrecognized arguments: --{SHOWN}"),
     (["report", "--js"], 2, "zswap-py: error: unrecognized arguments: --js"),
     (["report", "--pid", "x"], 2, "argument --pid: 'x' is not a number from 1 on"),
@@ -376,27 +452,81 @@ BAD = [  # what is typed, the exit code, the last line that comes
     (["report", "--pid", "0"], 2, "argument --pid: '0' is not a number from 1 on"),
     (["report", "--pid", "4194304"], 1, "zswap-py: there is no process 4194304: it has exited, *"),
     (["report", "--pid", "4194305"], 2, "argument --pid: '4194305' is too many: 4194304 at most"),
-    (["report", "--pid", f"1{'0' * 30}"], 2, f"argument --pid: '1{'0' * 30}' is too many: 4194304 at most"),
+    (
+        ["report", "--pid", f"1{'0' * 30}"],
+        2,
+        f"argument --pid: '1{'0' * 30}' is too many: 4194304 at most",
+    ),
     (["report", "--pid", FAR], 2, f"argument --pid: '{'9' * 37}...' is too many: 4194304 at most"),
-    (["report", "--sample", "lots"], 2, "argument --sample: 'lots' is not a size: give bytes, or as 64M, 1.5G"),
-    (["report", "--sample", "1e30"], 2, "argument --sample: '1e30' is not a size: give bytes, or as 64M, 1.5G"),
-    (["report", "--sample", "0"], 2, "sample_bytes is 0: give at least a page (4096), and not with full"),
-    (["report", "--sample", "100"], 2, "sample_bytes is 100: give at least a page (4096), and not with full"),
-    (["report", "--sample", "9999999T"], 2, "argument --sample: '9999999T' is more than any memory: *2^63 bytes"),
-    (["report", "--sample", FAR], 2, f"argument --sample: '{'9' * 37}...' is more than any memory: *2^63 bytes"),
-    (["report", "--sample", "1M", "--full"], 2, "argument --full: not allowed with argument --sample"),
+    (
+        ["report", "--sample", "lots"],
+        2,
+        "argument --sample: 'lots' is not a size: give bytes, or as 64M, 1.5G",
+    ),
+    (
+        ["report", "--sample", "1e30"],
+        2,
+        "argument --sample: '1e30' is not a size: give bytes, or as 64M, 1.5G",
+    ),
+    (
+        ["report", "--sample", "0"],
+        2,
+        "sample_bytes is 0: give at least a page (4096), and not with full",
+    ),
+    (
+        ["report", "--sample", "100"],
+        2,
+        "sample_bytes is 100: give at least a page (4096), and not with full",
+    ),
+    (
+        ["report", "--sample", "9999999T"],
+        2,
+        "argument --sample: '9999999T' is more than any memory: *2^63 bytes",
+    ),
+    (
+        ["report", "--sample", FAR],
+        2,
+        f"argument --sample: '{'9' * 37}...' is more than any memory: *2^63 bytes",
+    ),
+    (
+        ["report", "--sample", "1M", "--full"],
+        2,
+        "argument --full: not allowed with argument --sample",
+    ),
     (["report", "--seed", "x"], 2, "argument --seed: 'x' is not a whole number"),
     (["report", "--seed", FAR], 2, f"argument --seed: '{'9' * 37}...' is not a whole number"),
-    (["report", "-c", "lzz"], 2, "argument -c/--compressor: compressor lzz not available: did you mean lzo?"),
-    (["report", "-c", "l\x1bz"], 2, r"argument -c/--compressor: compressor l\x1bz not available: *"),
+    (
+        ["report", "-c", "lzz"],
+        2,
+        "argument -c/--compressor: compressor lzz not available: did you mean lzo?",
+    ),
+    (
+        ["report", "-c", "l\x1bz"],
+        2,
+        r"argument -c/--compressor: compressor l\x1bz not available: "
+        r"*",
+    ),
     (["report", "-c", "lz4:zlib"], 2, "argument -c/--compressor: *its backends are kernel, liblz4"),
-    (["report", "-c", ""], 2, "argument -c/--compressor: '' is no compressor: see zswap-py --version"),
-    (["report", "-c", "x" * 99999], 2, f"argument -c/--compressor: '{'x' * 37}...' is no compressor: *"),
+    (
+        ["report", "-c", ""],
+        2,
+        "argument -c/--compressor: '' is no compressor: see zswap-py --version",
+    ),
+    (
+        ["report", "-c", "x" * 99999],
+        2,
+        f"argument -c/--compressor: '{'x' * 37}...' is no compressor: *",
+    ),
     (["report", *["-c", "lz4"] * 100_000], 2, "zswap-py: error: 100,000 options: 10,000 at most"),
     (["report", "--folio", "8K"], 2, "argument --folio: invalid choice: '8K' (choose from *"),
     (["report", "--page-size", "1"], 2, "zswap-py: error: unrecognized arguments: --page-size"),
     (["report", "--kernel", "5.4"], 2, "argument --kernel: invalid choice: '5.4' (choose from *"),
-    (["report", "--kernel", "\x1b"], 2, r"argument --kernel: invalid choice: '\x1b' (choose from *"),
+    (
+        ["report", "--kernel", "\x1b"],
+        2,
+        r"argument --kernel: invalid choice: '\x1b' (choose from "
+        r"*",
+    ),
     (["report", "--color", "red"], 2, "argument --color: invalid choice: 'red' (choose from *"),
     (["report", "--jobs", "0"], 2, "argument -j/--jobs: '0' is not a number from 1 on"),
     (["report", "-j", "1.5"], 2, "argument -j/--jobs: '1.5' is not a number from 1 on"),
@@ -404,16 +534,27 @@ BAD = [  # what is typed, the exit code, the last line that comes
     (["report", "-j", "30000"], 2, "argument -j/--jobs: '30000' is too many: 8192 at most"),
     (["report", "-j", "9" * 20], 2, f"argument -j/--jobs: '{'9' * 20}' is too many: 8192 at most"),
     (["report", "-j", FAR], 2, f"argument -j/--jobs: '{'9' * 37}...' is too many: 8192 at most"),
-    (["report", f"/proc/none/{NO_NAME}"], 1, rf"zswap-py: cannot read /proc/none/{SHOWN}: No such file *"),
+    (
+        ["report", f"/proc/none/{NO_NAME}"],
+        1,
+        rf"zswap-py: cannot read /proc/none/{SHOWN}: No such "
+        r"file *",
+    ),
     (["report", "x" * 300], 1, "zswap-py: cannot read xxx*: File name too long"),
     (["report", "/dev/full"], 1, "zswap-py: /dev/full is a device or socket: *"),
-    (["verify", "--size", "9" * 30], 2, f"argument --size: '{'9' * 30}' is more than any memory: *"),
+    (
+        ["verify", "--size", "9" * 30],
+        2,
+        f"argument --size: '{'9' * 30}' is more than any memory: *",
+    ),
     (["verify", "--seed", "1.5"], 2, "argument --seed: '1.5' is not a whole number"),
 ]
 
 
 @pytest.mark.parametrize(("argv", "code", "line"), BAD, ids=lambda value: ascii(value)[:40])
-def test_bad_input_is_one_line_and_an_exit_code(run: Run, argv: list[str], code: int, line: str) -> None:
+def test_bad_input_is_one_line_and_an_exit_code(
+    run: Run, argv: list[str], code: int, line: str
+) -> None:
     began = time.thread_time()
     found, out, err = run(*argv)
     assert time.thread_time() - began < 5
@@ -430,24 +571,36 @@ def test_a_compressor_that_is_named_often_is_measured_once(run: Run, memory: Pat
     assert [c["name"] for c in json.loads(out)["compressors"]] == ["lz4", "lzo"]
 
 
-@pytest.mark.parametrize("argv", [["-j", "8192"], ["--seed", "9" * 4000, "--sample", "4K"], ["--sample", "8191T"]])
+@pytest.mark.parametrize(
+    "argv", [["-j", "8192"], ["--seed", "9" * 4000, "--sample", "4K"], ["--sample", "8191T"]]
+)
 def test_values_that_are_large_and_can_be(run: Run, memory: Path, argv: list[str]) -> None:
     code, out, err = run("report", memory, "-c", "lz4", "--json", *argv)
     assert (code, err) == (0, "")
     assert json.loads(out)["complete"]
 
 
-def test_a_folio_smaller_than_a_page(run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folio_smaller_than_a_page(
+    run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cli.mmap, "PAGESIZE", 65536)
     code, _out, err = run("report", memory, "--folio", "4K")
     assert code == 2
     assert "4K is less than this machine's pages of 65536 bytes" in err
 
 
-@pytest.mark.parametrize(("text", "nbytes"), [
-    ("65536", 65536), ("4K", 4096), ("4k", 4096), ("1.5G", 3 << 29), ("64MiB", 64 << 20), ("64 MB", 64 << 20),
-    ("1T", 1 << 40),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "nbytes"),
+    [
+        ("65536", 65536),
+        ("4K", 4096),
+        ("4k", 4096),
+        ("1.5G", 3 << 29),
+        ("64MiB", 64 << 20),
+        ("64 MB", 64 << 20),
+        ("1T", 1 << 40),
+    ],
+)
 def test_sizes(text: str, nbytes: int) -> None:
     assert cli._size(text) == nbytes
 
@@ -455,7 +608,10 @@ def test_sizes(text: str, nbytes: int) -> None:
 def test_a_file_that_is_not_there(run: Run, tmp_path: Path) -> None:
     code, out, err = run("report", tmp_path / "none")
     assert (code, out) == (1, "")
-    assert err == f"zswap-py: cannot read {tmp_path / 'none'}: No such file or directory: check the name\n"
+    assert (
+        err
+        == f"zswap-py: cannot read {tmp_path / 'none'}: No such file or directory: check the name\n"
+    )
 
 
 def test_help_has_examples_and_defaults(run: Run) -> None:
@@ -477,10 +633,17 @@ def test_version_lists_codecs_and_why_others_are_not(run: Run) -> None:
 
 
 def test_json_needs_no_rich(memory: Path) -> None:
-    code = ("import sys; from zswap_py.cli import main; "
-            f"assert main(['report', '--json', '-c', 'lz4', {str(memory)!r}]) == 0; "
-            "assert not [m for m in sys.modules if m.partition('.')[0] == 'rich']")
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    code = (
+        "import sys; from zswap_py.cli import main; "
+        f"assert main(['report', '--json', '-c', 'lz4', {str(memory)!r}]) == 0; "
+        "assert not [m for m in sys.modules if m.partition('.')[0] == 'rich']"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 # ---- names that others gave ----
@@ -499,13 +662,21 @@ Done = subprocess.CompletedProcess[bytes]
 
 
 def command(*argv: str | bytes, environ: dict[str, str] | None = None, **how: Any) -> Done:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
-    return subprocess.run([*COMMAND, *argv], check=False, capture_output=True, env=env | (environ or {}), **how)
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LC_", "LANG", "PYTHON"))
+    }
+    return subprocess.run(
+        [*COMMAND, *argv], check=False, capture_output=True, env=env | (environ or {}), **how
+    )
 
 
 @pytest.mark.parametrize("environ", LOCALES, ids=str)
 @pytest.mark.parametrize("name", [HOSTILE, "日本".encode(), "\u202egnp".encode(), b"-x"], ids=ascii)
-def test_a_files_name_is_shown_whatever_it_is(tmp_path: Path, name: bytes, environ: dict[str, str]) -> None:
+def test_a_files_name_is_shown_whatever_it_is(
+    tmp_path: Path, name: bytes, environ: dict[str, str]
+) -> None:
     (tmp_path / os.fsdecode(name)).write_bytes(b"".join(corpus(1, 300)))
     there = command("report", "-c", "lz4", "--", name, environ=environ, cwd=tmp_path)
     assert (there.returncode, there.stderr) == (0, b"")
@@ -516,14 +687,26 @@ def test_a_files_name_is_shown_whatever_it_is(tmp_path: Path, name: bytes, envir
         assert said.replace(b"\n", b"").decode(encoding).isprintable()
     if name == HOSTILE:
         assert there.stdout.startswith(rb"\x1b[31m\n\xff: 300 pages, ")
-        assert gone.stderr == b"zswap-py: cannot read no\\x1b[31m\\n\\xff: No such file or directory: check the name\n"
+        assert (
+            gone.stderr
+            == b"zswap-py: cannot read no\\x1b[31m\\n\\xff: No such file or directory: check the "
+            b"name\n"
+        )
     elif name.isascii() or (environ == {"LC_ALL": "C.UTF-8"} and b"\xe6" in name):
         assert there.stdout.startswith(name + b": ")
 
 
 def test_json_has_a_files_name_as_it_is_and_as_it_is_shown(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(HOSTILE)).write_bytes(b"".join(corpus(1, 300)))
-    done = command("report", "-c", "lz4", "--json", HOSTILE, cwd=tmp_path, environ={"PYTHONIOENCODING": "ascii:strict"})
+    done = command(
+        "report",
+        "-c",
+        "lz4",
+        "--json",
+        HOSTILE,
+        cwd=tmp_path,
+        environ={"PYTHONIOENCODING": "ascii:strict"},
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     data = json.loads(done.stdout)
     assert os.fsencode(data["source"][0]["path"]) == HOSTILE
@@ -537,14 +720,25 @@ def test_a_command_that_is_suggested_takes_the_name(tmp_path: Path) -> None:
     path.write_bytes(bytes(P))
     path.chmod(0)
     tmp_path.chmod(0o755)
-    code = ("import os, sys; from zswap_py import cli, crypto; crypto.compressors()\n"
-            f"if os.geteuid() == 0: os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
-            "sys.exit(cli.main())")
-    done = subprocess.run([sys.executable, "-c", code, "report", path.name], check=False, capture_output=True,
-                          text=True, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (1, (
-        r"zswap-py: cannot read a b'\n: Permission denied. Run it as root: "
-        r"""sudo env "PATH=$PATH" zswap-py report $'a b\'\012'""" + "\n"))
+    code = (
+        "import os, sys; from zswap_py import cli, crypto; crypto.compressors()\n"
+        f"if os.geteuid() == 0: os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+        "sys.exit(cli.main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "report", path.name],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        (
+            r"zswap-py: cannot read a b'\n: Permission denied. Run it as root: "
+            r"""sudo env "PATH=$PATH" zswap-py report $'a b\'\012'""" + "\n"
+        ),
+    )
 
 
 NAMED = """
@@ -560,8 +754,11 @@ sys.stdin.read()
 @pytest.fixture(params=[HOSTILE, "日本".encode(), b"a) S 1 1 (b"], ids=ascii)
 def named(request: pytest.FixtureRequest) -> Iterator[tuple[int, bytes]]:
     """A process with that name."""
-    with subprocess.Popen([sys.executable, "-c", NAMED, request.param.hex()], stdin=subprocess.PIPE,
-                          stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", NAMED, request.param.hex()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         try:
@@ -571,7 +768,9 @@ def named(request: pytest.FixtureRequest) -> Iterator[tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("environ", LOCALES[:3], ids=str)
-def test_a_processs_name_is_shown_whatever_it_is(named: tuple[int, bytes], environ: dict[str, str]) -> None:
+def test_a_processs_name_is_shown_whatever_it_is(
+    named: tuple[int, bytes], environ: dict[str, str]
+) -> None:
     pid, name = named
     text = command("report", "--pid", str(pid), "-c", "lz4", environ=environ)
     data = command("report", "--pid", str(pid), "-c", "lz4", "--json", environ=environ)
@@ -589,37 +788,56 @@ def test_a_processs_name_is_shown_whatever_it_is(named: tuple[int, bytes], envir
 @pytest.mark.skipif(not ROOT, reason="becomes another user")
 def test_a_processs_name_in_an_error_is_shown(named: tuple[int, bytes]) -> None:
     pid, name = named
-    code = ("import os, sys; from zswap_py.cli import main; "
-            f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); "
-            f"sys.exit(main(['report', '--pid', '{pid}']))")
+    code = (
+        "import os, sys; from zswap_py.cli import main; "
+        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); "
+        f"sys.exit(main(['report', '--pid', '{pid}']))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 1
     assert done.stderr.replace(b"\n", b"").decode().isprintable()
     if name == HOSTILE:
-        assert done.stderr.startswith(rb"zswap-py: cannot read the memory of pid %d (\x1b[31m\n\xff): E" % pid)
+        assert done.stderr.startswith(
+            rb"zswap-py: cannot read the memory of pid %d (\x1b[31m\n\xff): E" % pid
+        )
 
 
 # ---- streams ----
 
 
-@pytest.mark.parametrize(("redirected", "code", "said"), [
-    ("report {} >&-", 1, "standard output is closed: redirect it to a file, or to /dev/null"),
-    ("--help >&-", 1, "standard output is closed: redirect it to a file, or to /dev/null"),
-    ("report - <&-", 1, "standard input is closed: pipe memory into it: zswap-py report - < FILE"),
-    ("report {} >/dev/full", 1, "cannot write to standard output: No space left on device"),
-    ("report {} --json >/dev/full", 1, "cannot write to standard output: No space left on device"),
-    ("--help >/dev/full", 1, "cannot write to standard output: No space left on device"),
-    ("--version >/dev/full", 1, "cannot write to standard output: No space left on device"),
-    ("report {} 1</dev/null", 1, "cannot write to standard output: Bad file descriptor"),
-    ("report {} 2>/dev/full", 0, None),
-    ("report {} 2>&- <&-", 0, None),
-    ("report none 2>&-", 1, None),
-    ("report none 2>/dev/full", 1, None),
-    ("report {} >&- 2>&- <&-", 1, None),
-])  # fmt: skip
-def test_streams_that_cannot_be_used(memory: Path, redirected: str, code: int, said: str | None) -> None:
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [
+        ("report {} >&-", 1, "standard output is closed: redirect it to a file, or to /dev/null"),
+        ("--help >&-", 1, "standard output is closed: redirect it to a file, or to /dev/null"),
+        (
+            "report - <&-",
+            1,
+            "standard input is closed: pipe memory into it: zswap-py report - < FILE",
+        ),
+        ("report {} >/dev/full", 1, "cannot write to standard output: No space left on device"),
+        (
+            "report {} --json >/dev/full",
+            1,
+            "cannot write to standard output: No space left on device",
+        ),
+        ("--help >/dev/full", 1, "cannot write to standard output: No space left on device"),
+        ("--version >/dev/full", 1, "cannot write to standard output: No space left on device"),
+        ("report {} 1</dev/null", 1, "cannot write to standard output: Bad file descriptor"),
+        ("report {} 2>/dev/full", 0, None),
+        ("report {} 2>&- <&-", 0, None),
+        ("report none 2>&-", 1, None),
+        ("report none 2>/dev/full", 1, None),
+        ("report {} >&- 2>&- <&-", 1, None),
+    ],
+)
+def test_streams_that_cannot_be_used(
+    memory: Path, redirected: str, code: int, said: str | None
+) -> None:
     line = f'"$0" -m zswap_py {redirected.format(f"{memory} -c lz4")}'
-    done = subprocess.run(["sh", "-c", line, sys.executable], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable], check=False, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (code, f"zswap-py: {said}\n" if said else "")
     assert bool(done.stdout) == (code == 0)
 
@@ -627,16 +845,24 @@ def test_streams_that_cannot_be_used(memory: Path, redirected: str, code: int, s
 def test_a_closed_streams_number_becomes_no_other_files(memory: Path) -> None:
     """Messages must not go into a file that was opened in their place."""
     line = f'"$0" -c "$1" report {memory} -c lz4 2>&-'
-    code = ("import sys; from zswap_py.cli import main; code = main(); import os; "
-            "print(code, os.readlink('/proc/self/fd/2'))")
-    done = subprocess.run(["sh", "-c", line, sys.executable, code], check=True,
-                          capture_output=True, text=True)
+    code = (
+        "import sys; from zswap_py.cli import main; code = main(); import os; "
+        "print(code, os.readlink('/proc/self/fd/2'))"
+    )
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable, code], check=True, capture_output=True, text=True
+    )
     assert done.stdout.splitlines()[-1] == "0 /dev/null"
 
 
 def test_a_reader_that_leaves_early(memory: Path) -> None:
-    done = subprocess.run(["sh", "-c", '"$0" -m zswap_py report memory -c lz4 | head -n 1', sys.executable],
-                          check=True, capture_output=True, text=True, cwd=memory.parent)
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m zswap_py report memory -c lz4 | head -n 1', sys.executable],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=memory.parent,
+    )
     assert (done.stdout, done.stderr) == ("memory: 2,000 pages, 7.8 MiB\n", "")
 
 
@@ -645,17 +871,28 @@ def test_a_reader_that_leaves_early(memory: Path) -> None:
 
 @pytest.mark.parametrize("argv", [[], ["--json"]], ids=["table", "json"])
 def test_without_rich(memory: Path, argv: list[str]) -> None:
-    code = ("import sys; sys.modules['rich'] = None; from zswap_py import cli; from zswap_py.report import measure\n"
-            "if '--json' not in sys.argv: measure.measure = None\n"  # it is said before anything is measured
-            "sys.stderr.isatty = lambda: True; sys.exit(cli.main())")
-    done = subprocess.run([sys.executable, "-c", code, "report", memory, "-c", "lz4", *argv], check=False,
-                          capture_output=True, text=True)
+    code = (
+        "import sys; sys.modules['rich'] = None; from zswap_py import cli; from "
+        "zswap_py.report import measure\n"
+        # it is said before anything is measured
+        "if '--json' not in sys.argv: measure.measure = None\n"
+        "sys.stderr.isatty = lambda: True; sys.exit(cli.main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "report", memory, "-c", "lz4", *argv],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     if argv:
         assert (done.returncode, done.stderr) == (0, "")
         assert json.loads(done.stdout)["complete"]
     else:
         assert (done.returncode, done.stdout) == (1, "")
-        said = r"zswap-py: rich, which draws the table, is missing \(.*\): pip install rich, or take --json\n"
+        said = (
+            r"zswap-py: rich, which draws the table, is missing \(.*\): pip install rich, or take "
+            r"--json\n"
+        )
         assert re.fullmatch(said, done.stderr)
 
 
@@ -690,13 +927,18 @@ def test_ctrl_c_in_any_import_is_quiet(memory: Path) -> None:
     imports = 100000 + int(whole.stderr)
     assert imports > 50
     for n in {1, 2, *range(5, imports - 5, imports // 12)}:
-        done = subprocess.run([*argv[:3], str(n), *argv[4:]], check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            [*argv[:3], str(n), *argv[4:]], check=False, capture_output=True, text=True
+        )
         assert (done.returncode, done.stdout) == (130, ""), n
         assert done.stderr == "zswap-py: interrupted before anything was measured\n", n
 
 
 def test_a_program_that_imports_the_package_keeps_its_handler() -> None:
-    code = "import signal, zswap_py; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    code = (
+        "import signal, zswap_py; print(signal.getsignal(signal.SIGINT) is "
+        "signal.default_int_handler)"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "True\n"
 
@@ -704,7 +946,9 @@ def test_a_program_that_imports_the_package_keeps_its_handler() -> None:
 def test_ctrl_c_at_any_moment_is_quiet(memory: Path) -> None:
     """Until the handler is in place the interpreter alone decides what is printed."""
     for i in range(16):
-        with subprocess.Popen([*COMMAND, "report", memory], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [*COMMAND, "report", memory], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
             time.sleep(0.02 + 0.024 * i)
             process.send_signal(signal.SIGINT)
             _out, err = process.communicate(timeout=50)
@@ -720,8 +964,19 @@ def test_ctrl_c_at_any_moment_is_quiet(memory: Path) -> None:
 
 def test_help_defines_each_column(run: Run, memory: Path) -> None:
     said = run("report", "--help")[1].partition("columns:\n")[2].partition("\n\n")[0]
-    assert re.findall(r"^  (\S+(?: \S+)*?)  +\S", said.replace("do not compress ", "do not compress  "), re.M) == \
-        ["*", "compressor", "net saved", "ratio", "pool", "do not compress", "store, load"]
+    assert re.findall(
+        r"^  (\S+(?: \S+)*?)  +\S", said.replace("do not compress ", "do not compress  "), re.M
+    ) == ["*", "compressor", "net saved", "ratio", "pool", "do not compress", "store, load"]
     table = run("report", memory, "-c", "lz4")[1]
-    for word in ("compressor", "net", "saved", "ratio", "pool", "do not", "compress", "store", "load"):
+    for word in (
+        "compressor",
+        "net",
+        "saved",
+        "ratio",
+        "pool",
+        "do not",
+        "compress",
+        "store",
+        "load",
+    ):
         assert word in table

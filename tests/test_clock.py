@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The virtual clock from Python: actors in run(), threads that are none, exceptions, children of fork()."""
+"""The virtual clock from Python: actors in run(), threads that are none, exceptions,
+children of fork().
+"""
 
 from __future__ import annotations
 
@@ -133,7 +135,9 @@ def test_the_first_exception_is_raised_when_all_have_ended():
         ended.append(clock.now)
 
     with pytest.raises(KeyError, match="first"):
-        clock.run([end, lambda: fail(20, KeyError("first")), lambda: fail(10, ValueError("earlier")), end])
+        clock.run(
+            [end, lambda: fail(20, KeyError("first")), lambda: fail(10, ValueError("earlier")), end]
+        )
     assert ended == [1000, 1000]
     with pytest.raises(SystemExit):
         clock.run([lambda: fail(0, SystemExit(3))])
@@ -145,7 +149,13 @@ def test_an_actor_cannot_run_others():
     clock, other = VirtualClock(), VirtualClock()
 
     def outer():
-        with pytest.raises(ValueError, match=r"run\(\) inside an actor .* give all functions to the outer run\(\)"):
+        with pytest.raises(
+            ValueError,
+            match=(
+                r"run\(\) inside an actor .* give all functions to the outer "
+                r"run\(\)"
+            ),
+        ):
             clock.run([lambda: None])
         return other.run([lambda: other.sleep(7), lambda: None])
 
@@ -245,7 +255,9 @@ def test_any_thread_may_sleep_while_actors_run():
 
 
 def test_an_actor_that_waits_for_another_loses_its_turn():
-    """run() warns, with its name; its next sleep fails, and so does run(). The other's times are as if alone."""
+    """run() warns, with its name; its next sleep fails, and so does run(). The other's
+    times are as if alone.
+    """
     clock, lock, times = VirtualClock(stall_seconds=0.8), threading.Lock(), []
 
     def holds():
@@ -265,8 +277,12 @@ def test_an_actor_that_waits_for_another_loses_its_turn():
 
     began = time.monotonic()
     with (
-        pytest.warns(RuntimeWarning, match=r"time stands still: actor 'b' has had its turn for 0\.08 s") as warned,
-        pytest.raises(OSError, match=r"actor 'b' lost its turn.*give each actor a CPU .*stall_seconds") as e,
+        pytest.warns(
+            RuntimeWarning, match=r"time stands still: actor 'b' has had its turn for 0\.08 s"
+        ) as warned,
+        pytest.raises(
+            OSError, match=r"actor 'b' lost its turn.*give each actor a CPU .*stall_seconds"
+        ) as e,
     ):
         clock.run([holds, waits], names=["a", "b"])
     assert time.monotonic() - began < 8
@@ -327,7 +343,10 @@ def test_an_actor_whose_thread_comes_late_is_not_called(monkeypatch):
         late.set()
 
     monkeypatch.setattr(clock_module._Actor, "_main", comes_late)
-    with pytest.warns(RuntimeWarning, match="'a'"), pytest.raises(OSError, match="actor 'a' lost its turn"):
+    with (
+        pytest.warns(RuntimeWarning, match="'a'"),
+        pytest.raises(OSError, match=("actor 'a' lost its turn")),
+    ):
         clock.run([lambda: calls.append(1), sleeps], names=["a", "b"])
     assert calls == []
     assert (clock.now, clock.stalls) == (1, 1)
@@ -411,7 +430,12 @@ clock = VirtualClock()
 clock.sleep(3)
 pid = os.fork()
 if pid == 0:
-    for use in (lambda: clock.now, lambda: clock.stalls, lambda: clock.sleep(1), lambda: clock.run([lambda: None])):
+    for use in (
+        lambda: clock.now,
+        lambda: clock.stalls,
+        lambda: clock.sleep(1),
+        lambda: clock.run([lambda: None]),
+    ):
         try:
             use()
         except OSError as e:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CPU hotplug: the state machine's rules, and what each series does to a pool's contexts when CPUs come and go."""
+"""CPU hotplug: the state machine's rules, and what each series does to a pool's
+contexts when CPUs come and go.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_add_that_fails_rolls_back_the_cpus_before_and_does_not_link(bad):
     with pytest.raises(OSError) as e:
         hp.add_instance(PREPARE, "a")
     assert e.value.errno == errno.ENOMEM
-    assert calls == [("up", c, "a") for c in range(bad + 1)] + [("down", c, "a") for c in range(bad)]
+    assert calls == [("up", c, "a") for c in range(bad + 1)] + [
+        ("down", c, "a") for c in range(bad)
+    ]
     with pytest.raises(ValueError, match="not an instance"):
         hp.remove_instance(PREPARE, "a")
 
@@ -87,7 +91,13 @@ def test_instances_are_called_newest_first_and_undone_when_one_fails():
     calls.clear()
     with pytest.raises(OSError, match="CPU 1 stays offline"):
         hp.online(1)
-    assert calls == [("up", 1, "c"), ("up", 1, "b"), ("up", 1, "a"), ("down", 1, "c"), ("down", 1, "b")]
+    assert calls == [
+        ("up", 1, "c"),
+        ("up", 1, "b"),
+        ("up", 1, "a"),
+        ("down", 1, "c"),
+        ("down", 1, "b"),
+    ]
     assert hp.online_cpus == (0,)
     assert hp.state(1) is CpuhpState.OFFLINE
 
@@ -214,7 +224,9 @@ def test_cpu_offline(series, nr):
 @pytest.mark.parametrize("nr", [2, 4, 64])
 @pytest.mark.parametrize("series", SERIES)
 def test_cpu_online_again(series, nr):
-    """Before the series it is allocated anew; in v10 it is still there; in v13 prepare finds it."""
+    """Before the series it is allocated anew; in v10 it is still there; in v13 prepare
+    finds it.
+    """
     with zs.Zswap("lzo", nr_cpus=nr, series=series) as z:
         before = z.pool.cpus
         z.cpuhp.offline(1)
@@ -280,7 +292,8 @@ def test_pool_destroyed_frees_all_possible_cpus(series, nr):
             assert old.released.wait(10)
             if nr > 1:
                 hp.online(nr - 1)
-        if series == "v10" and nr > 1:  # the last CPU was down when this pool was made, and the hole is there
+        # the last CPU was down when this pool was made, and the hole is there
+        if series == "v10" and nr > 1:
             assert not has_context(z, nr - 1)
         else:
             assert z.memory() == before
@@ -335,7 +348,9 @@ def test_cpus_come_and_go_while_threads_store_and_load(series):
                         assert z.load(slot, out)
                         assert out == held.pop(slot)
                     else:
-                        held[slot] = bytes([r.randrange(256)]) * 100 + r.randbytes(100) + bytes(PAGE - 200)
+                        held[slot] = (
+                            bytes([r.randrange(256)]) * 100 + r.randbytes(100) + bytes(PAGE - 200)
+                        )
                         assert z.store(slot, held[slot])
                 for slot, page in held.items():
                     assert z.load(slot, out)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""deflate-iaa in software: one final block of the fixed codes in a 4 KiB window; and whose the bare name is."""
+"""deflate-iaa in software: one final block of the fixed codes in a 4 KiB window; and
+whose the bare name is.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,18 @@ WINDOW = 4096
 STEP = 256  # beyond the first window, distances are held to it to within so much
 SIZES = (4096, 16384, 65536)
 ONE_BLOCK = 32767  # what zlib's largest buffer holds, in symbols
-SPECS = [f"{i.name}:{i.backend}" for i in zs.compressors() if i.name == "deflate-iaa" and i.available]
+SPECS = [
+    f"{i.name}:{i.backend}" for i in zs.compressors() if i.name == "deflate-iaa" and i.available
+]
 
 both = pytest.mark.parametrize("spec", SPECS)
 sizes = pytest.mark.parametrize("size", SIZES)
-isal = pytest.mark.skipif("deflate-iaa:isal" not in SPECS, reason="no igzip: pip install 'zswap-py[isal]'")
+isal = pytest.mark.skipif(
+    "deflate-iaa:isal" not in SPECS, reason=("no igzip: pip install 'zswap-py[isal]'")
+)
 
 
-# --- deflate's fixed codes, by RFC 1951, in strings of bits -----------------------------------------------------------
+# --- deflate's fixed codes, by RFC 1951, in strings of bits ---------------------------
 
 
 def _codes() -> Iterator[str]:
@@ -42,13 +48,18 @@ def _codes() -> Iterator[str]:
 END = 256
 CODES = list(_codes())
 SYMBOLS = {code: symbol for symbol, code in enumerate(CODES)}
-LENGTHS = [(3 + i, 0) for i in range(8)] + [(3 + ((4 + i % 4) << i // 4 - 1), i // 4 - 1) for i in range(8, 28)]
+LENGTHS = [(3 + i, 0) for i in range(8)] + [
+    (3 + ((4 + i % 4) << i // 4 - 1), i // 4 - 1) for i in range(8, 28)
+]
 LENGTHS += [(258, 0)]
-DISTANCES = [(1, 0), (2, 0)] + [(1 + ((2 + i % 2) << i // 2 - 1), i // 2 - 1) for i in range(2, 30)]  # base, extra bits
+# base, extra bits
+DISTANCES = [(1, 0), (2, 0)] + [(1 + ((2 + i % 2) << i // 2 - 1), i // 2 - 1) for i in range(2, 30)]
 
 
 def decode(stream: bytes, stored: bool = False) -> tuple[bytes, int, list[int]]:
-    """The bytes, the longest distance, and each block's symbols (0: it is stored, if that may be)."""
+    """The bytes, the longest distance, and each block's symbols (0: it is stored, if
+    that may be).
+    """
     bits = "".join(f"{byte:08b}"[::-1] for byte in stream)
     at, out, longest, blocks, final = 0, bytearray(), 0, [], False
 
@@ -99,10 +110,15 @@ def encode(tokens: Iterable[int | tuple[int, int]]) -> bytes:
         if isinstance(token, int):
             bits.append(CODES[token])
             continue
-        for table, value, code in zip((LENGTHS, DISTANCES), token, (CODES[END + 1 :], None), strict=True):
+        for table, value, code in zip(
+            (LENGTHS, DISTANCES), token, (CODES[END + 1 :], None), strict=True
+        ):
             i = bisect_right([base for base, _ in table], value) - 1
             base, extra = table[i]
-            bits += [code[i] if code else f"{i:05b}", f"{value - base:0{extra}b}"[::-1] if extra else ""]
+            bits += [
+                code[i] if code else f"{i:05b}",
+                f"{value - base:0{extra}b}"[::-1] if extra else "",
+            ]
     text = "".join(bits) + CODES[END]
     return bytes(int(text[i : i + 8][::-1], 2) for i in range(0, len(text), 8))
 
@@ -111,14 +127,23 @@ def test_the_tests_own_codec_is_deflates() -> None:
     rng = random.Random(1)
     literals = [rng.randrange(256) for _ in range(40000)]
     tokens: list[int | tuple[int, int]] = [*literals]
-    tokens += [(3, 1), (258, 32768), (257, 24577), (11, 4), (10, 5), (130, 4096), (131, 4097), (3, 32767)]
+    tokens += [
+        (3, 1),
+        (258, 32768),
+        (257, 24577),
+        (11, 4),
+        (10, 5),
+        (130, 4096),
+        (131, 4097),
+        (3, 32767),
+    ]
     stream = encode(tokens)
     out, longest, blocks = decode(stream)
     assert out == zlib.decompress(stream, -15)
     assert (longest, blocks) == (32768, [len(tokens)])
 
 
-# --- pages ------------------------------------------------------------------------------------------------------------
+# --- pages ----------------------------------------------------------------------------
 
 
 def noise(n: int, seed: int = 1) -> bytes:
@@ -132,10 +157,16 @@ def periodic(n: int, period: int) -> bytes:
 def pages(size: int) -> list[bytes]:
     """Pages of each kind that fit a page's room."""
     made = [
-        bytes(size), b"\xff" * size, b"a" * size, bytes(size - 1) + b"x", b"x" + bytes(size - 1),
-        bytes(size // 2) + b"\x01" + bytes(size // 2 - 1), noise(size // 2) + bytes(size // 2),
-        bytes(size // 2) + noise(size // 2), (b"A page of words. " * (size // 17 + 1))[:size],
-    ]  # fmt: skip
+        bytes(size),
+        b"\xff" * size,
+        b"a" * size,
+        bytes(size - 1) + b"x",
+        b"x" + bytes(size - 1),
+        bytes(size // 2) + b"\x01" + bytes(size // 2 - 1),
+        noise(size // 2) + bytes(size // 2),
+        bytes(size // 2) + noise(size // 2),
+        (b"A page of words. " * (size // 17 + 1))[:size],
+    ]
     made += [periodic(size, period) for period in (2, 3, 7, 255, 258, 259, 1000, size // 2)]
     for seed in SEEDS:
         memory = b"".join(corpus(seed)[: 12 * 4 * (size // PAGE)])
@@ -158,7 +189,9 @@ def fitting(spec: str, size: int) -> Iterator[tuple[bytes, bytes]]:
 
 @sizes
 @both
-def test_a_page_is_one_final_block_of_the_fixed_codes_in_a_window_of_4_kib(spec: str, size: int) -> None:
+def test_a_page_is_one_final_block_of_the_fixed_codes_in_a_window_of_4_kib(
+    spec: str, size: int
+) -> None:
     backend, longest, n = crypto.find(spec), 0, 0
     for page, packed in fitting(spec, size):
         if spec == "deflate-iaa:zlib" and size > ONE_BLOCK:
@@ -191,7 +224,8 @@ def test_zlib_ends_a_block_only_where_its_buffer_is_full() -> None:
 
 @both
 def test_matches_reach_back_to_the_window_and_no_further(spec: str) -> None:
-    reach = {"deflate-iaa:isal": WINDOW, "deflate-iaa:zlib": WINDOW - 262}[spec]  # zlib: less its look-ahead
+    # zlib: less its look-ahead
+    reach = {"deflate-iaa:isal": WINDOW, "deflate-iaa:zlib": WINDOW - 262}[spec]
     packed = compress(spec, periodic(16384, reach))
     assert decode(packed)[1] == reach
     assert len(packed) < 6000
@@ -201,19 +235,27 @@ def test_matches_reach_back_to_the_window_and_no_further(spec: str) -> None:
         assert e.value.errno == errno.E2BIG
 
 
-# --- what does not fit ------------------------------------------------------------------------------------------------
+# --- what does not fit ----------------------------------------------------------------
 
 
 def run_guarded(spec: str, page: bytes, room: int) -> tuple[int, bytes, bytes]:
     """The errno, what was made, and 64 bytes from the end of the room on."""
     dst, dlen = ffi.new("uint8_t[]", b"\xa5" * (room + 64)), ffi.new("unsigned int *", room)
-    rc = lib.acomp_alg_run(crypto.find(spec).alg(), True, ffi.from_buffer(page), len(page), dst, dlen)
+    rc = lib.acomp_alg_run(
+        crypto.find(spec).alg(), True, ffi.from_buffer(page), len(page), dst, dlen
+    )
     return rc, bytes(ffi.buffer(dst, dlen[0])), bytes(ffi.buffer(dst + room, 64))
 
 
 @both
 def test_little_room(spec: str) -> None:
-    kinds = [bytes(PAGE), b"x" + bytes(PAGE - 1), noise(3000) + bytes(1096), periodic(16384, 300), *corpus(1)[:40]]
+    kinds = [
+        bytes(PAGE),
+        b"x" + bytes(PAGE - 1),
+        noise(3000) + bytes(1096),
+        periodic(16384, 300),
+        *corpus(1)[:40],
+    ]
     for page in kinds:
         rc, packed, _ = run_guarded(spec, page, 2 * len(page))
         if rc:
@@ -277,7 +319,7 @@ def test_nothing_is_left_of_the_page_before(spec: str) -> None:
         assert lengths[1] == lengths[0] == lengths[2]
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------
 
 
 @both
@@ -296,9 +338,15 @@ def test_what_is_no_page_is_einval(spec: str) -> None:
     packed = compress(spec, page)
     too_long = compress(spec, bytes(16384))
     for stream, room in (
-        (packed[:-1], PAGE), (packed[: len(packed) // 2], PAGE), (b"\x07" + packed[1:], PAGE), (packed, PAGE - 1),
-        (too_long, 4096), (too_long, 16383), (too_long[:-1], 16384), (encode([1, 2, (3, 3)]), PAGE),
-    ):  # fmt: skip
+        (packed[:-1], PAGE),
+        (packed[: len(packed) // 2], PAGE),
+        (b"\x07" + packed[1:], PAGE),
+        (packed, PAGE - 1),
+        (too_long, 4096),
+        (too_long, 16383),
+        (too_long[:-1], 16384),
+        (encode([1, 2, (3, 3)]), PAGE),
+    ):
         with pytest.raises(OSError, match="decompress") as e:
             backend.run(False, stream, room)
         assert e.value.errno == errno.EINVAL
@@ -317,7 +365,8 @@ def test_a_distance_beyond_the_window_is_refused(spec: str) -> None:
         for distance in (WINDOW + STEP, 8000, 12000):
             stream = encode([*literals, (258, distance), 0])
             if distance <= before:
-                assert len(zlib.decompress(stream, -15)) == before + 259  # a good stream, but for the window
+                # a good stream, but for the window
+                assert len(zlib.decompress(stream, -15)) == before + 259
             with pytest.raises(OSError) as e:
                 backend.run(False, stream, 16384)
             assert e.value.errno == errno.EINVAL
@@ -327,7 +376,7 @@ def test_a_distance_beyond_the_window_is_refused(spec: str) -> None:
         backend.run(False, far, 16384)
 
 
-# --- in a zswap -------------------------------------------------------------------------------------------------------
+# --- in a zswap -----------------------------------------------------------------------
 
 
 @both
@@ -341,8 +390,10 @@ def test_noise_under_two_kernels(spec: str) -> None:
         z.swapon(400)
         assert all(z.store(i, page) for i, page in enumerate(many))
         assert {k: n for k, n in z.stats().items() if n} == {
-            "pool_total_size": 200 * PAGE, "stored_pages": 200, "stored_incompressible_pages": 200,
-        }  # fmt: skip
+            "pool_total_size": 200 * PAGE,
+            "stored_pages": 200,
+            "stored_incompressible_pages": 200,
+        }
         out = bytearray(PAGE)
         assert all(z.load(i, out) and out == page for i, page in enumerate(many))
 
@@ -375,7 +426,7 @@ def test_memory_that_runs_out_when_a_pool_is_made(spec: str) -> None:
         assert f.hits == 0
 
 
-# --- sizes ------------------------------------------------------------------------------------------------------------
+# --- sizes ----------------------------------------------------------------------------
 
 
 @both
@@ -395,7 +446,9 @@ def test_zlibs_bytes_are_those_of_its_level_1() -> None:
 @isal
 @pytest.mark.parametrize("seed", SEEDS)
 def test_igzip_finds_about_what_zlibs_level_1_finds(seed: int) -> None:
-    """As the device does by the published ratios: canned codes 2.88, zlib's level 1 with them 2.92."""
+    """As the device does by the published ratios: canned codes 2.88, zlib's level 1
+    with them 2.92.
+    """
     memory = corpus(seed)[::5]
     total = dict.fromkeys(SPECS, 0)
     for page in memory:
@@ -408,7 +461,7 @@ def test_igzip_finds_about_what_zlibs_level_1_finds(seed: int) -> None:
     assert 0.95 < total["deflate-iaa:isal"] / total["deflate-iaa:zlib"] < 1.05
 
 
-# --- the names --------------------------------------------------------------------------------------------------------
+# --- the names ------------------------------------------------------------------------
 
 SOFTWARE = [f"{name}:{backend}" for name, backend in crypto._rows if name == "deflate-iaa"]
 
@@ -423,7 +476,9 @@ def bind() -> Iterator[list[DeviceCompressor]]:
 
 
 def device(backend: str, name: str = "deflate-iaa", batch_size: int = 8) -> DeviceCompressor:
-    """An accelerator to the registry: the algorithm behind it is a software one here."""
+    """An accelerator to the registry: the algorithm behind it is a software one
+    here.
+    """
     alg = crypto.find(SPECS[0])._make()
     return DeviceCompressor(name, backend, lambda: alg, "/dev/iax", "1.0", batch_size)
 
@@ -459,7 +514,12 @@ def test_the_bare_name_is_the_accelerator_bound_first(bind: list[DeviceCompresso
     assert crypto.find(SPECS[0]) not in (first, second)
     assert listed()[2:] == [("iaa", True), ("iaa1", True)]
     info = next(i for i in zs.compressors() if i.backend == "iaa1")
-    assert (info.library, info.library_version, info.batch_size, info.kernel_sizes) == ("/dev/iax", "1.0", 8, False)
+    assert (info.library, info.library_version, info.batch_size, info.kernel_sizes) == (
+        "/dev/iax",
+        "1.0",
+        8,
+        False,
+    )
 
     crypto.unbind_accelerator(first)
     assert crypto.find("deflate-iaa") is second
@@ -499,7 +559,9 @@ def test_names_that_are_taken_or_no_names(bind: list[DeviceCompressor]) -> None:
     crypto.bind_accelerator(accelerator)
     bind.append(accelerator)
     for taken in (accelerator, device("iaa"), device("isal"), device("zlib")):
-        with pytest.raises(ValueError, match=f"deflate-iaa:{taken.backend} is taken: .*isal, zlib, iaa"):
+        with pytest.raises(
+            ValueError, match=(f"deflate-iaa:{taken.backend} is taken: .*isal, zlib, iaa")
+        ):
             crypto.bind_accelerator(taken)
     for backend in ("", "a:b"):
         with pytest.raises(ValueError, match="a name of its own, without a colon"):
@@ -534,7 +596,7 @@ def test_one_of_ones_own_over_it_batches(spec: str) -> None:
         zs.unregister_compressor("iaa-like")
 
 
-# --- the libraries ----------------------------------------------------------------------------------------------------
+# --- the libraries --------------------------------------------------------------------
 
 
 def test_a_backend_is_missing_only_where_its_library_is() -> None:
@@ -555,24 +617,38 @@ def test_igzip_is_the_wheels_and_the_version_is_the_encoders() -> None:
         assert str(found.library_version).startswith("isal ")
 
 
-def test_without_the_wheel_it_is_named_and_zlibs_stays(libraries: dict[str, crypto._Library]) -> None:
+def test_without_the_wheel_it_is_named_and_zlibs_stays(
+    libraries: dict[str, crypto._Library],
+) -> None:
     was = libraries["isal"]
-    libraries["isal"] = crypto._Library(("no_such_wheel", "*.so"), "libisal-none.so.2", None, was.install, was.prefix)
-    with pytest.raises(OSError, match=r"libisal-none\.so\.2 cannot be loaded.*pip install 'zswap-py\[isal\]'") as e:
+    libraries["isal"] = crypto._Library(
+        ("no_such_wheel", "*.so"), "libisal-none.so.2", None, was.install, was.prefix
+    )
+    with pytest.raises(
+        OSError, match=r"libisal-none\.so\.2 cannot be loaded.*pip install 'zswap-py\[isal\]'"
+    ) as e:
         zs.Zswap("deflate-iaa:isal")
     assert e.value.errno == errno.ENOENT
     assert listed() == [("isal", False), ("zlib", "deflate-iaa:zlib" in SPECS), (None, False)]
-    assert "pip install 'zswap-py[isal]'" in str(next(i.reason for i in zs.compressors() if i.backend == "isal"))
+    assert "pip install 'zswap-py[isal]'" in str(
+        next(i.reason for i in zs.compressors() if i.backend == "isal")
+    )
 
 
 @isal
-def test_the_library_that_lacks_a_function_is_the_one_that_is_named(libraries: dict[str, crypto._Library]) -> None:
+def test_the_library_that_lacks_a_function_is_the_one_that_is_named(
+    libraries: dict[str, crypto._Library],
+) -> None:
     libraries["zlib"] = crypto._Library(None, "libc.so.6", None, "apt install zlib1g")
-    with pytest.raises(OSError, match=r"libc\.so\.6 does not export inflateInit2_, .*: apt install zlib1g") as e:
+    with pytest.raises(
+        OSError, match=r"libc\.so\.6 does not export inflateInit2_, .*: apt install zlib1g"
+    ) as e:
         crypto.find("deflate-iaa:isal")
     assert "isal_" not in str(e.value)
     libraries["isal"] = crypto._Library(None, "libc.so.6", None, "pip install isal", "isal_")
     crypto._loaded.clear()
-    with pytest.raises(OSError, match=r"libc\.so\.6 does not export isal_deflate_init, .*: pip install isal") as e:
+    with pytest.raises(
+        OSError, match=r"libc\.so\.6 does not export isal_deflate_init, .*: pip install isal"
+    ) as e:
         crypto.find("deflate-iaa:isal")
     assert "inflate" not in str(e.value)

@@ -39,10 +39,16 @@ def test_links_lead_somewhere(path):
 
 def test_the_wheel_has_what_the_readme_leads_to():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
-    installed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    installed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "data-files"
+    ]
     top = "share/doc/zswap-py"
-    shipped = {f"{directory}/{path.name}".removeprefix(f"{top}/") for directory, patterns in installed.items()
-               for pattern in patterns for path in ROOT.glob(pattern)}
+    shipped = {
+        f"{directory}/{path.name}".removeprefix(f"{top}/")
+        for directory, patterns in installed.items()
+        for pattern in patterns
+        for path in ROOT.glob(pattern)
+    }
     links = set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / "README.md").read_text()))
     assert links
     assert links <= shipped
@@ -69,9 +75,14 @@ def run(command, where):
     if program == "pytest":
         arguments = ["-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
-        [sys.executable, *arguments], cwd=where, capture_output=True, text=True, check=False,
-        timeout=120, env=os.environ | {"PYTEST_TIMEOUT": "60"},
-    )  # fmt: skip
+        [sys.executable, *arguments],
+        cwd=where,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=os.environ | {"PYTEST_TIMEOUT": "60"},
+    )
 
 
 @pytest.fixture
@@ -102,6 +113,10 @@ def test_embeddings_files_do_what_is_said_of_them(command, written):
 
 def test_each_file_of_embedding_is_run(written):
     assert {path.name for path in written.iterdir()} == {
-        "conftest.py", "test_policy.py", "cases.py", "workers.py", "forked.py",
-    }  # fmt: skip
+        "conftest.py",
+        "test_policy.py",
+        "cases.py",
+        "workers.py",
+        "forked.py",
+    }
     assert set(commands_of(EMBEDDING)) == set(SAYS)

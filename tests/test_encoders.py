@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's own encoders, csrc/crypto/lzo.c and csrc/crypto/lz4.c, alone: compiled here, and called without the package.
+"""The kernel's own encoders, csrc/crypto/lzo.c and csrc/crypto/lz4.c, alone: compiled
+here, and called without the package.
 
-Their sizes are compared with those that a running kernel gave for pages which this file makes from seeds
-(data/encoder_sizes.json). To record anew: `test_encoders.py dump PAGES`, let zram compress each page of PAGES with each
-algorithm, then `test_encoders.py record KERNEL lz4=SIZES lzo=SIZES lzo-rle=SIZES`, one number a line in each SIZES:
-0 for a page kept as a repeated word, 4096 for one kept raw.
+Their sizes are compared with those that a running kernel gave for pages which this file
+makes from seeds (data/encoder_sizes.json). To record anew: `test_encoders.py dump
+PAGES`, let zram compress each page of PAGES with each algorithm, then `test_encoders.py
+record KERNEL lz4=SIZES lzo=SIZES lzo-rle=SIZES`, one number a line in each SIZES: 0 for
+a page kept as a repeated word, 4096 for one kept raw.
 
 ENCODER_CROSS_PAGES: how many pages to decode across the libraries (20,000).
 """
@@ -36,8 +38,9 @@ SIZES = ROOT / "tests/data/encoder_sizes.json"
 CROSS_PAGES = int(os.environ.get("ENCODER_CROSS_PAGES", "20000"))
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Pages. Only bytes, getrandbits, randbytes and randrange of a seeded Random: they give the same on every Python.
+# --------------------------------------------------------------------------------------
+# Pages. Only bytes, getrandbits, randbytes and randrange of a seeded Random: they give
+# the same on every Python.
 
 
 def filled(head: bytes, pattern: bytes = b"\x5a\xa5\x11", size: int = PAGE) -> bytes:
@@ -65,7 +68,9 @@ def periods() -> Iterator[bytes]:
 
 
 def zero_runs() -> Iterator[bytes]:
-    """Runs of zeros of each length around lzo-rle's limits; the same with another byte; runs up to the page's end."""
+    """Runs of zeros of each length around lzo-rle's limits; the same with another byte;
+    runs up to the page's end.
+    """
     rng = random.Random(2)
     lengths = (*range(1, 40), *range(252, 262), *range(2044, 2066), 2100, 3000, 3900)
     for length in lengths:
@@ -77,9 +82,19 @@ def zero_runs() -> Iterator[bytes]:
 
 
 def literal_runs() -> Iterator[bytes]:
-    """Random bytes of each count around the tokens' limits, first thing in the page and between two matches."""
+    """Random bytes of each count around the tokens' limits, first thing in the page and
+    between two matches.
+    """
     rng = random.Random(3)
-    for count in (*range(1, 42), *range(234, 242), *range(266, 292), *range(522, 534), *range(780, 792), 1500, 3400):
+    for count in (
+        *range(1, 42),
+        *range(234, 242),
+        *range(266, 292),
+        *range(522, 534),
+        *range(780, 792),
+        1500,
+        3400,
+    ):
         yield filled(rng.randbytes(count))
         yield filled(filled(b"", size=300) + rng.randbytes(count), b"\x77")
 
@@ -90,11 +105,15 @@ def match_lengths() -> Iterator[bytes]:
     base = rng.randbytes(1100)
     for length in (*range(3, 45), *range(255, 295), *range(525, 548), *range(780, 802)):
         for gap in (1, 1600):
-            yield filled(base + filled(b"", b"\x33", gap) + base[7 : 7 + length] + b"\xff" * 9, b"\0\1\2\3")
+            yield filled(
+                base + filled(b"", b"\x33", gap) + base[7 : 7 + length] + b"\xff" * 9, b"\0\1\2\3"
+            )
 
 
 def distances() -> Iterator[bytes]:
-    """Matches at each distance around LZO's border of 2,048, and at the shortest ones."""
+    """Matches at each distance around LZO's border of 2,048, and at the shortest
+    ones.
+    """
     rng = random.Random(5)
     for distance in (*range(1, 21), 63, 64, 65, 255, 256, 257, *range(2044, 2054), 3000, 4000):
         for length in (4, 5, 7, 8, 9, 12, 33, 34):
@@ -127,16 +146,24 @@ def texts() -> Iterator[bytes]:
     """Words drawn from a vocabulary, some far more often than others."""
     rng = random.Random(8)
     letters = b"etaoinshrdlucmfwypvbgk"
-    words = [bytes(letters[rng.randrange(len(letters))] for _ in range(1 + rng.randrange(9))) for _ in range(600)]
+    words = [
+        bytes(letters[rng.randrange(len(letters))] for _ in range(1 + rng.randrange(9)))
+        for _ in range(600)
+    ]
     for _ in range(60):
         page = b""
         while len(page) < PAGE:
-            page += words[rng.randrange(1 + rng.randrange(len(words)))] + (b" ", b" ", b", ", b".\n")[rng.randrange(4)]
+            page += (
+                words[rng.randrange(1 + rng.randrange(len(words)))]
+                + (b" ", b" ", b", ", b".\n")[rng.randrange(4)]
+            )
         yield page[:PAGE]
 
 
 def records() -> Iterator[bytes]:
-    """Heaps: pointers, counters and small numbers in structures of one size, most of them clear."""
+    """Heaps: pointers, counters and small numbers in structures of one size, most of
+    them clear.
+    """
     rng = random.Random(9)
     for _ in range(80):
         size, page = 16 + 8 * rng.randrange(12), b""
@@ -152,11 +179,41 @@ def records() -> Iterator[bytes]:
         yield page[:PAGE]
 
 
-LIMITS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 18, 19, 20, 31, 33, 34, 64, 239, 260, 264, 273, 274, 289, 529, 2047, 2052)
+LIMITS = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    9,
+    12,
+    15,
+    16,
+    18,
+    19,
+    20,
+    31,
+    33,
+    34,
+    64,
+    239,
+    260,
+    264,
+    273,
+    274,
+    289,
+    529,
+    2047,
+    2052,
+)
 
 
 def soup(rng: random.Random, size: int = PAGE) -> bytes:
-    """Literals, matches, runs of zeros and of others in any order, their lengths near what some token can hold."""
+    """Literals, matches, runs of zeros and of others in any order, their lengths near
+    what some token can hold.
+    """
     page, wildness = bytearray(), 1 + rng.randrange(16)
     while len(page) < size:
         kind = rng.randrange(16)
@@ -181,11 +238,21 @@ def soups() -> Iterator[bytes]:
 
 
 FAMILIES: tuple[Callable[[], Iterator[bytes]], ...] = (
-    one_byte_set, periods, zero_runs, literal_runs, match_lengths, distances, page_ends, randoms, texts, records, soups,
-)  # fmt: skip
+    one_byte_set,
+    periods,
+    zero_runs,
+    literal_runs,
+    match_lengths,
+    distances,
+    page_ends,
+    randoms,
+    texts,
+    records,
+    soups,
+)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # The encoders, and the libraries
 
 
@@ -198,20 +265,30 @@ def compiler() -> str:
 
 
 class Codecs:
-    """The compiled encoders. compress() and decompress() return bytes, or None for -EINVAL."""
+    """The compiled encoders. compress() and decompress() return bytes, or None for
+    -EINVAL.
+    """
 
     def __init__(self, path: pathlib.Path) -> None:
         lib = ctypes.CDLL(str(path))
-        self.encoders = {"lz4": lib.lz4_compress, "lzo": lib.lzo1x_1_compress, "lzo-rle": lib.lzorle1x_1_compress}
+        self.encoders = {
+            "lz4": lib.lz4_compress,
+            "lzo": lib.lzo1x_1_compress,
+            "lzo-rle": lib.lzorle1x_1_compress,
+        }
         self._decoder = lib.lzo1x_decompress_safe
         self._work = ctypes.create_string_buffer(WORK)
         self._out = ctypes.create_string_buffer(1 << 18)
         self._view = memoryview(self._out).cast("B")
 
     def compress(self, algorithm: str, data: bytes, room: int = 1 << 17) -> bytes | None:
-        """`room`: bytes that the output may take. What lies behind it must stay as it was."""
+        """`room`: bytes that the output may take. What lies behind it must stay as it
+        was.
+        """
         size = self._prepare(room)
-        error = self.encoders[algorithm](data, ctypes.c_size_t(len(data)), self._out, ctypes.byref(size), self._work)
+        error = self.encoders[algorithm](
+            data, ctypes.c_size_t(len(data)), self._out, ctypes.byref(size), self._work
+        )
         return self._result(error, size, room)
 
     def encoded(self, algorithm: str, data: bytes) -> bytes:
@@ -244,7 +321,18 @@ def codecs(tmp_path_factory: pytest.TempPathFactory) -> Codecs:
     """csrc/crypto/lzo.c and csrc/crypto/lz4.c as a shared object of their own."""
     so = tmp_path_factory.mktemp("encoders") / "encoders.so"
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run([compiler(), *flags, f"-I{ROOT / 'csrc'}", str(ROOT / "csrc/crypto/lzo.c"), str(ROOT / "csrc/crypto/lz4.c"), "-o", str(so)], check=True)
+    subprocess.run(
+        [
+            compiler(),
+            *flags,
+            f"-I{ROOT / 'csrc'}",
+            str(ROOT / "csrc/crypto/lzo.c"),
+            str(ROOT / "csrc/crypto/lz4.c"),
+            "-o",
+            str(so),
+        ],
+        check=True,
+    )
     return Codecs(so)
 
 
@@ -270,7 +358,7 @@ def recorded() -> dict[str, Any]:
     return data
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # The kernel's sizes
 
 
@@ -320,7 +408,9 @@ def test_the_shortest_inputs_are_literals(codecs: Codecs, size: int) -> None:
 
 @pytest.mark.parametrize("size", [*range(13, 48), *range(236, 242), 255, 1000, 4095, 8192, 16384])
 def test_other_lengths_follow_the_rules(codecs: Codecs, size: int) -> None:
-    """No kernel here has such pages; the size model in Python, written apart from the encoders, does."""
+    """No kernel here has such pages; the size model in Python, written apart from the
+    encoders, does.
+    """
     rng = random.Random(size)
     for data in (bytes(size), rng.randbytes(size), *(soup(rng, size) for _ in range(6))):
         for algorithm, model in (
@@ -333,7 +423,7 @@ def test_other_lengths_follow_the_rules(codecs: Codecs, size: int) -> None:
             assert algorithm == "lz4" or codecs.decompress(out, size) == data
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # The interface
 
 
@@ -353,9 +443,13 @@ def test_lz4_refuses_more_than_64_kib(codecs: Codecs) -> None:
     assert codecs.compress("lz4", bytes(65537)) is None
 
 
-@pytest.mark.parametrize("size", [16384, 49150, 49151, 49152, 49153, 49171, 49172, 49173, 60000, 65536])
+@pytest.mark.parametrize(
+    "size", [16384, 49150, 49151, 49152, 49153, 49171, 49172, 49173, 60000, 65536]
+)
 def test_large_pages(codecs: Codecs, lz4_block: Any, liblzo2: ctypes.CDLL, size: int) -> None:
-    """LZO takes them in blocks of 48 KiB; matches do not cross, literals do. Far matches take other tokens."""
+    """LZO takes them in blocks of 48 KiB; matches do not cross, literals do. Far
+    matches take other tokens.
+    """
     rng = random.Random(size)
     near = soup(rng, size)
     far = (rng.randbytes(20000) + soup(rng, size))[: size - 21000]
@@ -372,10 +466,12 @@ def test_large_pages(codecs: Codecs, lz4_block: Any, liblzo2: ctypes.CDLL, size:
 
 
 def test_where_blocks_end(codecs: Codecs) -> None:
-    """Zeros, worked out by hand. lzo: 5 literals and a match up to 15 bytes before the block's end make 6 + 196 bytes.
-    In the second block, of n bytes, the first probe is at 1, if that is before n - 20: with n = 22 a match of 12 bytes
-    behind 16 literals. lzo-rle: the mark, 5 literals and 24 runs make 2 + 6 + 96, 20 bytes before the end; with n = 22
-    a run behind 21 literals."""
+    """Zeros, worked out by hand. lzo: 5 literals and a match up to 15 bytes before the
+    block's end make 6 + 196 bytes. In the second block, of n bytes, the first probe is
+    at 1, if that is before n - 20: with n = 22 a match of 12 bytes behind 16 literals.
+    lzo-rle: the mark, 5 literals and 24 runs make 2 + 6 + 96, 20 bytes before the end;
+    with n = 22 a run behind 21 literals.
+    """
     first = 6 + 196
     assert [len(codecs.encoded("lzo", bytes(49152 + n))) for n in (20, 21, 22)] == [
         first + 2 + 35 + 3,
@@ -391,15 +487,24 @@ def test_where_blocks_end(codecs: Codecs) -> None:
 
 
 def test_rle_avoids_the_ambiguous_match(codecs: Codecs) -> None:
-    """A match of 261 to 264 bytes, 0x403f set in its offset less 0x4000, would read as a run of zeros if three literals
-    followed. lzo-rle cuts it to 260 bytes; lzo has no such runs and does not."""
+    """A match of 261 to 264 bytes, 0x403f set in its offset less 0x4000, would read as
+    a run of zeros if three literals followed. lzo-rle cuts it to 260 bytes; lzo has no
+    such runs and does not.
+    """
     cut = False
     for length in range(258, 268):
         for distance in (0x4000 + 0x403F, 0x4000 + 0x4040, 0x4000 + 0x443F):
             rng = random.Random(length)
             piece = b"\xfe" + rng.randbytes(length - 1)
-            # the encoder has to have looked at the piece's first position: not before 5, with a step of 1 up to 37
-            data = rng.randbytes(8) + filled(piece + b"\xfd", b"\1\2", distance) + piece + b"\xfcab" + b"\1\2" * 40
+            # the encoder has to have looked at the piece's first position: not before
+            # 5, with a step of 1 up to 37
+            data = (
+                rng.randbytes(8)
+                + filled(piece + b"\xfd", b"\1\2", distance)
+                + piece
+                + b"\xfcab"
+                + b"\1\2" * 40
+            )
             sizes = {}
             for algorithm in ("lzo", "lzo-rle"):
                 out = codecs.encoded(algorithm, data)
@@ -407,18 +512,24 @@ def test_rle_avoids_the_ambiguous_match(codecs: Codecs) -> None:
                 sizes[algorithm] = len(out)
             expected = 261 <= length <= 264 and (distance - 0x4000) & 0x403F == 0x403F
             cut |= expected
-            assert (sizes["lzo-rle"] - 2 != sizes["lzo"]) == expected, (length, hex(distance), sizes)
+            assert (sizes["lzo-rle"] - 2 != sizes["lzo"]) == expected, (
+                length,
+                hex(distance),
+                sizes,
+            )
     assert cut
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # Decoding
 
 
 def lzo2_decompress(lib: ctypes.CDLL, data: bytes, size: int) -> bytes | None:
     """liblzo2's lzo1x_decompress_safe; None for any of its errors."""
     out, length = ctypes.create_string_buffer(size or 1), ctypes.c_ulong(size)
-    error = lib.lzo1x_decompress_safe(data, ctypes.c_ulong(len(data)), out, ctypes.byref(length), None)
+    error = lib.lzo1x_decompress_safe(
+        data, ctypes.c_ulong(len(data)), out, ctypes.byref(length), None
+    )
     return None if error else out.raw[: length.value]
 
 
@@ -426,12 +537,19 @@ def lzo2_compress(lib: ctypes.CDLL, level: str, data: bytes, work: Any) -> bytes
     """liblzo2's encoder of that level, `1` or `999`."""
     room = len(data) + len(data) // 16 + 67
     out, length = ctypes.create_string_buffer(room), ctypes.c_ulong(room)
-    assert lib[f"lzo1x_{level}_compress"](data, ctypes.c_ulong(len(data)), out, ctypes.byref(length), work) == 0
+    assert (
+        lib[f"lzo1x_{level}_compress"](
+            data, ctypes.c_ulong(len(data)), out, ctypes.byref(length), work
+        )
+        == 0
+    )
     return out.raw[: length.value]
 
 
 def cross_pages() -> Iterator[tuple[int, bytes]]:
-    """ENCODER_CROSS_PAGES pages from seeds, each eighth of another length than a page."""
+    """ENCODER_CROSS_PAGES pages from seeds, each eighth of another length than a
+    page.
+    """
     for seed in range(CROSS_PAGES):
         rng = random.Random(seed)
         yield seed, soup(rng, 1 + rng.randrange(8192) if seed % 8 == 7 else PAGE)
@@ -439,7 +557,9 @@ def cross_pages() -> Iterator[tuple[int, bytes]]:
 
 @pytest.mark.timeout(0)
 def test_lzo_is_decoded_across(codecs: Codecs, liblzo2: ctypes.CDLL) -> None:
-    """liblzo2 decodes ours. We decode its fast encoder's and, for tokens that need a longer search, its best one's."""
+    """liblzo2 decodes ours. We decode its fast encoder's and, for tokens that need a
+    longer search, its best one's.
+    """
     work = ctypes.create_string_buffer(1 << 20)
     for seed, page in cross_pages():
         out = codecs.encoded("lzo", page)
@@ -455,12 +575,16 @@ def test_lzo_is_decoded_across(codecs: Codecs, liblzo2: ctypes.CDLL) -> None:
 @pytest.mark.timeout(0)
 def test_lz4_is_decoded_by_liblz4(codecs: Codecs, lz4_block: Any) -> None:
     for seed, page in cross_pages():
-        assert lz4_block.decompress(codecs.encoded("lz4", page), uncompressed_size=len(page)) == page, seed
+        assert (
+            lz4_block.decompress(codecs.encoded("lz4", page), uncompressed_size=len(page)) == page
+        ), seed
 
 
 def test_decoder_judges_damage_as_liblzo2_does(codecs: Codecs, liblzo2: ctypes.CDLL) -> None:
-    """Streams with bytes changed, cut or added: both accept with the same bytes, or both refuse. But only the kernel,
-    and so we, want the end mark's length bits to be right."""
+    """Streams with bytes changed, cut or added: both accept with the same bytes, or
+    both refuse. But only the kernel, and so we, want the end mark's length bits to be
+    right.
+    """
     rng = random.Random(11)
     verdicts = {True: 0, False: 0}
     for _ in range(6000):
@@ -473,14 +597,18 @@ def test_decoder_judges_damage_as_liblzo2_does(codecs: Codecs, liblzo2: ctypes.C
             stream += rng.randbytes(1 + rng.randrange(4))
         if len(stream) >= 5 and stream[0] == 17:
             continue  # the version mark, which liblzo2 does not know
-        ours, theirs = codecs.decompress(bytes(stream), 700), lzo2_decompress(liblzo2, bytes(stream), 700)
+        ours, theirs = (
+            codecs.decompress(bytes(stream), 700),
+            lzo2_decompress(liblzo2, bytes(stream), 700),
+        )
         assert ours == theirs or (ours is None and stream[-3] != 17), bytes(stream).hex()
         verdicts[ours is not None] += 1
     assert min(verdicts.values()) > 500
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The C drivers: pages between guard pages, under the sanitizers where the compiler has them
+# --------------------------------------------------------------------------------------
+# The C drivers: pages between guard pages, under the sanitizers where the compiler has
+# them
 
 
 def sanitizers(tmp_path: pathlib.Path) -> list[str]:
@@ -494,8 +622,19 @@ def sanitizers(tmp_path: pathlib.Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["lzo", "lz4"])
 def test_c_driver(tmp_path: pathlib.Path, name: str) -> None:
-    program, sources = tmp_path / name, [ROOT / f"tests/c/test_{name}.c", ROOT / f"csrc/crypto/{name}.c"]
-    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *sanitizers(tmp_path), f"-I{ROOT / 'csrc'}"]
+    program, sources = (
+        tmp_path / name,
+        [ROOT / f"tests/c/test_{name}.c", ROOT / f"csrc/crypto/{name}.c"],
+    )
+    flags = [
+        "-std=gnu11",
+        "-O2",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        *sanitizers(tmp_path),
+        f"-I{ROOT / 'csrc'}",
+    ]
     subprocess.run([compiler(), *flags, *map(str, sources), "-o", str(program)], check=True)
     ran = subprocess.run([str(program)], check=False, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -507,7 +646,13 @@ def test_fuzz_target_runs(tmp_path: pathlib.Path) -> None:
     if clang is None:
         pytest.skip("needs clang, for libFuzzer")
     program, sources = tmp_path / "fuzz", [ROOT / "tests/c/fuzz_lzo.c", ROOT / "csrc/crypto/lzo.c"]
-    flags = ["-std=gnu11", "-O1", "-g", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
+    flags = [
+        "-std=gnu11",
+        "-O1",
+        "-g",
+        "-fsanitize=fuzzer,address,undefined",
+        "-fno-sanitize-recover=all",
+    ]
     command = [clang, *flags, f"-I{ROOT / 'csrc'}", *map(str, sources), "-o", str(program)]
     made = subprocess.run(command, check=False, capture_output=True, text=True)
     if made.returncode and "libclang_rt.fuzzer" in made.stderr:
@@ -518,7 +663,7 @@ def test_fuzz_target_runs(tmp_path: pathlib.Path) -> None:
     assert ran.returncode == 0, ran.stderr[-4000:]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------
 # Recording
 
 
@@ -533,17 +678,26 @@ def record(kernel: str, sizes: dict[str, list[int]]) -> dict[str, Any]:
         families[family.__name__] = entry
         at += len(pages)
     if any(len(every) != at for every in sizes.values()):
-        raise SystemExit(f"{at} pages, but {[len(s) for s in sizes.values()]} sizes: dump the pages again")
+        raise SystemExit(
+            f"{at} pages, but {[len(s) for s in sizes.values()]} sizes: dump the pages again"
+        )
     return {"kernel": kernel, "page_size": PAGE, "families": families}
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["dump"] and len(sys.argv) == 3:
-        pathlib.Path(sys.argv[2]).write_bytes(b"".join(page for family in FAMILIES for page in family()))
+        pathlib.Path(sys.argv[2]).write_bytes(
+            b"".join(page for family in FAMILIES for page in family())
+        )
     elif sys.argv[1:2] == ["record"] and len(sys.argv) == 6:
         given = dict(a.split("=", 1) for a in sys.argv[3:])
-        every = {a: [int(s) for s in pathlib.Path(given[a]).read_text().split()] for a in ("lz4", "lzo", "lzo-rle")}
+        every = {
+            a: [int(s) for s in pathlib.Path(given[a]).read_text().split()]
+            for a in ("lz4", "lzo", "lzo-rle")
+        }
         text = json.dumps(record(sys.argv[2], every), separators=(",", ":"))
-        SIZES.write_text(text.replace('"families":{', '"families":{\n').replace("]},", "]},\n") + "\n")
+        SIZES.write_text(
+            text.replace('"families":{', '"families":{\n').replace("]},", "]},\n") + "\n"
+        )
     else:
         raise SystemExit(__doc__)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Faults on demand, and what they prove: a failure at any step leaves nothing behind, and the next try works."""
+"""Faults on demand, and what they prove: a failure at any step leaves nothing behind,
+and the next try works.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def live(z):
 
 
 def sweep(fault, step):
-    """Run step() with the fault at n = 1, 2, ... until it succeeds; how often it failed."""
+    """Run step() with the fault at n = 1, 2, ... until it succeeds; how often it
+    failed.
+    """
     n = 0
     while True:
         n += 1
@@ -40,10 +44,20 @@ def compressor(request):
     zs.unregister_compressor(name)
 
 
-# what a pool with 4 CPUs allocates of each kind: pool is the pool and zsmalloc's three, percpu contexts and counters
-@pytest.mark.parametrize(("kind", "failures"), [
-    ("pool", 4), ("percpu", 2), ("acomp", 8), ("request", 4), ("array", 4), ("buffer", 4), ("prepare", 4),
-])  # fmt: skip
+# what a pool with 4 CPUs allocates of each kind: pool is the pool and zsmalloc's three,
+# percpu contexts and counters
+@pytest.mark.parametrize(
+    ("kind", "failures"),
+    [
+        ("pool", 4),
+        ("percpu", 2),
+        ("acomp", 8),
+        ("request", 4),
+        ("array", 4),
+        ("buffer", 4),
+        ("prepare", 4),
+    ],
+)
 @pytest.mark.parametrize("series", [None, "v10", "v13"])
 def test_pool_creation_failing_at_every_allocation(compressor, kind, failures, series):
     name, batch = compressor
@@ -87,7 +101,9 @@ def test_prepare_failing_on_one_cpu_frees_all_of_them(compressor, cpu):
 
 
 def test_a_prepare_that_failed_and_is_tried_again_gives_fresh_buffers(compressor):
-    """v10 frees without clearing: the second prepare would find a dead acomp and answer 0."""
+    """v10 frees without clearing: the second prepare would find a dead acomp and answer
+    0.
+    """
     name, batch = compressor
     cpuhp = zs.CpuHotplug(2, online=1)
     with zs.Zswap(name, cpuhp=cpuhp, series="v13") as z:
@@ -109,10 +125,15 @@ def test_a_prepare_that_failed_and_is_tried_again_gives_fresh_buffers(compressor
         assert z.pool.context(1) == second
 
 
-@pytest.mark.parametrize(("kind", "reason"), [
-    ("entry", "reject_kmemcache_fail"), ("handle", "reject_alloc_fail"), ("zspage", "reject_alloc_fail"),
-    ("tree", "reject_alloc_fail"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("entry", "reject_kmemcache_fail"),
+        ("handle", "reject_alloc_fail"),
+        ("zspage", "reject_alloc_fail"),
+        ("tree", "reject_alloc_fail"),
+    ],
+)
 @pytest.mark.parametrize("highmem", [0, 0.5])
 def test_store_of_a_folio_failing_at_every_allocation(compressor, kind, reason, highmem):
     with zs.Zswap(compressor[0], nr_cpus=1, highmem=highmem) as z:
@@ -125,7 +146,8 @@ def test_store_of_a_folio_failing_at_every_allocation(compressor, kind, reason, 
         for n in range(1, 100):
             if kind != "zspage":  # there would be room for the folio in theirs
                 for slot in (0, 5, 15):
-                    assert z.store(slot, FOLIO[:PAGE])  # older entries must go with the failed folio
+                    # older entries must go with the failed folio
+                    assert z.store(slot, FOLIO[:PAGE])
             with z.faults.alloc(kind, nth=n) as f:
                 result = z.store(0, FOLIO)
             z.verify()
@@ -222,7 +244,9 @@ def test_nth_times_and_cpu():
         assert f.hits == 6
 
 
-@pytest.mark.parametrize("bad", [{"nth": 0}, {"times": -1}, {"error": 0}, {"error": -12}, {"error": 5000}])
+@pytest.mark.parametrize(
+    "bad", [{"nth": 0}, {"times": -1}, {"error": 0}, {"error": -12}, {"error": 5000}]
+)
 def test_faults_that_make_no_sense(bad):
     with zs.Zswap("lzo", nr_cpus=1) as z, pytest.raises(ValueError, match=next(iter(bad))):
         z.faults.alloc("entry", **bad)

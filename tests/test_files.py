@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""files.py, decompress.py and formats.py: what a file is, and flat pages in files and streams."""
+"""files.py, decompress.py and formats.py: what a file is, and flat pages in files and
+streams.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,8 @@ import pytest
 import zstandard
 
 from zswap_py import cli
-from zswap_py.sources import files
-from zswap_py.sources import formats
 from zswap_py.report.measure import measure
+from zswap_py.sources import files, formats
 from zswap_py.sources.pages import Pages, SourceError, open_pages
 
 P = 4096
@@ -68,10 +69,17 @@ def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 
 def report(*argv: object, shell: str = "", **popen: object) -> tuple[dict[str, object], str, int]:
-    """The JSON, standard error and exit code of a report by lz4 alone, in a process of its own."""
+    """The JSON, standard error and exit code of a report by lz4 alone, in a process of
+    its own.
+    """
     command = f"{sys.executable} -m zswap_py report -c lz4 --json {' '.join(map(str, argv))}"
-    done = subprocess.run(["bash", "-c", shell.replace("REPORT", command) or command], capture_output=True, text=True,
-                          check=False, **popen)  # type: ignore[call-overload]
+    done = subprocess.run(
+        ["bash", "-c", shell.replace("REPORT", command) or command],
+        capture_output=True,
+        text=True,
+        check=False,
+        **popen,
+    )  # type: ignore[call-overload]
     return (json.loads(done.stdout) if done.stdout else {}), done.stderr, done.returncode
 
 
@@ -97,31 +105,36 @@ def test_file_cut_while_it_is_read_is_incomplete(tmp_path: Path) -> None:
     assert result.source[0]["incomplete"] == "was cut off while it was read"
 
 
-def test_file_on_a_bad_medium_is_read_up_to_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_on_a_bad_medium_is_read_up_to_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     preadv = os.preadv
 
     def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
         """As where the sectors of pages 7 to 11 are bad: reads up to them, then EIO."""
         if 7 * P <= offset < 12 * P:
             raise OSError(errno.EIO, "Input/output error")
-        return preadv(fd, [buffers[0][:7 * P - offset]] if offset < 7 * P else buffers, offset)
+        return preadv(fd, [buffers[0][: 7 * P - offset]] if offset < 7 * P else buffers, offset)
 
     monkeypatch.setattr(os, "preadv", failing)
     data = some_pages(40)
     (tmp_path / "f").write_bytes(data)
     with open_pages([tmp_path / "f"]) as pages:
-        assert contents(pages, 4 * P) == data[:7 * P]
+        assert contents(pages, 4 * P) == data[: 7 * P]
     assert pages.not_read.unreadable == 33
     assert pages.sources[0].incomplete == "cannot be read to its end: Input/output error"
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda p: p.write_bytes(b""), "has 0 bytes, not one page of 4096"),
-    (lambda p: p.write_bytes(b"short"), "has 5 bytes"),
-    (lambda p: p.mkdir(), "is a directory: give files"),
-    (lambda p: p.symlink_to("/dev/zero"), r"is a device or socket.*zswap-py report -"),
-    (lambda p: None, "No such file or directory: check the name"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: p.write_bytes(b""), "has 0 bytes, not one page of 4096"),
+        (lambda p: p.write_bytes(b"short"), "has 5 bytes"),
+        (lambda p: p.mkdir(), "is a directory: give files"),
+        (lambda p: p.symlink_to("/dev/zero"), r"is a device or socket.*zswap-py report -"),
+        (lambda p: None, "No such file or directory: check the name"),
+    ],
+)
 def test_files_that_are_none(tmp_path: Path, make: Callable[[Path], object], message: str) -> None:
     make(tmp_path / "f")
     with pytest.raises(SourceError, match=message):
@@ -129,13 +142,15 @@ def test_files_that_are_none(tmp_path: Path, make: Callable[[Path], object], mes
 
 
 def test_holes_of_a_flat_file_are_pages_of_zeros(tmp_path: Path) -> None:
-    """With folios that lie partly in a hole, and a hole at the end; dense or sparse, the figures are the same."""
+    """With folios that lie partly in a hole, and a hole at the end; dense or sparse,
+    the figures are the same.
+    """
     dense, sparse = tmp_path / "dense", tmp_path / "sparse"
     data = some_pages(700)
     with open(sparse, "wb") as f:
-        f.write(data[:100 * P])
+        f.write(data[: 100 * P])
         f.seek((40 << 20) + 13 * P)
-        f.write(data[100 * P:])
+        f.write(data[100 * P :])
         f.truncate((80 << 20) + P)
     dense.write_bytes(sparse.read_bytes())
     assert sparse.stat().st_blocks < dense.stat().st_blocks
@@ -197,8 +212,8 @@ def test_other_elf_files_are_flat(tmp_path: Path) -> None:
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = os.urandom(21 * P)
-    (tmp_path / "f").write_bytes(data[:3 * P])
-    stdin(monkeypatch, data[3 * P:] + b"tail")
+    (tmp_path / "f").write_bytes(data[: 3 * P])
+    stdin(monkeypatch, data[3 * P :] + b"tail")
     with open_pages([tmp_path / "f", "-"]) as pages:
         assert (pages.pages_total, pages.pages_planned) == (None, None)
         got = [bytes(piece) for piece in pages.pieces(8 * P)]
@@ -208,11 +223,18 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 
 
 def test_standard_input_through_a_pipe() -> None:
-    code = ("from zswap_py.sources.pages import open_pages; p = open_pages(['-']); "
-            "print(sum(len(x) for x in p.pieces(1 << 20)), p.pages_total, p.tail_bytes)")
+    code = (
+        "from zswap_py.sources.pages import open_pages; p = open_pages(['-']); "
+        "print(sum(len(x) for x in p.pieces(1 << 20)), p.pages_total, p.tail_bytes)"
+    )
     feed = "head -c 3000000 /dev/zero; sleep 0.1; head -c 2000000 /dev/zero"
-    out = subprocess.run(f'({feed}) | {sys.executable} -c "{code}"', shell=True, capture_output=True,
-                         text=True, check=True).stdout
+    out = subprocess.run(
+        f'({feed}) | {sys.executable} -c "{code}"',
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert out.split() == [str(5000000 // P * P), str(5000000 // P), str(5000000 % P)]
 
 
@@ -220,8 +242,11 @@ def test_standard_input_that_does_not_block_is_waited_for() -> None:
     """A parent may have set O_NONBLOCK on the pipe that they share."""
     r, w = os.pipe()
     os.set_blocking(r, False)
-    with subprocess.Popen([sys.executable, "-m", "zswap_py", "report", "-", "-c", "lz4", "--json"], stdin=r,
-                          stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "zswap_py", "report", "-", "-c", "lz4", "--json"],
+        stdin=r,
+        stdout=subprocess.PIPE,
+    ) as process:
         os.close(r)
         for part in (b"x" * 5 * P, b"y" * 3 * P):
             os.write(w, part)
@@ -272,7 +297,8 @@ def test_named_pipe_is_read_through(tmp_path: Path) -> None:
 
 
 def test_compressed_pages_are_read_through_whatever_the_name(
-        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
     data = some_pages(1000)
     file = tmp_path / "core.app.1000"
     file.write_bytes(compress(data + b"tail"))
@@ -287,10 +313,15 @@ def test_compressed_pages_are_read_through_whatever_the_name(
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_several_frames_and_padding_are_one_stream(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+def test_several_frames_and_padding_are_one_stream(
+    tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
     data = some_pages(60)
     file = tmp_path / "f"
-    file.write_bytes(b"".join(compress(part) for part in (data[:100], data[100:99999], b"", data[99999:])) + bytes(512))
+    file.write_bytes(
+        b"".join(compress(part) for part in (data[:100], data[100:99999], b"", data[99999:]))
+        + bytes(512)
+    )
     with open_pages([file]) as pages:
         assert contents(pages) == data
         assert pages.sources[0].incomplete is None
@@ -336,7 +367,8 @@ def test_damaged_stream_is_incomplete(tmp_path: Path, compress: Callable[[bytes]
 
 
 def test_incomplete_stands_in_the_first_lines_and_the_exit_code(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("f").write_bytes(gzip.compress(os.urandom(1000 * P))[:-9])
     assert cli.main(["report", "f", "-c", "lz4"]) == 1
@@ -347,10 +379,18 @@ def test_incomplete_stands_in_the_first_lines_and_the_exit_code(
 
 
 def read_elsewhere(file: Path) -> tuple[int, int]:
-    """Bytes of pages, and the most memory that a process of its own took for them, in bytes."""
-    code = (f"from zswap_py.sources.pages import open_pages\nprint(sum(map(len, open_pages([{str(file)!r}]).pieces())))\n"
-            "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))")
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    """Bytes of pages, and the most memory that a process of its own took for them, in
+    bytes.
+    """
+    code = (
+        "from zswap_py.sources.pages import open_pages\nprint(sum(map(len, "
+        f"open_pages([{str(file)!r}]).pieces())))\n"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if "
+        "line.startswith('VmHWM')))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     nbytes, kib = map(int, out.split())
     return nbytes, kib << 10
 
@@ -382,7 +422,7 @@ def test_xz_that_wants_gibibytes_is_refused(tmp_path: Path) -> None:
     size = (data[12] + 1) * 4
     at = data.index(b"\x21\x01", 12) + 2  # LZMA2, one byte of properties
     data[at] = 39
-    data[12 + size - 4:12 + size] = zlib.crc32(data[12:12 + size - 4]).to_bytes(4, "little")
+    data[12 + size - 4 : 12 + size] = zlib.crc32(data[12 : 12 + size - 4]).to_bytes(4, "little")
     (tmp_path / "f").write_bytes(data)
     with pytest.raises(SourceError, match=r"xz stream ends with an error .*[Mm]emory"):
         open_pages([tmp_path / "f"])
@@ -419,7 +459,11 @@ def test_compressed_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "f.gz").write_bytes(gzip.compress(data))
     expected = report(file)[0]
     assert expected["pages"] == expected["pages_total"] == 300
-    for shell in (f"REPORT - < {file}", f"REPORT <(zcat {tmp_path}/f.gz)", f"cat {file} | REPORT /dev/stdin"):
+    for shell in (
+        f"REPORT - < {file}",
+        f"REPORT <(zcat {tmp_path}/f.gz)",
+        f"cat {file} | REPORT /dev/stdin",
+    ):
         found, err, code = report(shell=shell)
         assert code == 0, err
         assert (found["pages"], found["pages_total"], found["complete"]) == (300, 300, True)
@@ -456,7 +500,9 @@ def test_every_foreign_format_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_foreign_formats_are_named_with_the_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_foreign_formats_are_named_with_the_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     head, tool = FOREIGN[name]
     data = head.ljust(3 * P, b"x")
     file = tmp_path / "a file"
@@ -471,8 +517,16 @@ def test_foreign_formats_are_named_with_the_tool(tmp_path: Path, monkeypatch: py
 
 
 def test_all_mach_o_magics_and_no_java_class(tmp_path: Path) -> None:
-    for magic in ("feedface", "feedfacf", "cefaedfe", "cffaedfe", "cafebabe00000002", "cafebabf00000002",
-                  "bebafeca02000000", "bfbafeca02000000"):
+    for magic in (
+        "feedface",
+        "feedfacf",
+        "cefaedfe",
+        "cffaedfe",
+        "cafebabe00000002",
+        "cafebabf00000002",
+        "bebafeca02000000",
+        "bfbafeca02000000",
+    ):
         assert "Mach-O" in str(formats.foreign(bytes.fromhex(magic).ljust(P, b"\0"), "f"))
     assert formats.foreign(bytes.fromhex("cafebabe00000034").ljust(P, b"\0"), "f") is None
 
@@ -483,7 +537,9 @@ def test_hibernation_image_of_any_page_size(page_size: int) -> None:
 
 
 def test_swap_area_is_measured_and_said(tmp_path: Path) -> None:
-    """Its pages are those that reclaim wrote, with some of which nothing is left to tell."""
+    """Its pages are those that reclaim wrote, with some of which nothing is left to
+    tell.
+    """
     (tmp_path / "f").write_bytes(bytes(P - 10) + b"SWAPSPACE2" + some_pages(20))
     with open_pages([tmp_path / "f"]) as pages:
         assert pages.pages_total == 21

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The accelerator's driver: its rules, its faults as zswap sees them, statistics, tables, attributes, its life."""
+"""The accelerator's driver: its rules, its faults as zswap sees them, statistics,
+tables, attributes, its life.
+"""
 
 from __future__ import annotations
 
@@ -45,16 +47,22 @@ TIMEOUT = 3_000_000
 QUICK = IAA.replace(timeout_ns=TIMEOUT)
 SMALL = DeviceConfig(wqs=(WorkQueueConfig(size=16),), engines=(0, 0))
 EINVAL, TIMED_OUT, OVERFLOW, NO_WQ = (
-    "total_completion_einval_errors", "total_completion_timeout_errors", "total_completion_comp_buf_overflow_errors",
+    "total_completion_einval_errors",
+    "total_completion_timeout_errors",
+    "total_completion_comp_buf_overflow_errors",
     "total_no_wq_errors",
-)  # fmt: skip
+)
 
 pytestmark = pytest.mark.timeout(100, method="thread")  # what hangs in C no signal ends
 
 
 def page(i):
-    """Compressible, each different, none of the same compressed size as its neighbours'."""
-    return (b"%d" % i * (30 * (i % 97) + 1))[: PAGE - 8].ljust(PAGE - 8, b"%c" % (i % 251)) + b"%08d" % i
+    """Compressible, each different, none of the same compressed size as its
+    neighbours'.
+    """
+    return (b"%d" % i * (30 * (i % 97) + 1))[: PAGE - 8].ljust(
+        PAGE - 8, b"%c" % (i % 251)
+    ) + b"%08d" % i
 
 
 def folio(n, first=0):
@@ -72,11 +80,23 @@ def clock(request):
 
 
 @contextlib.contextmanager
-def rig(clock, devices=(SMALL,), *, kernel="6.18", series="v10", nr_cpus=1, profile=QUICK, slots=1 << 14, **rest):
+def rig(
+    clock,
+    devices=(SMALL,),
+    *,
+    kernel="6.18",
+    series="v10",
+    nr_cpus=1,
+    profile=QUICK,
+    slots=1 << 14,
+    **rest,
+):
     """An accelerator and a Zswap on it."""
     devices = [SMALL] * devices if isinstance(devices, int) else devices
     with (
-        Accelerator(devices, clock=clock, series=series, nr_cpus=nr_cpus, profile=profile, **rest) as acc,
+        Accelerator(
+            devices, clock=clock, series=series, nr_cpus=nr_cpus, profile=profile, **rest
+        ) as acc,
         zs.Zswap("deflate-iaa", nr_cpus=nr_cpus, series=series, kernel=kernel) as z,
     ):
         z.swapon(slots)
@@ -111,7 +131,9 @@ def rebind(acc):
 
 
 def counted(acc, **expected):
-    """The global statistics: those named, all others 0; and the same as the sums over devices and queues."""
+    """The global statistics: those named, all others 0; and the same as the sums over
+    devices and queues.
+    """
     stats = acc.stats()
     assert stats == dict.fromkeys(stats, 0) | expected
     add_up(acc)
@@ -130,10 +152,12 @@ def add_up(acc):
             total[name] += n
     total.pop("no_descriptor")  # in no total
     assert total == {
-        "comp_calls": stats["total_comp_calls"], "comp_bytes": stats["total_comp_bytes_out"],
-        "decomp_calls": stats["total_decomp_calls"], "decomp_bytes": stats["total_decomp_bytes_in"],
+        "comp_calls": stats["total_comp_calls"],
+        "comp_bytes": stats["total_comp_bytes_out"],
+        "decomp_calls": stats["total_decomp_calls"],
+        "decomp_bytes": stats["total_decomp_bytes_in"],
         "comp_buf_overflows": stats[OVERFLOW],
-    }  # fmt: skip
+    }
 
 
 # ---- what a completion record says, and what zswap makes of it ----
@@ -177,12 +201,17 @@ def disabled_message(caplog, op):
 @every_kernel
 def test_a_page_that_the_device_does_not_compress(clock, row, mode, series, kernel, caplog):
     plan, counters = planned(row, "compress")
-    with rig(clock, series=series, kernel=kernel, sync_mode=mode, verify_compress=False) as (acc, z):
+    with rig(clock, series=series, kernel=kernel, sync_mode=mode, verify_compress=False) as (
+        acc,
+        z,
+    ):
         acc.plan = plan
         start = clock.now if clock else 0
         result = z.store(5, page(5))
         if clock and row == "no answer":
-            assert clock.now - start == QUICK.host_ns + TIMEOUT + (QUICK.irq_ns if mode == "async_irq" else 0)
+            assert clock.now - start == QUICK.host_ns + TIMEOUT + (
+                QUICK.irq_ns if mode == "async_irq" else 0
+            )
         assert acc.plan_hits == (1,)
         counted(acc, total_comp_calls=1, **counters)
         stats = z.stats()
@@ -235,7 +264,9 @@ def test_a_page_of_a_batch_that_the_device_does_not_compress(clock, row, mode, k
 @every_mode
 @every_series
 def test_a_page_that_the_device_does_not_decompress(clock, row, mode, series, caplog):
-    """v10: software does it, whatever it was. Mainline: only if the stream was found bad."""
+    """v10: software does it, whatever it was. Mainline: only if the stream was found
+    bad.
+    """
     plan, counters = planned(row, "decompress")
     with rig(clock, series=series, sync_mode=mode, verify_compress=False) as (acc, z):
         assert z.store(5, page(5))
@@ -243,7 +274,10 @@ def test_a_page_that_the_device_does_not_decompress(clock, row, mode, series, ca
         bytes_in = z.length(6)
         acc.stats_reset()
         acc.plan = plan
-        if series == "v10" or plan[0] in (Status(0x0A, 0x19, op="decompress"), Status(0x0A, 0x0B, op="decompress")):
+        if series == "v10" or plan[0] in (
+            Status(0x0A, 0x19, op="decompress"),
+            Status(0x0A, 0x0B, op="decompress"),
+        ):
             assert load(z, 5) == page(5)
             assert 5 not in z
             counters["total_sw_decomp_calls"] = 1
@@ -269,7 +303,9 @@ def test_a_page_that_the_device_does_not_decompress(clock, row, mode, series, ca
 @every_row
 @every_mode
 def test_a_page_of_a_batch_that_the_device_does_not_decompress(clock, row, mode):
-    """A batch is not decompressed in software: that page stays, the others are loaded."""
+    """A batch is not decompressed in software: that page stays, the others are
+    loaded.
+    """
     plan, counters = planned(row, "decompress", 3)
     with rig(clock, sync_mode=mode) as (acc, z):
         assert z.store(8, folio(8))
@@ -284,7 +320,9 @@ def test_a_page_of_a_batch_that_the_device_does_not_decompress(clock, row, mode)
         for i in range(8):
             assert (8 + i in z) == (i == bad)
             assert out[i * PAGE : (i + 1) * PAGE] == (bytes(PAGE) if i == bad else page(i))
-        counted(acc, total_decomp_calls=8, total_decomp_bytes_in=sum(lengths) - lengths[bad], **counters)
+        counted(
+            acc, total_decomp_calls=8, total_decomp_bytes_in=sum(lengths) - lengths[bad], **counters
+        )
         assert acc.enabled == (row not in LOST)
         acc.plan = ()
         rebind(acc)
@@ -315,7 +353,10 @@ def test_what_the_log_says_of_a_record(op, plain, caplog):
         else:
             load_fails(z, 0)
         acc.stats()
-    assert f"iaa_crypto: iaa {plain} status=0x11, error=0x22, size=0x0, fault=0x0, invalid flags=0x0" in caplog.messages
+    assert (
+        f"iaa_crypto: iaa {plain} status=0x11, error=0x22, size=0x0, fault=0x0, invalid flags=0x0"
+        in caplog.messages
+    )
 
 
 # ---- a device that times out disables the driver ----
@@ -336,7 +377,12 @@ def test_a_timeout_disables_until_the_last_queue_is_unbound(clock, series, op):
         else:
             load_fails(z, 1)
         calls = acc.stats()
-        for step in (lambda: None, lambda: acc.unbind(a), lambda: acc.bind(a), lambda: acc.unbind(b)):
+        for step in (
+            lambda: None,
+            lambda: acc.unbind(a),
+            lambda: acc.bind(a),
+            lambda: acc.unbind(b),
+        ):
             step()
             assert not acc.enabled
             load_fails(z, 0)
@@ -393,7 +439,11 @@ RANDOM = {i * 31 for i in range(136)}
 def some_page(i):
     """4,300 of them, of which 136 are random."""
     rng = random.Random(i)
-    return rng.randbytes(PAGE) if i in RANDOM else rng.randbytes(i % 2500 + 1).ljust(PAGE, b"%c" % (i % 251))
+    return (
+        rng.randbytes(PAGE)
+        if i in RANDOM
+        else rng.randbytes(i % 2500 + 1).ljust(PAGE, b"%c" % (i % 251))
+    )
 
 
 def on_all_cpus(clock, nr_cpus, body):
@@ -407,9 +457,14 @@ def on_all_cpus(clock, nr_cpus, body):
 
 @pytest.mark.parametrize("devices", [1, 2, 4, 8])
 def test_4300_pages_of_which_136_are_random(clock, devices):
-    """What did not fit was not stored by the device, so it is not decompressed there: for all, and for each device."""
+    """What did not fit was not stored by the device, so it is not decompressed there:
+    for all, and for each device.
+    """
     nr_cpus = 8
-    with rig(clock, devices, series=None, nr_cpus=nr_cpus, verify_compress=False, profile=IAA) as (acc, z):
+    with rig(clock, devices, series=None, nr_cpus=nr_cpus, verify_compress=False, profile=IAA) as (
+        acc,
+        z,
+    ):
         lengths = [0] * nr_cpus
 
         def store_and_load(cpu):
@@ -425,10 +480,16 @@ def test_4300_pages_of_which_136_are_random(clock, devices):
         on_all_cpus(clock, nr_cpus, store_and_load)
         stats = acc.stats()
         assert stats == {
-            "total_comp_calls": 4300, "total_decomp_calls": 4300 - 136, "total_sw_decomp_calls": 0,
-            "total_comp_bytes_out": sum(lengths), "total_decomp_bytes_in": sum(lengths),
-            EINVAL: 0, TIMED_OUT: 0, OVERFLOW: 136, NO_WQ: 0,
-        }  # fmt: skip
+            "total_comp_calls": 4300,
+            "total_decomp_calls": 4300 - 136,
+            "total_sw_decomp_calls": 0,
+            "total_comp_bytes_out": sum(lengths),
+            "total_decomp_bytes_in": sum(lengths),
+            EINVAL: 0,
+            TIMED_OUT: 0,
+            OVERFLOW: 136,
+            NO_WQ: 0,
+        }
         add_up(acc)
         for i, device in enumerate(acc.devices):
             cpus = [cpu for cpu in range(nr_cpus) if acc.table(cpu).comp[0].device is device]
@@ -459,11 +520,16 @@ def test_4300_pages_in_batches(clock, devices):
 
         on_all_cpus(clock, nr_cpus, store_and_load)
         stats = acc.stats()
-        assert (stats["total_comp_calls"], stats["total_decomp_calls"], stats[OVERFLOW]) == (4300, 4300 - 136, 136)
+        assert (stats["total_comp_calls"], stats["total_decomp_calls"], stats[OVERFLOW]) == (
+            4300,
+            4300 - 136,
+            136,
+        )
         assert stats["total_comp_bytes_out"] == stats["total_decomp_bytes_in"]
         assert (stats["total_sw_decomp_calls"], stats[EINVAL], stats[TIMED_OUT]) == (0, 0, 0)
         add_up(acc)
-        assert {d.stats()["comp_calls"] for d in acc.devices} == {4300 // devices}  # all devices in turn
+        # all devices in turn
+        assert {d.stats()["comp_calls"] for d in acc.devices} == {4300 // devices}
 
 
 def test_statistics_are_reset(clock):
@@ -472,7 +538,10 @@ def test_statistics_are_reset(clock):
         acc.plan = [Status(0x0A, 0x19), Status(0x24, nth=2)]
         assert z.store(8, folio(2))
         assert load(z, 0) == page(0)
-        assert all(acc.stats()[name] for name in ("total_comp_calls", "total_decomp_calls", OVERFLOW, TIMED_OUT))
+        assert all(
+            acc.stats()[name]
+            for name in ("total_comp_calls", "total_decomp_calls", OVERFLOW, TIMED_OUT)
+        )
         acc.stats_reset()
         counted(acc)
         assert all(n == 0 for d in acc.devices for n in d.stats().values())
@@ -518,7 +587,9 @@ def test_a_batch_of_8_and_a_queue_of_4(clock, kernel):
 
 @every_series
 def test_a_queue_that_is_always_full(clock, series):
-    """v10 gives up, and loads by software. Mainline waits, but not for room that the plan says there never is."""
+    """v10 gives up, and loads by software. Mainline waits, but not for room that the
+    plan says there never is.
+    """
     with rig(clock, series=series, kernel="6.16", verify_compress=False) as (acc, z):
         assert z.store(0, page(0))
         assert z.store(1, page(1))
@@ -555,7 +626,9 @@ def test_mainline_does_not_wait_for_a_device_that_stands_still(clock, mode):
     """Each CPU gets the only entry once the one before has given up."""
     config = DeviceConfig(wqs=queues(1), engines=(0,))
     profile = QUICK.replace(pause_ns=1000)
-    with rig(clock, [config], series=None, nr_cpus=4, kernel="6.16", sync_mode=mode, profile=profile) as (acc, z):
+    with rig(
+        clock, [config], series=None, nr_cpus=4, kernel="6.16", sync_mode=mode, profile=profile
+    ) as (acc, z):
         acc.plan = [Stop()]
 
         def store(cpu):
@@ -635,11 +708,16 @@ def test_a_closed_accelerator(clock, series):
         load_fails(z, 0)
         assert not z.store(1, page(1))
         for call in (
-            lambda: acc.bind(acc.devices[0].wqs[0]), lambda: acc.unbind(acc.devices[0].wqs[0]),
-            lambda: setattr(acc, "plan", ()), lambda: setattr(acc, "sync_mode", "sync"),
-            lambda: setattr(acc, "verify_compress", True), lambda: setattr(acc, "distribute_comps", True),
-            acc.devices[0].enable, acc.devices[0].disable, acc.devices[0].remove,
-        ):  # fmt: skip
+            lambda: acc.bind(acc.devices[0].wqs[0]),
+            lambda: acc.unbind(acc.devices[0].wqs[0]),
+            lambda: setattr(acc, "plan", ()),
+            lambda: setattr(acc, "sync_mode", "sync"),
+            lambda: setattr(acc, "verify_compress", True),
+            lambda: setattr(acc, "distribute_comps", True),
+            acc.devices[0].enable,
+            acc.devices[0].disable,
+            acc.devices[0].remove,
+        ):
             with pytest.raises(ValueError, match="closed"):
                 call()
         assert "closed" in repr(acc)
@@ -659,7 +737,11 @@ def test_a_closed_accelerator(clock, series):
 @every_series
 def test_verification_is_one_more_descriptor_a_page(clock, series):
     with rig(clock, series=series, verify_compress=True) as (acc, z):
-        acc.plan = [Delay(0, times=0), Delay(0, op="compress", times=0), Delay(0, op="decompress", times=0)]
+        acc.plan = [
+            Delay(0, times=0),
+            Delay(0, op="compress", times=0),
+            Delay(0, op="decompress", times=0),
+        ]
         assert z.store(0, folio(8))
         assert acc.plan_hits == (16, 8, 8)
         assert acc.stats()["total_decomp_calls"] == 0  # by its own count
@@ -714,7 +796,8 @@ def test_nobody_looks_at_a_crc_without_verification(clock):
 
 
 @pytest.mark.parametrize(
-    "fault", [NoAnswer(op="decompress"), Status(0x0A, 0x0B, op="decompress"), Status(0x24, op="decompress")]
+    "fault",
+    [NoAnswer(op="decompress"), Status(0x0A, 0x0B, op="decompress"), Status(0x24, op="decompress")],
 )
 @every_mode
 def test_a_verification_that_fails(clock, fault, mode):
@@ -741,7 +824,8 @@ def test_a_device_goes_in_the_middle_of_a_batch(clock, series, kernel):
         assert acc.plan_hits == (1,)
         folio_goes_on = series or kernel == "6.18"
         assert acc.devices[0].state == "removed"
-        assert acc.stats()[NO_WQ] in ((4,) if folio_goes_on else (0, 1))  # 1: an engine was done with the fourth
+        # 1: an engine was done with the fourth
+        assert acc.stats()[NO_WQ] in ((4,) if folio_goes_on else (0, 1))
         assert acc.enabled  # the driver does not know of it
         if kernel == "6.16":
             assert result.reason == "reject_compress_fail"
@@ -749,7 +833,8 @@ def test_a_device_goes_in_the_middle_of_a_batch(clock, series, kernel):
             assert result
             lost = [i for i in range(8) if z.length(i) == PAGE]
             assert {4, 5, 6, 7} <= set(lost)
-            assert 3 in lost or not clock  # an engine may be done with it before the device has gone
+            # an engine may be done with it before the device has gone
+            assert 3 in lost or not clock
             assert 0 not in lost or series
         acc.devices[0].enable()
         acc.plan = ()
@@ -771,7 +856,8 @@ def test_software_loads_while_a_device_is_gone(clock):
         out = bytearray(7 * PAGE)
         assert z.load_batch(range(1, 8), out) == [0] * 7
         assert out == folio(7, 1)
-        counted(acc, total_sw_decomp_calls=8, total_no_wq_errors=8)  # not submitted: software also in a batch
+        # not submitted: software also in a batch
+        counted(acc, total_sw_decomp_calls=8, total_no_wq_errors=8)
 
 
 def test_mainline_loads_nothing_while_a_device_is_gone(clock):
@@ -787,9 +873,13 @@ def test_mainline_loads_nothing_while_a_device_is_gone(clock):
 @pytest.mark.parametrize("mode", ["async", "async_irq"])
 @every_series
 def test_a_device_is_pulled_out_again_and_again(mode, series):
-    """By another thread, while pages are stored and loaded: none is lost, none is wrong, nobody hangs."""
+    """By another thread, while pages are stored and loaded: none is lost, none is
+    wrong, nobody hangs.
+    """
     config = DeviceConfig(wqs=queues(16), engines=(0, 0))
-    with rig(None, [config] * 2, nr_cpus=2, sync_mode=mode, series=series, verify_compress=False) as (acc, z):
+    with rig(
+        None, [config] * 2, nr_cpus=2, sync_mode=mode, series=series, verify_compress=False
+    ) as (acc, z):
         done = threading.Event()
         pulled = [0]
 
@@ -815,7 +905,11 @@ def test_a_device_is_pulled_out_again_and_again(mode, series):
                     results = z.load_batch(left, out, cpu=cpu)
                     assert set(results) <= {0, -errno.EIO}
                     assert all((e in z) == bool(r) for e, r in zip(left, results, strict=True))
-                    pages |= {e: out[i * PAGE : (i + 1) * PAGE] for i, e in enumerate(left) if not results[i]}
+                    pages |= {
+                        e: out[i * PAGE : (i + 1) * PAGE]
+                        for i, e in enumerate(left)
+                        if not results[i]
+                    }
                     left = [e for e, r in zip(left, results, strict=True) if r]
                 assert b"".join(pages[e] for e in sorted(pages)) == folio(8, n)
                 n += 8
@@ -835,7 +929,9 @@ def test_a_device_is_pulled_out_again_and_again(mode, series):
 
 @every_series
 def test_queues_come_and_go_while_pages_do(series):
-    """And plans, and the sharing out, and all statistics to 0: no page is lost, none is wrong, none is refused."""
+    """And plans, and the sharing out, and all statistics to 0: no page is lost, none is
+    wrong, none is refused.
+    """
     config = DeviceConfig(wqs=queues(32, 32), engines=(0, 0))
     with rig(None, [config] * 2, nr_cpus=2, series=series, kernel="6.16") as (acc, z):
         done = threading.Event()
@@ -913,7 +1009,8 @@ def test_a_device_that_is_removed_lets_go_of_who_waits():
         acc.plan = [NoAnswer(times=0)]
         results = []
         threads = [
-            threading.Thread(target=lambda i=i: results.append(z.store(i, page(i), cpu=i).reason)) for i in range(3)
+            threading.Thread(target=lambda i=i: results.append(z.store(i, page(i), cpu=i).reason))
+            for i in range(3)
         ]
         for t in threads:
             t.start()
@@ -964,7 +1061,11 @@ def devices_of(wqs):
 
 def table_machine(devices, **rest):
     config = DeviceConfig(wqs=queues(2), engines=(0,))
-    configs = [config] * devices if isinstance(devices, int) else [dataclasses.replace(config, node=n) for n in devices]
+    configs = (
+        [config] * devices
+        if isinstance(devices, int)
+        else [dataclasses.replace(config, node=n) for n in devices]
+    )
     return Accelerator(configs, clock=zs.VirtualClock(), **rest)
 
 
@@ -987,16 +1088,19 @@ def test_sapphire_rapids_28_cpus_a_device():
         assert served(acc) == served(acc, "decomp") == [[cpu // 28] for cpu in range(224)]
 
 
-@pytest.mark.parametrize(("devices", "nr_cpus", "nr_nodes", "expected"), [
-    (1, 5, 2, [0, 0, 0, 0, 0]),
-    (2, 8, 1, [0, 0, 0, 0, 1, 1, 1, 1]),
-    (4, 8, 2, [0, 0, 1, 1, 2, 2, 3, 3]),
-    (3, 8, 1, [0, 0, 1, 1, 2, 2, 0, 0]),  # a number past the end: the first
-    (8, 4, 1, [0, 1, 2, 3]),  # one CPU a device at least; the others serve none
-    (3, 8, 2, [0, 0, 1, 1, 2, 2, 0, 0]),  # the number runs on over the nodes
-    (2, 6, 3, [0, 0, 1, 1, 0, 0]),  # each node begins with the next
-    (3, 9, 2, [0, 0, 1, 1, 2, 0, 0, 0, 0]),  # 5 and 4 CPUs, counted as 4 and 4: two a device
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("devices", "nr_cpus", "nr_nodes", "expected"),
+    [
+        (1, 5, 2, [0, 0, 0, 0, 0]),
+        (2, 8, 1, [0, 0, 0, 0, 1, 1, 1, 1]),
+        (4, 8, 2, [0, 0, 1, 1, 2, 2, 3, 3]),
+        (3, 8, 1, [0, 0, 1, 1, 2, 2, 0, 0]),  # a number past the end: the first
+        (8, 4, 1, [0, 1, 2, 3]),  # one CPU a device at least; the others serve none
+        (3, 8, 2, [0, 0, 1, 1, 2, 2, 0, 0]),  # the number runs on over the nodes
+        (2, 6, 3, [0, 0, 1, 1, 0, 0]),  # each node begins with the next
+        (3, 9, 2, [0, 0, 1, 1, 2, 0, 0, 0, 0]),  # 5 and 4 CPUs, counted as 4 and 4: two a device
+    ],
+)
 def test_mainlines_tables(devices, nr_cpus, nr_nodes, expected):
     with table_machine(devices, nr_cpus=nr_cpus, nr_nodes=nr_nodes, series=None) as acc:
         assert served(acc) == [[d] for d in expected]
@@ -1010,32 +1114,42 @@ def test_mainline_does_not_ask_where_a_device_is():
         assert served(acc) == [[2, 3]] * 4 + [[0, 1]] * 4
 
 
-@pytest.mark.parametrize(("devices", "rest", "expected"), [
-    ([0, 0], {"nr_cpus": 4}, [0, 0, 1, 1]),
-    ([0, 0, 0], {"nr_cpus": 8}, [0, 0, 0, 1, 1, 1, 2, 2]),
-    ([0, 0, 0], {"nr_cpus": 2}, [0, 1]),
-    ([0, 0, 1], {"nr_cpus": 8, "nr_nodes": 2, "nr_packages": 2}, [0, 0, 1, 1, 2, 2, 2, 2]),
-    ([1, 1], {"nr_cpus": 8, "nr_nodes": 2, "nr_packages": 2}, [0, 0, 1, 1, 0, 0, 1, 1]),  # package 0 has none: all
-    ([0, 1, 2, 3], {"nr_cpus": 8, "nr_nodes": 4, "nr_packages": 2}, [0, 0, 1, 1, 2, 2, 3, 3]),  # two nodes a package
-    ([0, 1], {"nr_cpus": 8, "nr_nodes": 2, "nr_packages": 1}, [0, 0, 0, 0, 1, 1, 1, 1]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("devices", "rest", "expected"),
+    [
+        ([0, 0], {"nr_cpus": 4}, [0, 0, 1, 1]),
+        ([0, 0, 0], {"nr_cpus": 8}, [0, 0, 0, 1, 1, 1, 2, 2]),
+        ([0, 0, 0], {"nr_cpus": 2}, [0, 1]),
+        ([0, 0, 1], {"nr_cpus": 8, "nr_nodes": 2, "nr_packages": 2}, [0, 0, 1, 1, 2, 2, 2, 2]),
+        # package 0 has none: all
+        ([1, 1], {"nr_cpus": 8, "nr_nodes": 2, "nr_packages": 2}, [0, 0, 1, 1, 0, 0, 1, 1]),
+        # two nodes a package
+        ([0, 1, 2, 3], {"nr_cpus": 8, "nr_nodes": 4, "nr_packages": 2}, [0, 0, 1, 1, 2, 2, 3, 3]),
+        ([0, 1], {"nr_cpus": 8, "nr_nodes": 2, "nr_packages": 1}, [0, 0, 0, 0, 1, 1, 1, 1]),
+    ],
+)
 def test_the_series_tables(devices, rest, expected):
     with table_machine(devices, **rest) as acc:
         assert served(acc, "decomp") == [[d] for d in expected]
 
 
 def test_a_package_without_a_device_uses_all():
-    with table_machine([1, 1], nr_cpus=4, nr_nodes=2, nr_packages=2, distribute_decomps=True) as acc:
+    with table_machine(
+        [1, 1], nr_cpus=4, nr_nodes=2, nr_packages=2, distribute_decomps=True
+    ) as acc:
         assert served(acc) == served(acc, "decomp") == [[0, 1]] * 4
 
 
-@pytest.mark.parametrize(("g", "comp", "decomp"), [
-    (0, [0, 1, 2, 3], [0, 1, 2, 3]),
-    (1, [3], [0, 1, 2]),
-    (3, [1, 2, 3], [0]),
-    (4, [0, 1, 2, 3], [0, 1, 2, 3]),  # no more than that: all do both
-    (8, [0, 1, 2, 3], [0, 1, 2, 3]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("g", "comp", "decomp"),
+    [
+        (0, [0, 1, 2, 3], [0, 1, 2, 3]),
+        (1, [3], [0, 1, 2]),
+        (3, [1, 2, 3], [0]),
+        (4, [0, 1, 2, 3], [0, 1, 2, 3]),  # no more than that: all do both
+        (8, [0, 1, 2, 3], [0, 1, 2, 3]),
+    ],
+)
 def test_queues_that_only_compress(g, comp, decomp):
     config = DeviceConfig(wqs=queues(2, 2, 2, 2), engines=(0,))
     with Accelerator([config], nr_cpus=1, clock=zs.VirtualClock(), g_comp_wqs_per_iaa=g) as acc:
@@ -1046,7 +1160,11 @@ def test_queues_that_only_compress(g, comp, decomp):
         assert [wq.number for wq in acc.table(0).decomp] == [0, 1]
         acc.unbind(acc.devices[0].wqs[1])
         acc.unbind(acc.devices[0].wqs[2])
-        assert [wq.number for wq in acc.table(0).comp] == [wq.number for wq in acc.table(0).decomp] == [0, 3]
+        assert (
+            [wq.number for wq in acc.table(0).comp]
+            == [wq.number for wq in acc.table(0).decomp]
+            == [0, 3]
+        )
 
 
 def test_work_goes_where_the_tables_say(clock):
@@ -1055,12 +1173,17 @@ def test_work_goes_where_the_tables_say(clock):
         assert z.store(0, folio(8), cpu=0)
         assert z.store(8, folio(8), cpu=1)
         assert z.load_batch(range(8), bytearray(8 * PAGE), cpu=1) == [0] * 8
-        stats = [[(s["comp_calls"], s["decomp_calls"]) for s in (wq.stats() for wq in d.wqs)] for d in acc.devices]
+        stats = [
+            [(s["comp_calls"], s["decomp_calls"]) for s in (wq.stats() for wq in d.wqs)]
+            for d in acc.devices
+        ]
         assert stats == [[(0, 0), (8, 0)], [(0, 8), (8, 0)]]
 
 
 def test_work_goes_where_changed_tables_say(clock):
-    """After each change: a CPU's jobs go to all queues of its table, and to no other."""
+    """After each change: a CPU's jobs go to all queues of its table, and to no
+    other.
+    """
     config = DeviceConfig(wqs=queues(8, 8, 8), engines=(0, 0))
     with rig(clock, [config] * 3, nr_cpus=4) as (acc, z):
         wqs = [wq for device in acc.devices for wq in device.wqs]
@@ -1098,7 +1221,9 @@ def calls(acc):
 
 @every_series
 def test_the_cursor_moves_before_it_is_used(clock, series):
-    """Of two queues the first job goes to the second. By the series' rule a package's CPUs share the cursor."""
+    """Of two queues the first job goes to the second. By the series' rule a package's
+    CPUs share the cursor.
+    """
     config = DeviceConfig(wqs=queues(4, 4), engines=(0, 0))
     with rig(clock, [config], nr_cpus=2, series=series, verify_compress=False) as (acc, z):
         assert z.store(0, page(0), cpu=0)
@@ -1147,7 +1272,10 @@ def test_rebalancing_over_devices():
 
 
 def test_cpus_beyond_the_machines_are_counted_from_0():
-    with table_machine(2, nr_cpus=2, series=None) as acc, zs.Zswap("deflate-iaa", nr_cpus=5, series=None) as z:
+    with (
+        table_machine(2, nr_cpus=2, series=None) as acc,
+        zs.Zswap("deflate-iaa", nr_cpus=5, series=None) as z,
+    ):
         z.swapon(64)
         for cpu in range(5):
             assert z.store(cpu, page(cpu), cpu=cpu)
@@ -1156,20 +1284,33 @@ def test_cpus_beyond_the_machines_are_counted_from_0():
             acc.table(2)
 
 
-@pytest.mark.parametrize(("rest", "message"), [
-    ({"devices": 0}, "devices=0: 1 to 64"), ({"devices": 65}, "devices=65: 1 to 64"),
-    ({"devices": ()}, r"len\(devices\)=0"), ({"nr_cpus": 0}, "nr_cpus=0: 1 to 8192"),
-    ({"nr_cpus": 2, "nr_nodes": 3}, "nr_nodes=3: 1 to 2"), ({"nr_cpus": 2, "nr_packages": 3}, "nr_packages=3: 1 to 2"),
-    ({"nr_packages": 0}, "nr_packages=0"), ({"series": "v11"}, "series='v11': one of None, 'v10', 'v13'"),
-    ({"batch_size": 9}, "batch_size=9: 1 to 8"), ({"batch_size": 0}, "batch_size=0: 1 to 8"),
-    ({"series": None, "batch_size": 2}, "batch_size=2: without the series there are no batches"),
-    ({"g_comp_wqs_per_iaa": 9}, "g_comp_wqs_per_iaa=9: 0 to 8"), ({"g_comp_wqs_per_iaa": -1}, "=-1: 0 to 8"),
-    ({"series": None, "g_comp_wqs_per_iaa": 1}, "not without the series"),
-    ({"series": None, "distribute_comps": False}, "not without the series"),
-    ({"series": None, "distribute_decomps": True}, "not without the series"),
-    ({"plan": [Crc(device=1)]}, "there are 1 devices"), ({"plan": [Crc(wq=1)]}, "no such device has a queue 1"),
-    ({"software": "qpl"}, "software='qpl': 'isal', 'zlib' or None"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ({"devices": 0}, "devices=0: 1 to 64"),
+        ({"devices": 65}, "devices=65: 1 to 64"),
+        ({"devices": ()}, r"len\(devices\)=0"),
+        ({"nr_cpus": 0}, "nr_cpus=0: 1 to 8192"),
+        ({"nr_cpus": 2, "nr_nodes": 3}, "nr_nodes=3: 1 to 2"),
+        ({"nr_cpus": 2, "nr_packages": 3}, "nr_packages=3: 1 to 2"),
+        ({"nr_packages": 0}, "nr_packages=0"),
+        ({"series": "v11"}, "series='v11': one of None, 'v10', 'v13'"),
+        ({"batch_size": 9}, "batch_size=9: 1 to 8"),
+        ({"batch_size": 0}, "batch_size=0: 1 to 8"),
+        (
+            {"series": None, "batch_size": 2},
+            "batch_size=2: without the series there are no batches",
+        ),
+        ({"g_comp_wqs_per_iaa": 9}, "g_comp_wqs_per_iaa=9: 0 to 8"),
+        ({"g_comp_wqs_per_iaa": -1}, "=-1: 0 to 8"),
+        ({"series": None, "g_comp_wqs_per_iaa": 1}, "not without the series"),
+        ({"series": None, "distribute_comps": False}, "not without the series"),
+        ({"series": None, "distribute_decomps": True}, "not without the series"),
+        ({"plan": [Crc(device=1)]}, "there are 1 devices"),
+        ({"plan": [Crc(wq=1)]}, "no such device has a queue 1"),
+        ({"software": "qpl"}, "software='qpl': 'isal', 'zlib' or None"),
+    ],
+)
 def test_what_no_accelerator_is_made_of(rest, message):
     with pytest.raises(ValueError, match=message):
         Accelerator(clock=zs.VirtualClock(), **rest)
@@ -1186,7 +1327,11 @@ def test_the_most_devices():
 
 
 def there():
-    return [c.backend for c in zs.compressors() if c.name == "deflate-iaa" and c.available and c.batch_size > 1]
+    return [
+        c.backend
+        for c in zs.compressors()
+        if c.name == "deflate-iaa" and c.available and c.batch_size > 1
+    ]
 
 
 def test_it_is_there_while_a_queue_is_bound(clock):
@@ -1263,7 +1408,9 @@ def test_batch_size(clock):
 
 
 def test_probe_errors():
-    config = DeviceConfig(wqs=(WorkQueueConfig(size=4), WorkQueueConfig(size=4, driver_name="user")), engines=(0,))
+    config = DeviceConfig(
+        wqs=(WorkQueueConfig(size=4), WorkQueueConfig(size=4, driver_name="user")), engines=(0,)
+    )
 
     def error(call):
         with pytest.raises(OSError) as e:
@@ -1294,16 +1441,25 @@ def test_probe_errors():
 def test_defaults_by_series():
     with Accelerator([SMALL], clock=zs.VirtualClock()) as acc:
         assert (acc.sync_mode, acc.verify_compress, acc.batch_size) == ("async", False, 8)
-        assert (acc.g_comp_wqs_per_iaa, acc.distribute_comps, acc.distribute_decomps) == (0, True, False)
+        assert (acc.g_comp_wqs_per_iaa, acc.distribute_comps, acc.distribute_decomps) == (
+            0,
+            True,
+            False,
+        )
     with Accelerator([SMALL], clock=zs.VirtualClock(), series=None) as acc:
         assert (acc.sync_mode, acc.verify_compress, acc.batch_size) == ("sync", True, 1)
 
 
 def test_attributes_are_busy_while_a_queue_is_bound():
     with Accelerator([SMALL], clock=zs.VirtualClock()) as acc:
-        for name, value, other in (("sync_mode", "async_irq", "irq"), ("verify_compress", True, None)):
+        for name, value, other in (
+            ("sync_mode", "async_irq", "irq"),
+            ("verify_compress", True, None),
+        ):
             before = getattr(acc, name)
-            with pytest.raises(OSError, match=f"{name}={value!r}: unbind all queues first, 1 are bound") as e:
+            with pytest.raises(
+                OSError, match=f"{name}={value!r}: unbind all queues first, 1 are bound"
+            ) as e:
                 setattr(acc, name, value)
             assert e.value.errno == errno.EBUSY
             assert getattr(acc, name) == before
@@ -1312,14 +1468,20 @@ def test_attributes_are_busy_while_a_queue_is_bound():
             setattr(acc, name, value)
             assert getattr(acc, name) == value
             if other:
-                with pytest.raises(OSError, match="sync_mode='irq': one of sync, async, async_irq") as e:
+                with pytest.raises(
+                    OSError, match="sync_mode='irq': one of sync, async, async_irq"
+                ) as e:
                     setattr(acc, name, other)
                 assert e.value.errno == errno.EINVAL
                 assert getattr(acc, name) == value
             acc.bind(wq)
         acc.g_comp_wqs_per_iaa = 1  # these three are taken up at once
         acc.distribute_comps, acc.distribute_decomps = False, True
-        assert (acc.g_comp_wqs_per_iaa, acc.distribute_comps, acc.distribute_decomps) == (1, False, True)
+        assert (acc.g_comp_wqs_per_iaa, acc.distribute_comps, acc.distribute_decomps) == (
+            1,
+            False,
+            True,
+        )
     with pytest.raises(OSError, match="sync_mode='x'"):
         Accelerator([SMALL], clock=zs.VirtualClock(), sync_mode="x")
 
@@ -1357,7 +1519,11 @@ def test_an_interrupt_costs_its_time():
 def test_a_plan_counts_from_when_it_is_set(clock):
     with rig(clock, 2, nr_cpus=1, distribute_comps=False) as (acc, z):
         for _ in range(2):
-            acc.plan = [Status(0x24, nth=2, times=2), Status(0x0B, device=1), Delay(0, wq=0, device=1, times=0)]
+            acc.plan = [
+                Status(0x24, nth=2, times=2),
+                Status(0x0B, device=1),
+                Delay(0, wq=0, device=1, times=0),
+            ]
             assert acc.plan_hits == (0, 0, 0)
             raw = []
             for i in range(5):
@@ -1371,38 +1537,66 @@ def test_a_plan_counts_from_when_it_is_set(clock):
         assert acc.plan == acc.plan_hits == ()
 
 
-@pytest.mark.parametrize(("rest", "message"), [
-    ({"devices": "4"}, "devices='4'"), ({"devices": [1]}, r"devices=\[1\]"), ({"devices": DeviceConfig()}, "devices="),
-    ({"devices": True}, "devices=True"), ({"clock": 5}, "clock=5"), ({"profile": "IAA"}, "profile='IAA'"),
-    ({"name": 5}, "name=5"), ({"nr_cpus": "2"}, "nr_cpus='2'"), ({"nr_packages": 1.0}, "nr_packages=1.0"),
-    ({"nr_nodes": "1"}, "nr_nodes='1'"), ({"batch_size": 2.0}, "batch_size=2.0"),
-    ({"plan": NoAnswer()}, "plan=NoAnswer"), ({"g_comp_wqs_per_iaa": 1.5}, "g_comp_wqs_per_iaa=1.5"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ({"devices": "4"}, "devices='4'"),
+        ({"devices": [1]}, r"devices=\[1\]"),
+        ({"devices": DeviceConfig()}, "devices="),
+        ({"devices": True}, "devices=True"),
+        ({"clock": 5}, "clock=5"),
+        ({"profile": "IAA"}, "profile='IAA'"),
+        ({"name": 5}, "name=5"),
+        ({"nr_cpus": "2"}, "nr_cpus='2'"),
+        ({"nr_packages": 1.0}, "nr_packages=1.0"),
+        ({"nr_nodes": "1"}, "nr_nodes='1'"),
+        ({"batch_size": 2.0}, "batch_size=2.0"),
+        ({"plan": NoAnswer()}, "plan=NoAnswer"),
+        ({"g_comp_wqs_per_iaa": 1.5}, "g_comp_wqs_per_iaa=1.5"),
+    ],
+)
 def test_what_is_of_another_type_is_told_by_name(rest, message):
     with pytest.raises(TypeError, match=message):
         Accelerator(**rest)
 
 
 def test_switches_have_the_kernels_syntax():
-    with Accelerator(distribute_comps="N", distribute_decomps="1", verify_compress="y", bind="no") as acc:
-        assert (acc.distribute_comps, acc.distribute_decomps, acc.verify_compress, acc.bound) == (False, True, True, ())
+    with Accelerator(
+        distribute_comps="N", distribute_decomps="1", verify_compress="y", bind="no"
+    ) as acc:
+        assert (acc.distribute_comps, acc.distribute_decomps, acc.verify_compress, acc.bound) == (
+            False,
+            True,
+            True,
+            (),
+        )
         with pytest.raises(OSError, match="verify_compress='maybe': Y or N"):
             acc.verify_compress = "maybe"
     assert WorkQueueConfig(shared="off").shared is False
 
 
 def test_attributes_are_those_that_are_named():
-    """What it was made with is fixed; what it has is set by its own rules; there is nothing else."""
+    """What it was made with is fixed; what it has is set by its own rules; there is
+    nothing else.
+    """
     clock = zs.VirtualClock(seed=3)
     with Accelerator(clock=clock, bind=False) as acc:
         for it in (acc, clock, acc.devices[0], acc.devices[0].wqs[0], acc.compressor):
             cls = type(it)
             public = {name: getattr(cls, name) for name in dir(cls) if not name.startswith("_")}
-            fixed = [name for name, at in public.items() if isinstance(at, property) and at.fset is None]
+            fixed = [
+                name for name, at in public.items() if isinstance(at, property) and at.fset is None
+            ]
             assert fixed
             for name in fixed:
                 before = getattr(it, name)
-                with pytest.raises(AttributeError, match=rf"{cls.__name__}\.{name} (is fixed at creation|can be read)"):
+                with pytest.raises(
+                    AttributeError,
+                    match=(
+                        rf"{cls.__name__}\.{name} (is fixed at creation|can be "
+                        r"read)"
+                    ),
+                ):
                     setattr(it, name, before)
                 assert getattr(it, name) is before or getattr(it, name) == before
             with pytest.raises(AttributeError, match=f"has no attribute 'sync_mod'.*{fixed[0]}"):
@@ -1416,7 +1610,10 @@ def test_attributes_are_those_that_are_named():
 def test_nodes_follow_packages_unless_said_otherwise():
     with Accelerator(8, nr_cpus=112, nr_packages=2, clock=zs.VirtualClock()) as acc:
         assert acc.nr_nodes == 2
-        assert [{wq.device.index for wq in acc.table(cpu).comp} for cpu in (0, 60)] == [{0, 1, 2, 3}, {4, 5, 6, 7}]
+        assert [{wq.device.index for wq in acc.table(cpu).comp} for cpu in (0, 60)] == [
+            {0, 1, 2, 3},
+            {4, 5, 6, 7},
+        ]
 
 
 def test_what_is_no_plan():
@@ -1435,16 +1632,21 @@ def test_what_is_no_plan():
 
 
 def test_a_run_can_be_repeated():
-    """The same plan and seed: the same nanoseconds and statistics; another seed: others."""
+    """The same plan and seed: the same nanoseconds and statistics; another seed:
+    others.
+    """
 
     def run(seed):
         clock = zs.VirtualClock(seed=seed)
         profile = QUICK.replace(jitter=0.2)
         with rig(clock, 2, nr_cpus=4, profile=profile, verify_compress=True) as (acc, z):
             acc.plan = [
-                Status(0x24, nth=5), Delay(100_000, nth=10, times=3), QueueFull(nth=20, times=2),
-                Stop(50_000, device=1, nth=9), Remove(device=0, nth=30),
-            ]  # fmt: skip
+                Status(0x24, nth=5),
+                Delay(100_000, nth=10, times=3),
+                QueueFull(nth=20, times=2),
+                Stop(50_000, device=1, nth=9),
+                Remove(device=0, nth=30),
+            ]
             times = []
 
             def work(cpu):
@@ -1453,7 +1655,11 @@ def test_a_run_can_be_repeated():
                     times.append((cpu, clock.now))
                 acc.devices[0].enable()
                 for i in range(10):
-                    z.load_batch(range(100 * cpu + 8 * i, 100 * cpu + 8 * i + 8), bytearray(8 * PAGE), cpu=cpu)
+                    z.load_batch(
+                        range(100 * cpu + 8 * i, 100 * cpu + 8 * i + 8),
+                        bytearray(8 * PAGE),
+                        cpu=cpu,
+                    )
                     times.append((cpu, clock.now))
 
             clock.run([lambda cpu=cpu: work(cpu) for cpu in range(4)])
@@ -1527,20 +1733,28 @@ def python(code, **rest):
     root = pathlib.Path(zs.__file__).parent.parent
     return subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
-        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=30, check=False, **rest,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        **rest,
+    )
 
 
 EXIT = """
 import threading, time
 import zswap_py as zs
 from zswap_py.iaa import IAA, Accelerator, DeviceConfig, NoAnswer
-acc = Accelerator([DeviceConfig(engines=(0, 0))], nr_cpus=3, profile=IAA.replace(timeout_ns=1 << 62), sync_mode="MODE")
+devices = [DeviceConfig(engines=(0, 0))]
+profile = IAA.replace(timeout_ns=1 << 62)
+acc = Accelerator(devices, nr_cpus=3, profile=profile, sync_mode="MODE")
 z = zs.Zswap("deflate-iaa", nr_cpus=3)
 z.swapon(64)
 acc.plan = [NoAnswer(times=0)]
 for i in range(3):
-    threading.Thread(target=lambda i=i: z.store(8 * i, bytes(range(256)) * 16 * PAGES), daemon=True).start()
+    folio = bytes(range(256)) * 16 * PAGES
+    threading.Thread(target=lambda i=i: z.store(8 * i, folio), daemon=True).start()
 while acc.plan_hits[0] < 3:
     time.sleep(0.001)
 print("exits")
@@ -1553,7 +1767,8 @@ print("exits")
 def test_the_interpreter_exits_while_engines_are_held(mode, pages, end):
     done = python(EXIT.replace("MODE", mode).replace("PAGES", str(pages)) + end)
     assert (done.returncode, done.stdout) == (0, "exits\n")
-    # without an accelerator the interpreter goes on, and with it the calls that meet that
+    # without an accelerator the interpreter goes on, and with it the calls that meet
+    # that
     refused = "iaa_crypto: iaa_crypto disabled, not compressing\n" if end.startswith("del") else ""
     assert done.stderr in ("", refused)
 
@@ -1581,9 +1796,11 @@ pid = os.fork()
 if pid == 0:
     device, wq = acc.devices[0], acc.devices[0].wqs[0]
     uses = [
-        lambda: acc.bind(wq), lambda: acc.unbind(wq), lambda: setattr(acc, "plan", ()), lambda: acc.plan_hits,
+        lambda: acc.bind(wq), lambda: acc.unbind(wq), lambda: setattr(acc, "plan", ()),
+        lambda: acc.plan_hits,
         lambda: setattr(acc, "sync_mode", "sync"), lambda: acc.stats(), lambda: acc.stats_reset(),
-        device.enable, device.disable, device.remove, lambda: z.store(1, page), lambda: z.load(0, bytearray(4096)),
+        device.enable, device.disable, device.remove, lambda: z.store(1, page),
+        lambda: z.load(0, bytearray(4096)),
     ]
     for i, use in enumerate(uses):
         try:
@@ -1681,7 +1898,9 @@ def test_close_goes_on_where_it_was_interrupted(monkeypatch):
 
 
 def test_a_lost_turn_loses_no_page():
-    """Turns are lost all the time here, also by threads that have not woken yet, but never amid a device's work."""
+    """Turns are lost all the time here, also by threads that have not woken yet, but
+    never amid a device's work.
+    """
     clock = zs.VirtualClock(stall_seconds=1e-6)
     nr = 8
     with rig(clock, 2, nr_cpus=nr) as (_, z):
@@ -1700,7 +1919,10 @@ def test_a_lost_turn_loses_no_page():
                 assert out == page(entry)
             ended.append(cpu)
 
-        with contextlib.suppress(RuntimeWarning), pytest.raises(OSError, match="lost its turn") as e:
+        with (
+            contextlib.suppress(RuntimeWarning),
+            pytest.raises(OSError, match="lost its turn") as e,
+        ):
             clock.run([functools.partial(work, cpu) for cpu in range(nr)])
         assert e.value.errno == errno.EDEADLK
         assert clock.stalls >= nr - len(ended)
@@ -1709,7 +1931,9 @@ def test_a_lost_turn_loses_no_page():
 
 
 def test_two_actors_on_a_cpu_are_told_to_take_one_each():
-    """The second waits for the first one's context in its turn: run() warns, and then fails. Nothing is lost."""
+    """The second waits for the first one's context in its turn: run() warns, and then
+    fails. Nothing is lost.
+    """
     clock = zs.VirtualClock(stall_seconds=1)
     with rig(clock, nr_cpus=2) as (_, z):
 
@@ -1721,8 +1945,16 @@ def test_two_actors_on_a_cpu_are_told_to_take_one_each():
         assert clock.stalls == 0
         began = time.monotonic()
         with (
-            pytest.warns(RuntimeWarning, match=r"time stands still: actor 'b' .* give each actor a CPU \(cpu=\)"),
-            pytest.raises(OSError, match=r"lost its turn: it kept it for 1 s.* give each actor a CPU \(cpu=\)") as e,
+            pytest.warns(
+                RuntimeWarning,
+                match=(
+                    r"time stands still: actor 'b' .* give each actor a CPU "
+                    r"\(cpu=\)"
+                ),
+            ),
+            pytest.raises(
+                OSError, match=r"lost its turn: it kept it for 1 s.* give each actor a CPU \(cpu=\)"
+            ) as e,
         ):
             clock.run([lambda: work(6, 0), lambda: work(9, 0)], names=["a", "b"])
         assert e.value.errno == errno.EDEADLK
@@ -1751,13 +1983,18 @@ def unbind_all(acc):
 
 @every_series
 @every_kernel
-@pytest.mark.parametrize(("end", "said"), [
-    (unbind_all, "iaa_crypto disabled, not compressing"),
-    (lambda acc: acc.close(), "iaa_crypto disabled, not compressing"),
-    (lambda acc: acc.devices[0].remove(), "iax1 is not enabled, not compressing"),
-    (lambda acc: acc.devices[0].disable(), "iax1 is not enabled, not compressing"),
-])  # fmt: skip
-def test_stores_that_no_queue_takes_are_counted_and_logged(clock, series, kernel, end, said, caplog):
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (unbind_all, "iaa_crypto disabled, not compressing"),
+        (lambda acc: acc.close(), "iaa_crypto disabled, not compressing"),
+        (lambda acc: acc.devices[0].remove(), "iax1 is not enabled, not compressing"),
+        (lambda acc: acc.devices[0].disable(), "iax1 is not enabled, not compressing"),
+    ],
+)
+def test_stores_that_no_queue_takes_are_counted_and_logged(
+    clock, series, kernel, end, said, caplog
+):
     """Under 6.18's rules each of them succeeds, raw."""
     with rig(clock, series=series, kernel=kernel) as (acc, z):
         end(acc)
@@ -1788,7 +2025,8 @@ def test_the_call_that_meets_a_timeout_logs_it(clock, mode, caplog):
         acc.plan = [NoAnswer(op="decompress")]
         assert load(z, 0) == page(0)  # by software
         assert messages(caplog) == [
-            "iaa_crypto: decompress completion timed out - assuming broken hw, iaa_crypto now DISABLED"
+            "iaa_crypto: decompress completion timed out - assuming broken hw, iaa_crypto now "
+            "DISABLED"
         ]
         load_fails(z, 1)
         assert messages(caplog) == ["iaa_crypto: iaa_crypto disabled, not decompressing"]
@@ -1809,7 +2047,9 @@ def test_the_call_that_meets_a_timeout_logs_it(clock, mode, caplog):
 
 @every_series
 def test_a_log_of_another_zswap_is_not_this_ones(clock, series, caplog):
-    """The calls of a Zswap with another compressor say nothing, also while its old pool is the device's."""
+    """The calls of a Zswap with another compressor say nothing, also while its old pool
+    is the device's.
+    """
     with rig(clock, series=series) as (acc, z), zs.Zswap("lzo", nr_cpus=1) as other:
         other.swapon(8)
         assert z.store(0, page(0))
@@ -1826,9 +2066,13 @@ def test_a_log_of_another_zswap_is_not_this_ones(clock, series, caplog):
 @every_series
 @every_mode
 def test_a_refused_call_takes_the_cpus_time(series, mode, host_ns):
-    """So that an actor that tries again and again lets others have their turns: here, the one that binds the queue."""
+    """So that an actor that tries again and again lets others have their turns: here,
+    the one that binds the queue.
+    """
     clock = zs.VirtualClock()
-    with rig(clock, series=series, sync_mode=mode, kernel="6.16", profile=QUICK.replace(host_ns=host_ns)) as (acc, z):
+    with rig(
+        clock, series=series, sync_mode=mode, kernel="6.16", profile=QUICK.replace(host_ns=host_ns)
+    ) as (acc, z):
         (wq,) = acc.bound
         assert z.store(9, page(9))
         acc.unbind(wq)
@@ -1853,7 +2097,8 @@ def test_a_refused_call_takes_the_cpus_time(series, mode, host_ns):
             call()
             assert clock.now - before == costs
         before = clock.now
-        assert not z.store(16, folio(3))  # a batch has tried each of its pages; else the first fails the folio
+        # a batch has tried each of its pages; else the first fails the folio
+        assert not z.store(16, folio(3))
         assert clock.now - before == costs * (3 if series else 1)
         assert clock.stalls == 0
 
@@ -1864,7 +2109,9 @@ def test_a_refused_call_takes_the_cpus_time(series, mode, host_ns):
 def test_no_other_compressor_is_based_on_its_algorithm(clock):
     with rig(clock) as (acc, z):
         for base in ("deflate-iaa", "deflate-iaa:iaa"):
-            with pytest.raises(ValueError, match=f"base='{base}' is an accelerator's algorithm.*deflate-iaa:isal"):
+            with pytest.raises(
+                ValueError, match=(f"base='{base}' is an accelerator's algorithm.*deflate-iaa:isal")
+            ):
                 zs.register_compressor("alias", base=base)
         assert "alias" not in [c.name for c in zs.compressors()]
         acc.compressor.alg(1)

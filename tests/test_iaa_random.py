@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Random machines with random faults, in both times: no call hangs, no page is lost or wrong, the statistics add up.
+"""Random machines with random faults, in both times: no call hangs, no page is lost or
+wrong, the statistics add up.
 
-Which machine, which plan and which calls are Hypothesis's choice, so that what goes wrong is shrunk to the least of it.
+Which machine, which plan and which calls are Hypothesis's choice, so that what goes
+wrong is shrunk to the least of it.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ def page(i):
 
 @dataclass(frozen=True)
 class Machine:
-    """What an accelerator and a Zswap are made of, what goes wrong, and what each CPU does."""
+    """What an accelerator and a Zswap are made of, what goes wrong, and what each CPU
+    does.
+    """
 
     devices: list[DeviceConfig]
     plan: list[object]
@@ -116,7 +120,9 @@ def faults(draw, devices):
     op = {"op": draw(st.sampled_from([None, None, "compress", "decompress", "decompress"]))}
     kind = draw(st.sampled_from([Status, Crc, Delay, NoAnswer, QueueFull, Stop, Remove]))
     if kind is Status:
-        codes = st.sampled_from([(0x24, 0), (0x0A, 0x19), (0x0A, 0x0B), (0x0B, 0), (0x10, 0), (0x04, 0)])
+        codes = st.sampled_from(
+            [(0x24, 0), (0x0A, 0x19), (0x0A, 0x0B), (0x0B, 0), (0x10, 0), (0x04, 0)]
+        )
         return Status(*draw(codes), **which, **op)
     if kind is QueueFull:
         return QueueFull(**which)
@@ -125,9 +131,13 @@ def faults(draw, devices):
     return kind(**which, **op)
 
 
-STORE = st.tuples(st.just("store"), st.integers(0, SLOTS - 8), st.integers(1, 8), st.integers(0, 10_000))
+STORE = st.tuples(
+    st.just("store"), st.integers(0, SLOTS - 8), st.integers(1, 8), st.integers(0, 10_000)
+)
 LOAD = st.tuples(st.just("load"), st.integers(0, SLOTS - 1))
-LOAD_BATCH = st.tuples(st.just("load_batch"), st.lists(st.integers(0, SLOTS - 1), min_size=2, max_size=10, unique=True))
+LOAD_BATCH = st.tuples(
+    st.just("load_batch"), st.lists(st.integers(0, SLOTS - 1), min_size=2, max_size=10, unique=True)
+)
 
 
 @st.composite
@@ -236,14 +246,27 @@ def run(machine, clock):
     """All of it; what came of it, for a comparison."""
     with (
         Accelerator(
-            machine.devices, nr_cpus=NR_CPUS, clock=clock, profile=PROFILE, series=machine.series,
-            sync_mode=machine.sync_mode, verify_compress=machine.verify, plan=machine.plan, **machine.rest,
+            machine.devices,
+            nr_cpus=NR_CPUS,
+            clock=clock,
+            profile=PROFILE,
+            series=machine.series,
+            sync_mode=machine.sync_mode,
+            verify_compress=machine.verify,
+            plan=machine.plan,
+            **machine.rest,
         ) as acc,
         zs.Zswap("deflate-iaa", nr_cpus=NR_CPUS, series=machine.series, kernel=machine.kernel) as z,
-    ):  # fmt: skip
+    ):
         z.swapon(SLOTS * NR_CPUS)
-        cpus = [Cpu(z, i, (lambda: clock.now) if clock else (lambda: 0)) for i in range(len(machine.scripts))]
-        bodies = [functools.partial(cpu.run, script) for cpu, script in zip(cpus, machine.scripts, strict=True)]
+        cpus = [
+            Cpu(z, i, (lambda: clock.now) if clock else (lambda: 0))
+            for i in range(len(machine.scripts))
+        ]
+        bodies = [
+            functools.partial(cpu.run, script)
+            for cpu, script in zip(cpus, machine.scripts, strict=True)
+        ]
         if clock:
             clock.run(bodies)
         else:
@@ -254,7 +277,10 @@ def run(machine, clock):
         add_up(acc)
         eio = sum(cpu.eio for cpu in cpus)
         check_errors(machine, hits, eio, acc)
-        what = f"faults {'struck' if any(hits) else 'did not strike'}, {eio and 'some'} EIO, enabled {acc.enabled}"
+        what = (
+            f"faults {'struck' if any(hits) else 'did not strike'}, {eio and 'some'} EIO, enabled "
+            f"{acc.enabled}"
+        )
         heal(acc)
         for cpu in cpus:
             for slot in list(cpu.held):
@@ -267,7 +293,9 @@ def run(machine, clock):
 
 
 def heal(acc):
-    """No more faults, all devices work, all queues anew, so that a driver that disabled itself is enabled."""
+    """No more faults, all devices work, all queues anew, so that a driver that disabled
+    itself is enabled.
+    """
     acc.plan = ()
     for device in acc.devices:
         device.enable()
@@ -352,5 +380,9 @@ def test_random_faults_in_real_time(machine):
 @settings(max_examples=100, deadline=None, suppress_health_check=quiet)
 @given(machines())
 def test_a_run_in_virtual_time_can_be_repeated(machine):
-    """The same seed and plan: the same nanoseconds after each call, and the same statistics."""
-    assert bounded(machine, zs.VirtualClock(machine.seed)) == bounded(machine, zs.VirtualClock(machine.seed))
+    """The same seed and plan: the same nanoseconds after each call, and the same
+    statistics.
+    """
+    assert bounded(machine, zs.VirtualClock(machine.seed)) == bounded(
+        machine, zs.VirtualClock(machine.seed)
+    )

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The accelerator's devices: what they may be made of, their states, what things cost, their threads."""
+"""The accelerator's devices: what they may be made of, their states, what things cost,
+their threads.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,17 @@ import time
 import pytest
 
 import zswap_py as zs
-from zswap_py.iaa import IAA, IDEAL, Accelerator, Delay, DeviceConfig, NoAnswer, Profile, QueueFull, Status
+from zswap_py.iaa import (
+    IAA,
+    IDEAL,
+    Accelerator,
+    Delay,
+    DeviceConfig,
+    NoAnswer,
+    Profile,
+    QueueFull,
+    Status,
+)
 from zswap_py.iaa.idxd import MAX_ENGINES, MAX_WQ_SIZE, MAX_WQS, WorkQueueConfig
 
 PAGE = 4096
@@ -45,9 +57,15 @@ def test_the_default_is_the_drivers():
         (device,) = acc.devices
         (wq,) = device.wqs
         assert wq.config == WorkQueueConfig(
-            size=128, shared=False, threshold=None, group=0, priority=10, enqcmds_retries=32, name="iaa_crypto",
+            size=128,
+            shared=False,
+            threshold=None,
+            group=0,
+            priority=10,
+            enqcmds_retries=32,
+            name="iaa_crypto",
             driver_name="crypto",
-        )  # fmt: skip
+        )
         assert device.config.engines == (0,) * 8
         assert (device.name, wq.name, device.node, device.state) == ("iax1", "wq1.0", 0, "enabled")
         assert repr(device) == "<Device iax1 enabled on node 0, 8 engines>"
@@ -60,57 +78,90 @@ def test_names_are_odd():
     with Accelerator([config] * 3, clock=zs.VirtualClock(), nr_cpus=3, nr_nodes=3) as acc:
         assert [d.name for d in acc.devices] == ["iax1", "iax3", "iax5"]
         assert [d.node for d in acc.devices] == [0, 1, 2]
-        assert [wq.name for d in acc.devices for wq in d.wqs] == [f"wq{d}.{q}" for d in (1, 3, 5) for q in (0, 1)]
+        assert [wq.name for d in acc.devices for wq in d.wqs] == [
+            f"wq{d}.{q}" for d in (1, 3, 5) for q in (0, 1)
+        ]
         assert repr(acc.devices[2].wqs[1]) == "<WorkQueue wq5.1 shared 4>"
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: WorkQueueConfig(size=129), "size=129: 1 to 128"),
-    (lambda: WorkQueueConfig(size=0), "size=0: 1 to 128"),
-    (lambda: WorkQueueConfig(group=4), "group=4: 0 to 3"),
-    (lambda: WorkQueueConfig(group=-1), "group=-1: 0 to 3"),
-    (lambda: WorkQueueConfig(priority=0), "priority=0: 1 to 15"),
-    (lambda: WorkQueueConfig(priority=16), "priority=16: 1 to 15"),
-    (lambda: WorkQueueConfig(enqcmds_retries=65), "enqcmds_retries=65: 0 to 64"),
-    (lambda: WorkQueueConfig(threshold=3), r"threshold=3\): only a shared queue has one"),
-    (lambda: WorkQueueConfig(size=8, shared=True, threshold=9), "threshold=9: 1 to 8"),
-    (lambda: WorkQueueConfig(size=8, shared=True, threshold=0), "threshold=0: 1 to 8"),
-    (lambda: DeviceConfig(wqs=()), "0 work queues: a device has 1 to 8"),
-    (lambda: DeviceConfig(wqs=queues(*[1] * 9)), "9 work queues: a device has 1 to 8"),
-    (lambda: DeviceConfig(wqs=queues(64, 65)), "129 entries: a device has 128 for all of them together"),
-    (lambda: DeviceConfig(wqs=queues(*[17] * 8)), "136 entries"),
-    (lambda: DeviceConfig(engines=()), "0 engines: a device has 1 to 8"),
-    (lambda: DeviceConfig(engines=(0,) * 9), "9 engines: a device has 1 to 8"),
-    (lambda: DeviceConfig(engines=(0, 4)), "an engine's group=4: 0 to 3"),
-    (lambda: DeviceConfig(wqs=queues(8, 8, group=1)), r"work queue 0 is in group 1, which has no engine"),
-    (lambda: DeviceConfig(engines=(1, 2, 3)), r"group 0, which has no engine; engines: \(1, 2, 3\)"),
-    (lambda: Accelerator([DeviceConfig(node=1)]), r"DeviceConfig\(node=1\): there are 1 nodes; see nr_nodes="),
-    (lambda: Accelerator([DeviceConfig(node=-1)]), r"DeviceConfig\(node=-1\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: WorkQueueConfig(size=129), "size=129: 1 to 128"),
+        (lambda: WorkQueueConfig(size=0), "size=0: 1 to 128"),
+        (lambda: WorkQueueConfig(group=4), "group=4: 0 to 3"),
+        (lambda: WorkQueueConfig(group=-1), "group=-1: 0 to 3"),
+        (lambda: WorkQueueConfig(priority=0), "priority=0: 1 to 15"),
+        (lambda: WorkQueueConfig(priority=16), "priority=16: 1 to 15"),
+        (lambda: WorkQueueConfig(enqcmds_retries=65), "enqcmds_retries=65: 0 to 64"),
+        (lambda: WorkQueueConfig(threshold=3), r"threshold=3\): only a shared queue has one"),
+        (lambda: WorkQueueConfig(size=8, shared=True, threshold=9), "threshold=9: 1 to 8"),
+        (lambda: WorkQueueConfig(size=8, shared=True, threshold=0), "threshold=0: 1 to 8"),
+        (lambda: DeviceConfig(wqs=()), "0 work queues: a device has 1 to 8"),
+        (lambda: DeviceConfig(wqs=queues(*[1] * 9)), "9 work queues: a device has 1 to 8"),
+        (
+            lambda: DeviceConfig(wqs=queues(64, 65)),
+            "129 entries: a device has 128 for all of them together",
+        ),
+        (lambda: DeviceConfig(wqs=queues(*[17] * 8)), "136 entries"),
+        (lambda: DeviceConfig(engines=()), "0 engines: a device has 1 to 8"),
+        (lambda: DeviceConfig(engines=(0,) * 9), "9 engines: a device has 1 to 8"),
+        (lambda: DeviceConfig(engines=(0, 4)), "an engine's group=4: 0 to 3"),
+        (
+            lambda: DeviceConfig(wqs=queues(8, 8, group=1)),
+            r"work queue 0 is in group 1, which has no "
+            r"engine",
+        ),
+        (
+            lambda: DeviceConfig(engines=(1, 2, 3)),
+            r"group 0, which has no engine; engines: \(1, 2, "
+            r"3\)",
+        ),
+        (
+            lambda: Accelerator([DeviceConfig(node=1)]),
+            r"DeviceConfig\(node=1\): there are 1 nodes; "
+            r"see nr_nodes=",
+        ),
+        (lambda: Accelerator([DeviceConfig(node=-1)]), r"DeviceConfig\(node=-1\)"),
+    ],
+)
 def test_what_no_device_is_made_of(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-@pytest.mark.parametrize("make", [
-    lambda: WorkQueueConfig(size=8.0), lambda: WorkQueueConfig(size=True), lambda: WorkQueueConfig(group=None),
-    lambda: DeviceConfig(engines=(None,)), lambda: IAA.replace(host_ns=1.5), lambda: IAA.replace(timeout_ns=None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: WorkQueueConfig(size=8.0),
+        lambda: WorkQueueConfig(size=True),
+        lambda: WorkQueueConfig(group=None),
+        lambda: DeviceConfig(engines=(None,)),
+        lambda: IAA.replace(host_ns=1.5),
+        lambda: IAA.replace(timeout_ns=None),
+    ],
+)
 def test_types_that_no_device_is_made_of(make):
     with pytest.raises(TypeError, match="an int"):
         make()
 
 
 def test_the_most_that_a_device_can_have():
-    config = DeviceConfig(wqs=queues(*[16] * 8, shared=True, threshold=16, enqcmds_retries=64), engines=(0,) * 8)
+    config = DeviceConfig(
+        wqs=queues(*[16] * 8, shared=True, threshold=16, enqcmds_retries=64), engines=(0,) * 8
+    )
     with Accelerator([config], clock=zs.VirtualClock()) as acc:
         assert len(acc.bound) == 8
         assert [wq.number for wq in acc.table(0).comp] == list(range(8))
 
 
 def test_shared_queues_need_scalable_mode():
-    with pytest.raises(OSError, match="work queue 1 is shared: only with the IOMMU in scalable mode") as e:
-        DeviceConfig(wqs=(WorkQueueConfig(size=8), WorkQueueConfig(size=8, shared=True)), scalable=False)
+    with pytest.raises(
+        OSError, match="work queue 1 is shared: only with the IOMMU in scalable mode"
+    ) as e:
+        DeviceConfig(
+            wqs=(WorkQueueConfig(size=8), WorkQueueConfig(size=8, shared=True)), scalable=False
+        )
     assert e.value.errno == errno.EOPNOTSUPP
     with Accelerator([DeviceConfig(wqs=queues(8), scalable=False)], clock=zs.VirtualClock()) as acc:
         assert acc.devices[0].state == "enabled"
@@ -125,18 +176,28 @@ def test_states(either_time):
         assert device.state == "disabled"
         assert acc.bound == ()
         for step, state in (
-            (device.enable, "enabled"), (device.enable, "enabled"), (device.disable, "disabled"),
-            (device.remove, "removed"), (device.enable, "enabled"), (device.remove, "removed"),
-        ):  # fmt: skip
+            (device.enable, "enabled"),
+            (device.enable, "enabled"),
+            (device.disable, "disabled"),
+            (device.remove, "removed"),
+            (device.enable, "enabled"),
+            (device.remove, "removed"),
+        ):
             step()
             assert device.state == state
 
 
 def test_groups_have_engines_of_their_own(either_time):
-    """An engine that is held, held for good, does not hold the queue of another group."""
-    config = DeviceConfig(wqs=(WorkQueueConfig(size=8), WorkQueueConfig(size=8, group=1)), engines=(0, 1))
+    """An engine that is held, held for good, does not hold the queue of another
+    group.
+    """
+    config = DeviceConfig(
+        wqs=(WorkQueueConfig(size=8), WorkQueueConfig(size=8, group=1)), engines=(0, 1)
+    )
     profile = IAA.replace(timeout_ns=1 << 62)
-    with Accelerator([config], nr_cpus=1, clock=either_time, profile=profile, g_comp_wqs_per_iaa=1) as acc:
+    with Accelerator(
+        [config], nr_cpus=1, clock=either_time, profile=profile, g_comp_wqs_per_iaa=1
+    ) as acc:
         device = acc.devices[0]
         assert acc.table(0) == (zs.iaa.WqTable((device.wqs[1],), (device.wqs[0],)))
         with zs.Zswap("deflate-iaa", nr_cpus=1) as z:
@@ -200,9 +261,13 @@ def batch_ns(profile, engines, jobs, pages=1):
 
 
 PROFILES = [
-    IAA, IDEAL, IAA.replace(transfer_ns=0), IAA.replace(host_ns=0), IAA.replace(host_ns=5000),
+    IAA,
+    IDEAL,
+    IAA.replace(transfer_ns=0),
+    IAA.replace(host_ns=0),
+    IAA.replace(host_ns=5000),
     Profile("slow link", host_ns=10, compress_ns=100, decompress_ns=1, transfer_ns=90),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -210,10 +275,15 @@ PROFILES = [
 def test_a_batch_costs_what_the_profile_says(profile, engines):
     clock = zs.VirtualClock()
     config = DeviceConfig(engines=(0,) * engines)
-    with Accelerator([config], clock=clock, profile=profile) as acc, zs.Zswap("deflate-iaa", nr_cpus=1) as z:
+    with (
+        Accelerator([config], clock=clock, profile=profile) as acc,
+        zs.Zswap("deflate-iaa", nr_cpus=1) as z,
+    ):
         z.swapon(64)
         for jobs in (1, 2, 3, 8):
-            assert spent(clock, lambda n=jobs: z.store(0, folio(n))) == batch_ns(profile, engines, jobs)
+            assert spent(clock, lambda n=jobs: z.store(0, folio(n))) == batch_ns(
+                profile, engines, jobs
+            )
         assert acc.stats()["total_comp_calls"] == 14
 
 
@@ -221,7 +291,10 @@ def test_a_batch_costs_what_the_profile_says(profile, engines):
 def test_larger_pages_take_the_link_for_longer(engines):
     clock = zs.VirtualClock()
     config = DeviceConfig(engines=(0,) * engines)
-    with Accelerator([config], clock=clock), zs.Zswap("deflate-iaa", nr_cpus=1, page_size=16384) as z:
+    with (
+        Accelerator([config], clock=clock),
+        zs.Zswap("deflate-iaa", nr_cpus=1, page_size=16384) as z,
+    ):
         z.swapon(64)
         for jobs in (1, 8):
             ns = spent(clock, lambda n=jobs: z.store(0, folio(n, 16384)))
@@ -254,10 +327,15 @@ def test_a_load_of_the_device_and_software_add_up():
 
 
 def test_tries_cost_a_pause_each():
-    """v10 tries 1000 times for a descriptor that compresses and 500 times for one that decompresses."""
+    """v10 tries 1000 times for a descriptor that compresses and 500 times for one that
+    decompresses.
+    """
     clock = zs.VirtualClock()
     profile = IAA.replace(pause_ns=1_000_000, software_ns=17)
-    with Accelerator(1, clock=clock, profile=profile) as acc, zs.Zswap("deflate-iaa", nr_cpus=1) as z:
+    with (
+        Accelerator(1, clock=clock, profile=profile) as acc,
+        zs.Zswap("deflate-iaa", nr_cpus=1) as z,
+    ):
         z.swapon(64)
         z.store(0, page(0))
         acc.plan = [QueueFull(times=2)]
@@ -299,18 +377,26 @@ def test_jitter():
     assert set(jitter_times(1, jitter=0.0)) == {IAA.compress_ns}
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"jitter": 1.01}, r"Profile\(jitter=1.01\): a share, 0 to 1"), ({"jitter": -0.1}, "jitter=-0.1"),
-    ({"jitter": float("nan")}, "jitter=nan"), ({"timeout_ns": 0}, r"timeout_ns=0\): 1 to"),
-    ({"host_ns": -1}, r"host_ns=-1\): 0 to"), ({"compress_ns": (1 << 62) + 1}, "compress_ns="),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"jitter": 1.01}, r"Profile\(jitter=1.01\): a share, 0 to 1"),
+        ({"jitter": -0.1}, "jitter=-0.1"),
+        ({"jitter": float("nan")}, "jitter=nan"),
+        ({"timeout_ns": 0}, r"timeout_ns=0\): 1 to"),
+        ({"host_ns": -1}, r"host_ns=-1\): 0 to"),
+        ({"compress_ns": (1 << 62) + 1}, "compress_ns="),
+    ],
+)
 def test_what_is_no_profile(changes, message):
     with pytest.raises(ValueError, match=message):
         IAA.replace(**changes)
 
 
 def test_the_published_latencies():
-    """Nanoseconds a page, Sapphire Rapids: one by one; in batches of 8, on one device, and over four."""
+    """Nanoseconds a page, Sapphire Rapids: one by one; in batches of 8, on one device,
+    and over four.
+    """
 
     def latency(devices, series, k):
         clock = zs.VirtualClock()
@@ -345,34 +431,61 @@ def accepted(config, clock, n=8):
             return n - raw
 
 
-@pytest.mark.parametrize(("config", "expected"), [
-    (DeviceConfig(wqs=queues(4), engines=(0,)), 4),  # a dedicated queue's descriptors are as many as its entries
-    (DeviceConfig(wqs=queues(4)), 4),
-    (DeviceConfig(wqs=queues(4, 2), engines=(0,)), 6),  # in turn, until one has none
-    (DeviceConfig(wqs=queues(128)), 8),
-    (DeviceConfig(wqs=queues(1)), 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        # a dedicated queue's descriptors are as many as its entries
+        (DeviceConfig(wqs=queues(4), engines=(0,)), 4),
+        (DeviceConfig(wqs=queues(4)), 4),
+        (DeviceConfig(wqs=queues(4, 2), engines=(0,)), 6),  # in turn, until one has none
+        (DeviceConfig(wqs=queues(128)), 8),
+        (DeviceConfig(wqs=queues(1)), 1),
+    ],
+)
 def test_a_dedicated_queue_never_has_more_in_flight_than_entries(either_time, config, expected):
     assert accepted(config, either_time) == expected
 
 
-@pytest.mark.parametrize(("engines", "threshold", "expected"), [
-    (1, 2, 3), (1, 1, 2), (1, None, 8), (2, 2, 4), (2, 1, 3), (8, 1, 8), (1, 6, 7),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("engines", "threshold", "expected"),
+    [
+        (1, 2, 3),
+        (1, 1, 2),
+        (1, None, 8),
+        (2, 2, 4),
+        (2, 1, 3),
+        (8, 1, 8),
+        (1, 6, 7),
+    ],
+)
 def test_a_shared_queue_takes_what_its_threshold_says(engines, threshold, expected):
     """What engines have taken up is not in the queue any more."""
     wqs = queues(16, shared=True, threshold=threshold, enqcmds_retries=0)
     assert accepted(DeviceConfig(wqs=wqs, engines=(0,) * engines), zs.VirtualClock()) == expected
 
 
-@pytest.mark.parametrize(("priorities", "expected"), [
-    ((5, 5), [0, 1, 2, 3, 4]), ((6, 5), [0, 1, 3, 2, 4]), ((5, 6), [0, 2, 4, 1, 3]),
-])  # fmt: skip
-def test_the_queue_with_the_higher_priority_is_served_first_and_equals_in_turn(priorities, expected):
-    """One engine. While it is busy with the first job, of queue 1, queue 0 gets the second and the fourth."""
+@pytest.mark.parametrize(
+    ("priorities", "expected"),
+    [
+        ((5, 5), [0, 1, 2, 3, 4]),
+        ((6, 5), [0, 1, 3, 2, 4]),
+        ((5, 6), [0, 2, 4, 1, 3]),
+    ],
+)
+def test_the_queue_with_the_higher_priority_is_served_first_and_equals_in_turn(
+    priorities, expected
+):
+    """One engine. While it is busy with the first job, of queue 1, queue 0 gets the
+    second and the fourth.
+    """
     clock, ended = zs.VirtualClock(), []
-    config = DeviceConfig(wqs=tuple(WorkQueueConfig(size=8, priority=p) for p in priorities), engines=(0,))
-    with Accelerator([config], nr_cpus=1, clock=clock) as acc, zs.Zswap("deflate-iaa", nr_cpus=5) as z:
+    config = DeviceConfig(
+        wqs=tuple(WorkQueueConfig(size=8, priority=p) for p in priorities), engines=(0,)
+    )
+    with (
+        Accelerator([config], nr_cpus=1, clock=clock) as acc,
+        zs.Zswap("deflate-iaa", nr_cpus=5) as z,
+    ):
         z.swapon(64)
 
         def store(cpu):
@@ -462,7 +575,9 @@ def test_idle_devices_cost_nothing():
 
 def test_an_engine_that_waits_for_an_answer_costs_little():
     with (
-        Accelerator(1, nr_cpus=1, profile=IAA.replace(timeout_ns=1 << 62), plan=[NoAnswer()]) as acc,
+        Accelerator(
+            1, nr_cpus=1, profile=IAA.replace(timeout_ns=1 << 62), plan=[NoAnswer()]
+        ) as acc,
         zs.Zswap("deflate-iaa", nr_cpus=1) as z,
     ):
         z.swapon(64)

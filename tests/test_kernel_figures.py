@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The library against a running kernel's recorded figures: the pool, to the byte, at every step."""
+"""The library against a running kernel's recorded figures: the pool, to the byte, at
+every step.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ RECORDED = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").r
 @pytest.mark.parametrize("series", [None, "v10", "v13"])
 @pytest.mark.parametrize("compressor", ["deflate", "lzo"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_every_step_of_the_churn_is_the_kernels(seed: int, compressor: str, series: str | None) -> None:
+def test_every_step_of_the_churn_is_the_kernels(
+    seed: int, compressor: str, series: str | None
+) -> None:
     of_kernel_sizes(compressor)
     pages = corpus(seed)
     with zs.Zswap(compressor=compressor, series=series, total_ram=1 << 32) as z:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Live processes of each kind that counts a page twice: the totals against smaps, by both ways of reading pagemap, as
-root, who sees the frames' numbers, and as an ordinary user."""
+"""Live processes of each kind that counts a page twice: the totals against smaps, by
+both ways of reading pagemap, as root, who sees the frames' numbers, and as an ordinary
+user.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from zswap_py.sources.pages import SourceError, open_pages
 
 P = mmap.PAGESIZE
 PR_SET_DUMPABLE = 4
-HUGE_PAGES, NO_HUGE_PAGES = "libc.prctl(41, 0, 0, 0, 0)", "libc.prctl(41, 1, 0, 0, 0)"  # PR_SET_THP_DISABLE
+# PR_SET_THP_DISABLE
+HUGE_PAGES, NO_HUGE_PAGES = "libc.prctl(41, 0, 0, 0, 0)", "libc.prctl(41, 1, 0, 0, 0)"
 KSM = Path("/sys/kernel/mm/ksm")
 FAST_KSM = {"pages_to_scan": "20000", "sleep_millisecs": "5", "run": "1"}
 
@@ -42,7 +45,9 @@ pytestmark = [
 
 
 class Reader:
-    """Reads processes as root or as an ordinary user, by one of the two ways, in a process of its own."""
+    """Reads processes as root or as an ordinary user, by one of the two ways, in a
+    process of its own.
+    """
 
     def __init__(self, user: int | None, way: str) -> None:
         self.user, self.way = user, way
@@ -84,12 +89,19 @@ class Reader:
             return {"error": str(e)}
         tags: dict[str, int] = {}
         for at in range(0, len(data), P):
-            if re.fullmatch(rb"[a-z]+\0*", tag := data[at:at + 8]):
+            if re.fullmatch(rb"[a-z]+\0*", tag := data[at : at + 8]):
                 name = tag.rstrip(b"\0").decode()
                 tags[name] = tags.get(name, 0) + 1
-        return {"total": pages.pages_total, "read": pages.pages_read, "estimated": pages.estimated, "cpu": cpu,
-                "not_read": pages.not_read.as_dict(), "gone": list(pages.processes_gone), "tags": tags,
-                "sources": {str(source.pid): source.pages for source in pages.sources}}
+        return {
+            "total": pages.pages_total,
+            "read": pages.pages_read,
+            "estimated": pages.estimated,
+            "cpu": cpu,
+            "not_read": pages.not_read.as_dict(),
+            "gone": list(pages.processes_gone),
+            "tags": tags,
+            "sources": {str(source.pid): source.pages for source in pages.sources},
+        }
 
 
 def no_scan(*_: object) -> int:
@@ -123,17 +135,25 @@ class Family:
 
     def fork(self, code: str = "0") -> int:
         """Forks a process that runs the code and then sleeps."""
-        self.run("r, w = os.pipe()",
-                 f"pid = os.fork() or (libc.prctl(1, 9), {code}, os.write(w, b'1'), libc.pause())",
-                 "os.read(r, 1), os.close(r), os.close(w)", "tell(pid)")
+        self.run(
+            "r, w = os.pipe()",
+            f"pid = os.fork() or (libc.prctl(1, 9), {code}, os.write(w, b'1'), libc.pause())",
+            "os.read(r, 1), os.close(r), os.close(w)",
+            "tell(pid)",
+        )
         self.pids.append(self.child.told())
         return self.pids[-1]
 
     def end_main_thread(self) -> None:
         """Another lives on."""
-        self.run("import threading, time", "threading.Thread(target=time.sleep, args=(1000,)).start()")
+        self.run(
+            "import threading, time", "threading.Thread(target=time.sleep, args=(1000,)).start()"
+        )
         assert self.child.process.stdin
-        self.child.process.stdin.write("libc.syscall(60 if os.uname().machine == 'x86_64' else 93, 0)\n")  # exit()
+        # exit()
+        self.child.process.stdin.write(
+            "libc.syscall(60 if os.uname().machine == 'x86_64' else 93, 0)\n"
+        )
         self.child.process.stdin.flush()
         while procmem._status(self.child.pid)["State"][0] != "Z":
             time.sleep(0.01)
@@ -154,8 +174,11 @@ class Family:
 
 def proc(pid: int) -> Path:
     """A live thread's directory."""
-    return next(thread for thread in sorted(Path(f"/proc/{pid}/task").iterdir())
-                if "State:\tZ" not in (thread / "status").read_text())
+    return next(
+        thread
+        for thread in sorted(Path(f"/proc/{pid}/task").iterdir())
+        if "State:\tZ" not in (thread / "status").read_text()
+    )
 
 
 def smaps(pid: int, field: str) -> int:
@@ -186,25 +209,57 @@ def within(got: float, right: float, share: float = 0.01) -> bool:
 ONE = {
     "plain": ["a = new(300)", "fill(a, b'one', range(300))"],
     "many_runs": ["a = small(2000)", "fill(a, b'one', range(0, 2000, 2))"],
-    "shmem": ["a = new(64)", "fill(a, b'one', range(64))", "s = new(64, shared=True)", "fill(s, b'shm', range(64))"],
-    "zero_pages": ["a = small(3000)", "fill(a, b'one', range(0, 1500, 2))", "read(a, range(1, 3000, 2))"],
-    "huge": [HUGE_PAGES, "a = new(2048, align=2 << 20)", "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
-             "fill(a, b'one', range(2048))"],
-    "huge_zero": [HUGE_PAGES, "a = new(2048, align=2 << 20)", "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
-                  "fill(a, b'one', range(512))", "read(a, [600, 1200])"],
+    "shmem": [
+        "a = new(64)",
+        "fill(a, b'one', range(64))",
+        "s = new(64, shared=True)",
+        "fill(s, b'shm', range(64))",
+    ],
+    "zero_pages": [
+        "a = small(3000)",
+        "fill(a, b'one', range(0, 1500, 2))",
+        "read(a, range(1, 3000, 2))",
+    ],
+    "huge": [
+        HUGE_PAGES,
+        "a = new(2048, align=2 << 20)",
+        "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
+        "fill(a, b'one', range(2048))",
+    ],
+    "huge_zero": [
+        HUGE_PAGES,
+        "a = new(2048, align=2 << 20)",
+        "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
+        "fill(a, b'one', range(512))",
+        "read(a, [600, 1200])",
+    ],
     "locked": ["a = new(200)", "fill(a, b'one', range(200))", "check(libc.mlock(a, 50 * P))"],
-    "file": ["import tempfile; f = tempfile.TemporaryFile(dir='/var/tmp'); f.truncate(900 * P)",
-             "a = new(900, f.fileno())", "read(a, range(900))", "fill(a, b'one', range(0, 900, 3))"],
+    "file": [
+        "import tempfile; f = tempfile.TemporaryFile(dir='/var/tmp'); f.truncate(900 * P)",
+        "a = new(900, f.fileno())",
+        "read(a, range(900))",
+        "fill(a, b'one', range(0, 900, 3))",
+    ],
 }
 
 
-WRITTEN = {"plain": 300, "many_runs": 1000, "shmem": 64, "zero_pages": 750, "huge": 2048, "huge_zero": 512,
-           "locked": 150, "file": 300}
+WRITTEN = {
+    "plain": 300,
+    "many_runs": 1000,
+    "shmem": 64,
+    "zero_pages": 750,
+    "huge": 2048,
+    "huge_zero": 512,
+    "locked": 150,
+    "file": 300,
+}
 
 
 @pytest.mark.parametrize("forked", [False, True])
 @pytest.mark.parametrize("kind", ONE)
-def test_one_process_has_its_anonymous_pages(family: Family, reader: Reader, kind: str, forked: bool) -> None:
+def test_one_process_has_its_anonymous_pages(
+    family: Family, reader: Reader, kind: str, forked: bool
+) -> None:
     family.run(*ONE[kind])
     if forked:
         family.fork()
@@ -244,7 +299,11 @@ def test_forks_count_the_sum_of_pss(family: Family, reader: Reader) -> None:
     assert got["total"] == sum(got["sources"].values())
     if reader.sees_frames:
         # each process's Pss_Anon is cut to whole kilobytes
-        assert 0 <= got["total"] + got["not_read"]["droppable"] - family.pss_anon() < len(family.pids) * 1024 / P
+        assert (
+            0
+            <= got["total"] + got["not_read"]["droppable"] - family.pss_anon()
+            < len(family.pids) * 1024 / P
+        )
 
 
 def test_forks_that_wrote_count_their_copies(family: Family, reader: Reader) -> None:
@@ -315,8 +374,11 @@ def ksm() -> Iterator[None]:
         yield
 
 
-MERGED = ["a = small(2000)", "check(libc.madvise(a, 2000 * P, 12))",  # MADV_MERGEABLE
-          "[ctypes.memmove(a + i * P, bytes([i % 10]) * P, P) for i in range(2000)]"]
+MERGED = [
+    "a = small(2000)",
+    "check(libc.madvise(a, 2000 * P, 12))",  # MADV_MERGEABLE
+    "[ctypes.memmove(a + i * P, bytes([i % 10]) * P, P) for i in range(2000)]",
+]
 
 
 def wait_for_merging(family: Family) -> None:
@@ -340,7 +402,9 @@ def test_merged_pages_count_once(ksm: None, family: Family, reader: Reader) -> N
 # --- what is not read counts once, too ---
 
 
-def test_shared_pages_that_one_process_has_locked_count_once(family: Family, reader: Reader) -> None:
+def test_shared_pages_that_one_process_has_locked_count_once(
+    family: Family, reader: Reader
+) -> None:
     """A fork does not inherit the lock, but the pages."""
     family.run("a = small(400)", "fill(a, b'lock', range(400))", "check(libc.mlock(a, 100 * P))")
     family.fork()
@@ -357,7 +421,8 @@ def test_shared_pages_that_one_process_has_locked_count_once(family: Family, rea
 def test_droppable_pages_are_not_read(family: Family, reader: Reader) -> None:
     before = reader.read(family.child.pid)
     try:
-        family.run("d = check(libc.mmap(None, 20 * P, 3, 0x28, -1, 0))")  # MAP_DROPPABLE | MAP_ANONYMOUS
+        # MAP_DROPPABLE | MAP_ANONYMOUS
+        family.run("d = check(libc.mmap(None, 20 * P, 3, 0x28, -1, 0))")
     except RuntimeError:
         pytest.skip("this kernel has no MAP_DROPPABLE (Linux 6.11)")
     family.run("fill(d, b'drop', range(20))")
@@ -379,9 +444,15 @@ def hugetlb() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("private", [False, True])
-def test_hugetlb_pages_count_once(hugetlb: int, family: Family, reader: Reader, private: bool) -> None:
-    family.run(f"size = {hugetlb} * P", "m = mmap.mmap(-1, 2 * size, flags=0x40020 | "
-               f"{'mmap.MAP_PRIVATE' if private else 'mmap.MAP_SHARED'})", "m[0] = m[size] = 1")
+def test_hugetlb_pages_count_once(
+    hugetlb: int, family: Family, reader: Reader, private: bool
+) -> None:
+    family.run(
+        f"size = {hugetlb} * P",
+        "m = mmap.mmap(-1, 2 * size, flags=0x40020 | "
+        f"{'mmap.MAP_PRIVATE' if private else 'mmap.MAP_SHARED'})",
+        "m[0] = m[size] = 1",
+    )
     family.fork("m.__setitem__(size, 2)" if private else "m[0:1]")
     got = reader.read(*family.pids)
     assert got["not_read"]["hugetlb"] == (3 if private else 2) * hugetlb
@@ -408,8 +479,13 @@ def swap() -> Iterator[None]:
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_swapped_pages_count_once(swap: None, family: Family, reader: Reader, shared: bool) -> None:
-    family.run(f"a = new(400, shared={shared})", "check(libc.madvise(a, 400 * P, mmap.MADV_NOHUGEPAGE))",
-               "fill(a, b'swap', range(400))", "check(libc.madvise(a, 300 * P, 21))")  # MADV_PAGEOUT
+    family.run(
+        f"a = new(400, shared={shared})",
+        "check(libc.madvise(a, 400 * P, mmap.MADV_NOHUGEPAGE))",
+        # MADV_PAGEOUT
+        "fill(a, b'swap', range(400))",
+        "check(libc.madvise(a, 300 * P, 21))",
+    )
     gone = smaps(family.child.pid, "Swap")
     if not gone:
         pytest.skip("the kernel did not swap the pages out")
@@ -417,7 +493,9 @@ def test_swapped_pages_count_once(swap: None, family: Family, reader: Reader, sh
     family.fork("fill(a, b'swap', range(10))")  # brings them back for all, or for itself
     got = reader.read(*family.pids)
     if not shared:
-        assert within(got["not_read"]["swapped"], sum(smaps(pid, "SwapPss") for pid in family.pids), 0.02)
+        assert within(
+            got["not_read"]["swapped"], sum(smaps(pid, "SwapPss") for pid in family.pids), 0.02
+        )
     assert gone - 10 <= got["not_read"]["swapped"] <= 1.02 * gone
     assert reader.read(family.child.pid)["not_read"]["swapped"] == smaps(family.child.pid, "Swap")
 
@@ -426,8 +504,13 @@ def test_swapped_pages_count_once(swap: None, family: Family, reader: Reader, sh
 
 
 def test_threads_of_one_process_count_once(family: Family, reader: Reader) -> None:
-    family.run("import threading, time", "a = new(300)", "fill(a, b'thr', range(300))",
-               "t = threading.Thread(target=time.sleep, args=(1000,), daemon=True); t.start()", "tell(t.native_id)")
+    family.run(
+        "import threading, time",
+        "a = new(300)",
+        "fill(a, b'thr', range(300))",
+        "t = threading.Thread(target=time.sleep, args=(1000,), daemon=True); t.start()",
+        "tell(t.native_id)",
+    )
     pid, tid = family.child.pid, family.child.told()
     assert tid != pid
     alone = reader.read(tid)
@@ -450,10 +533,14 @@ def test_process_whose_main_thread_has_ended_is_read(family: Family, reader: Rea
 
 def test_processes_that_are_one_memory_count_once(family: Family, reader: Reader) -> None:
     """A process made by clone(CLONE_VM), or by vfork() until it calls exec()."""
-    family.run("a = new(300)", "fill(a, b'vm', range(300))", "stack = small(16)",
-               "libc.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]",
-               "body = ctypes.cast(libc.pause, ctypes.c_void_p)",
-               "tell(check(libc.clone(body, stack + 16 * P, 0x100 | 17, None)))")
+    family.run(
+        "a = new(300)",
+        "fill(a, b'vm', range(300))",
+        "stack = small(16)",
+        "libc.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]",
+        "body = ctypes.cast(libc.pause, ctypes.c_void_p)",
+        "tell(check(libc.clone(body, stack + 16 * P, 0x100 | 17, None)))",
+    )
     family.pids.append(family.child.told())
     got = reader.read(*family.pids)
     assert got["tags"]["vm"] == 300
@@ -496,7 +583,7 @@ def test_part_of_runs_is_exact_and_even(lengths: list[int]) -> None:
             assert part == sorted(part)
             assert set(part) <= set(whole)
     half = pages_of(runs.part(len(whole) // 2, 0.5))
-    assert abs(sum(page in half for page in whole[:len(whole) // 2]) - len(whole) / 4) <= 8
+    assert abs(sum(page in half for page in whole[: len(whole) // 2]) - len(whole) / 4) <= 8
 
 
 def pages_of(runs: procmem.Runs) -> list[int]:
@@ -522,9 +609,11 @@ def reserve(tib: int, which: str) -> list[str]:
 @pytest.mark.parametrize("forked", [False, True])
 @pytest.mark.parametrize("which", [FIRST, SPREAD])
 @pytest.mark.parametrize("tib", [1, 14])
-def test_reserved_address_space_takes_no_time(family: Family, reader: Reader, tib: int, which: str,
-                                              forked: bool) -> None:
-    # without the frames' numbers zero pages may be among the shared ones: all of it is searched
+def test_reserved_address_space_takes_no_time(
+    family: Family, reader: Reader, tib: int, which: str, forked: bool
+) -> None:
+    # without the frames' numbers zero pages may be among the shared ones: all of it is
+    # searched
     whole = forked and reader.way == "pagemap" and not reader.sees_frames
     if whole and tib > 1:
         pytest.skip("takes a second a TiB, as the docs say; the test of 1 TiB runs")
@@ -548,7 +637,9 @@ def test_reserved_address_space_with_pages_anywhere_is_read(family: Family, read
 def test_program_under_asan_is_read_at_once(tmp_path: Path, reader: Reader) -> None:
     source, program = tmp_path / "asan.c", Path(f"/var/tmp/zswap_py-asan-{os.getpid()}")
     source.write_text(ASAN)
-    built = subprocess.run(["gcc", "-fsanitize=address", source, "-o", program], capture_output=True, check=False)
+    built = subprocess.run(
+        ["gcc", "-fsanitize=address", source, "-o", program], capture_output=True, check=False
+    )
     if built.returncode:
         pytest.skip("gcc has no AddressSanitizer")
     popen = {name: value for name, value in reader.popen.items() if name != "executable"}

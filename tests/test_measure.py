@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""measure.py and csrc/measure.c: whole runs over files, whose figures the kernel has given."""
+"""measure.py and csrc/measure.c: whole runs over files, whose figures the kernel has
+given.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +19,29 @@ import pytest
 from corpus import SEEDS, corpus
 
 from zswap_py import crypto
-from zswap_py.report import measure
 from zswap_py._native import ffi, lib
+from zswap_py.report import Figures, Unavailable, measure
 from zswap_py.report.measure import MemoryLimit, Result
 from zswap_py.sources.pages import SourceError, open_pages
-from zswap_py.report import Figures, Unavailable
 from zswap_py.zswap import Zswap
 
 P = 4096
 KERNEL = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())
 
-pytestmark = pytest.mark.skipif(os.sysconf("SC_PAGE_SIZE") != P, reason="the corpora's pages are of 4,096 bytes")
+pytestmark = pytest.mark.skipif(
+    os.sysconf("SC_PAGE_SIZE") != P, reason=("the corpora's pages are of 4,096 bytes")
+)
 
 
-def run(path: Path, *compressors: str, sample: int | None = None, seed: int = 0, **how: Any) -> Result:
+def run(
+    path: Path, *compressors: str, sample: int | None = None, seed: int = 0, **how: Any
+) -> Result:
     with open_pages([path], sample_bytes=sample, seed=seed) as pages:
         return measure.measure(pages, compressors or ("lz4",), **how)
 
 
 def only(result: Result) -> Figures:
-    f, = result.report.figures
+    (f,) = result.report.figures
     return f
 
 
@@ -74,7 +79,12 @@ def test_figures_hang_together(memory: Path) -> None:
     assert [c.name for c in report.compressors] == ["lzo", "lzo-rle", "lz4", "zstd", "deflate"]
     for f in report.figures:
         assert f.intact
-        assert report.zero_pages + f.stored_pages + f.rejected_pages == report.pages == report.pages_total == 2000
+        assert (
+            report.zero_pages + f.stored_pages + f.rejected_pages
+            == report.pages
+            == report.pages_total
+            == 2000
+        )
         assert f.ratio == f.stored_pages * P / f.pool_total_size
         metadata = f.stored_pages * P - f.pool_total_size - f.net_saved_bytes
         assert 64 * f.stored_pages <= metadata <= 100 * f.stored_pages
@@ -85,14 +95,17 @@ def test_figures_hang_together(memory: Path) -> None:
 
 
 def test_the_times_are_zswaps(memory: Path) -> None:
-    """Half the runs take longer than the median a page: together they cannot take longer than the whole did."""
+    """Half the runs take longer than the median a page: together they cannot take
+    longer than the whole did.
+    """
     began = time.monotonic_ns()
     f = only(run(memory, "deflate", jobs=1))
     took = time.monotonic_ns() - began
     assert f.store_ns_p50 is not None
     assert f.load_ns_p50 is not None
     assert f.store_ns_p50 / 2 * f.stored_pages < took
-    # a page of deflate is 10 us and more on any machine: two units apart from a mistake in the unit
+    # a page of deflate is 10 us and more on any machine: two units apart from a mistake
+    # in the unit
     assert 5_000 < f.store_ns_p50 < 5_000_000
     assert f.load_ns_p50 < f.store_ns_p50
 
@@ -154,7 +167,13 @@ def test_the_runs_are_what_the_thread_took(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jobs", [2, 3, 7])
 def test_jobs_change_no_figure(memory: Path, jobs: int) -> None:
     one, many = only(run(memory, jobs=1)), only(run(memory, jobs=jobs))
-    same = ("stored_pages", "stored_incompressible_pages", "compressed_bytes", "pool_total_size", "net_saved_bytes")
+    same = (
+        "stored_pages",
+        "stored_incompressible_pages",
+        "compressed_bytes",
+        "pool_total_size",
+        "net_saved_bytes",
+    )
     assert [getattr(one, name) for name in same] == [getattr(many, name) for name in same]
     assert many.intact
 
@@ -170,13 +189,27 @@ def test_only_zero_pages(tmp_path: Path) -> None:
     report = run(write(tmp_path / "memory", bytes(300 * P))).report
     assert report.zero_pages == 300
     f = report.figures[0]
-    assert (f.stored_pages, f.ratio, f.store_ns_p50, f.load_ns_p75, f.net_saved_bytes) == (0, None, None, None, 0)
+    assert (f.stored_pages, f.ratio, f.store_ns_p50, f.load_ns_p75, f.net_saved_bytes) == (
+        0,
+        None,
+        None,
+        None,
+        0,
+    )
     assert f.intact
 
 
 def test_zero_folios_never_come_to_zswap_but_zero_pages_of_others_do(tmp_path: Path) -> None:
     word = b"word" * (P // 4)
-    memory = write(tmp_path / "memory", *[bytes(P)] * 16, *[bytes(P)] * 15, word, *[bytes(P)] * 16, word, bytes(P))
+    memory = write(
+        tmp_path / "memory",
+        *[bytes(P)] * 16,
+        *[bytes(P)] * 15,
+        word,
+        *[bytes(P)] * 16,
+        word,
+        bytes(P),
+    )
     by_page, by_folio = run(memory).report, run(memory, folio_pages=16).report
     assert (by_page.zero_pages, by_page.figures[0].stored_pages) == (48, 2)
     assert (by_folio.zero_pages, by_folio.figures[0].stored_pages) == (32, 18)
@@ -218,7 +251,9 @@ def test_a_sample_stands_for_all(tmp_path: Path) -> None:
 @pytest.fixture
 def liar() -> Iterator[str]:
     """A compressor that gives another page back."""
-    crypto.register_compressor("liar", lambda page, room: bytes(page[:64]), lambda packed, room: bytes(packed) * 64)
+    crypto.register_compressor(
+        "liar", lambda page, room: bytes(page[:64]), lambda packed, room: bytes(packed) * 64
+    )
     yield "liar"
     crypto.unregister_compressor("liar")
 
@@ -229,7 +264,9 @@ def test_a_page_that_comes_back_different_is_seen(memory: Path, liar: str) -> No
 
 
 @pytest.mark.parametrize("fault", ["lost", "corrupt"])
-def test_a_page_that_is_lost_or_corrupt_is_seen(memory: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+def test_a_page_that_is_lost_or_corrupt_is_seen(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
     store = measure._Meter._store
 
     def faulty(self: measure._Meter, span: Any, cpu: int) -> list[float]:
@@ -290,7 +327,9 @@ def test_progress_is_bytes_and_ends_at_all(memory: Path) -> None:
 
 
 @pytest.mark.parametrize("jobs", [0, -1, 8193, 30000, 10**20])
-def test_jobs_have_a_bound_that_is_looked_at_first(memory: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+def test_jobs_have_a_bound_that_is_looked_at_first(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
     monkeypatch.setattr(measure, "_Measuring", None)  # nothing is made
     with pytest.raises(ValueError, match=rf"jobs={jobs}: 1 to 8192"):
         run(memory, jobs=jobs)
@@ -310,38 +349,54 @@ def test_more_jobs_than_runs_take_no_room(memory: Path, monkeypatch: pytest.Monk
     assert made == [64, 8]
 
 
-def test_refusal_comes_before_anything_is_made(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_comes_before_anything_is_made(
+    memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(measure, "mem_available", lambda: 96 << 20)
     monkeypatch.setattr(measure, "_Meter", None)
     with pytest.raises(MemoryLimit, match=r"more than 24\.0 MiB"):
         run(memory, "lz4", "lzo")
 
 
-def test_refusal_has_the_figure_and_the_remedy(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_has_the_figure_and_the_remedy(
+    memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(measure, "mem_available", lambda: 96 << 20)
-    said = r"would take 3\d\.\d MiB, more than 24.0 MiB, a quarter of .*: read less with --sample SIZE, or compare"
+    said = (
+        r"would take 3\d\.\d MiB, more than 24.0 MiB, a quarter of .*: read less with --sample "
+        r"SIZE, or compare"
+    )
     with pytest.raises(MemoryLimit, match=said):
         run(memory, "lz4", "lzo")  # 16 MiB of a piece, two pools of 8 MiB at worst
     monkeypatch.setattr(measure, "mem_available", lambda: 160 << 20)
     assert only(run(memory)).stored_pages == 1948
 
 
-def test_refusal_by_what_the_first_piece_came_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_by_what_the_first_piece_came_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memory = write(tmp_path / "memory", os.urandom(48 << 20))
-    monkeypatch.setattr(measure, "mem_available", lambda: 4 * (60 << 20))  # 16 of a piece, 48 of noise and its metadata
+    # 16 of a piece, 48 of noise and its metadata
+    monkeypatch.setattr(measure, "mem_available", lambda: 4 * (60 << 20))
     seen: list[float] = []
     with pytest.raises(MemoryLimit, match=r"would take 6\d\.\d MiB, more than 60.0 MiB"):
         run(memory, progress=seen.append)
     assert seen == [16 << 20]
 
 
-def test_where_much_is_measured_it_stops_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_much_is_measured_it_stops_and_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memory = write(tmp_path / "memory", bytes(16 << 20), os.urandom(48 << 20))
     monkeypatch.setattr(measure, "mem_available", lambda: 4 * (40 << 20))
     monkeypatch.setattr(measure, "WORTH_REPORTING", 32 << 20)
     result = run(memory)
     assert isinstance(result.stopped, MemoryLimit)
-    assert (result.report.complete, result.report.pages, result.report.zero_pages) == (False, 8192, 4096)
+    assert (result.report.complete, result.report.pages, result.report.zero_pages) == (
+        False,
+        8192,
+        4096,
+    )
 
 
 def test_memory_that_is_available() -> None:
@@ -372,7 +427,11 @@ def test_spans_that_cannot_be(folio_pages: int, run_pages: int) -> None:
 def test_runs_count_their_pages_and_zswaps_errors_come_through() -> None:
     words = [b"%04d" % i * (P // 4) for i in range(10)]
     made, _keep = span(b"".join(words), folio_pages=2)
-    runs, out, wrong = ffi.new("struct zswap_run[3]"), ffi.new("uint8_t[]", 4 * P), ffi.new("uint64_t *")
+    runs, out, wrong = (
+        ffi.new("struct zswap_run[3]"),
+        ffi.new("uint8_t[]", 4 * P),
+        ffi.new("uint64_t *"),
+    )
     with Zswap("lz4", nr_cpus=1) as z:
         assert lib.zswap_store_runs(z._z, 0, made, runs) == -errno.EBADSLT
         z.swapon(pages=10)

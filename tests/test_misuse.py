@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What no caller may do: break an instance by an attribute, an argument, a copy, or a call in the middle of another."""
+"""What no caller may do: break an instance by an attribute, an argument, a copy, or a
+call in the middle of another.
+"""
 
 from __future__ import annotations
 
@@ -82,20 +84,35 @@ def errno_of(call: Callable[[], Any]) -> int | None:
     return None
 
 
-# --- attributes -------------------------------------------------------------------------------------------------------
+# --- attributes -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("page_size", 1024), ("page_size", 16384), ("chain_size", 4), ("total_ram", 1 << 20), ("nr_cpus", 1),
-        ("nr_nodes", 2), ("highmem", 0.5), ("kernel", "6.16"), ("series", None), ("incompressible", "reject"),
-        ("cpu_policy", "sched"), ("cpuhp", CpuHotplug(1)),
+        ("page_size", 1024),
+        ("page_size", 16384),
+        ("chain_size", 4),
+        ("total_ram", 1 << 20),
+        ("nr_cpus", 1),
+        ("nr_nodes", 2),
+        ("highmem", 0.5),
+        ("kernel", "6.16"),
+        ("series", None),
+        ("incompressible", "reject"),
+        ("cpu_policy", "sched"),
+        ("cpuhp", CpuHotplug(1)),
     ],
-)  # fmt: skip
+)
 def test_what_a_zswap_was_made_with_is_fixed(z, name, value):
     before = getattr(z, name)
-    with pytest.raises(AttributeError, match=rf"Zswap\.{name} is fixed at creation.*Zswap\({name}="):
+    with pytest.raises(
+        AttributeError,
+        match=(
+            rf"Zswap\.{name} is fixed at "
+            rf"creation.*Zswap\({name}="
+        ),
+    ):
         setattr(z, name, value)
     assert getattr(z, name) == before
     z.store(0, TEXT)
@@ -106,10 +123,17 @@ def test_what_a_zswap_was_made_with_is_fixed(z, name, value):
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("max_pool_percnt", "max_pool_percent"), ("shrinker_enabled", "enabled"), ("zpool", "pool"), ("zzz", None)],
+    [
+        ("max_pool_percnt", "max_pool_percent"),
+        ("shrinker_enabled", "enabled"),
+        ("zpool", "pool"),
+        ("zzz", None),
+    ],
 )
 def test_an_unknown_attribute_is_told_with_those_that_there_are(z, name, near):
-    with pytest.raises(AttributeError, match=rf"no attribute '{name}'.*it has .*max_pool_percent.*page_size") as e:
+    with pytest.raises(
+        AttributeError, match=rf"no attribute '{name}'.*it has .*max_pool_percent.*page_size"
+    ) as e:
         setattr(z, name, 0)
     assert near is None or near in str(e.value)
     assert not hasattr(z, name)
@@ -117,7 +141,11 @@ def test_an_unknown_attribute_is_told_with_those_that_there_are(z, name, near):
 
 def public_objects() -> Iterator[tuple[str, Any]]:
     """One object of each public class that is ours to keep whole."""
-    with zs.Zswap("lz4", nr_cpus=2) as z, zs.SwapDevice(z, 8) as device, zs.CompressedStore(1 << 20) as store:
+    with (
+        zs.Zswap("lz4", nr_cpus=2) as z,
+        zs.SwapDevice(z, 8) as device,
+        zs.CompressedStore(1 << 20) as store,
+    ):
         yield "Zswap", z
         yield "Pool", z.pool
         yield "Compressor", z.pool.compressor
@@ -169,7 +197,7 @@ def test_a_subclass_may_add_attributes_of_its_own():
             mine.page_size = 1024
 
 
-# --- copies -----------------------------------------------------------------------------------------------------------
+# --- copies ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, pickle.dumps])
@@ -177,7 +205,13 @@ def test_a_subclass_may_add_attributes_of_its_own():
 def test_what_owns_something_is_not_copied(nth, how):
     for i, (name, thing) in enumerate(public_objects()):
         if i == nth:
-            with pytest.raises(TypeError, match=rf"a {name} can be neither copied nor pickled, since .*: \w+"):
+            with pytest.raises(
+                TypeError,
+                match=(
+                    rf"a {name} can be neither copied nor pickled, since .*: "
+                    r"\w+"
+                ),
+            ):
                 how(thing)
 
 
@@ -189,7 +223,7 @@ def test_a_result_can_be_copied_and_sent(z):
             assert other.reason == result.reason
 
 
-# --- numbers ----------------------------------------------------------------------------------------------------------
+# --- numbers --------------------------------------------------------------------------
 
 
 def test_an_index_is_a_number_everywhere(z):
@@ -215,8 +249,14 @@ def test_an_index_is_a_number_everywhere(z):
     with zs.SwapDevice(z, Index(8)) as device:
         assert device.writeout(three, TEXT) == "zswap"
         device.read(three, out)
-    with zs.Zswap("lz4", page_size=Index(PAGE), nr_cpus=Index(1), nr_nodes=Index(1), chain_size=Index(4),
-                  total_ram=Index(1 << 24)) as other:  # fmt: skip
+    with zs.Zswap(
+        "lz4",
+        page_size=Index(PAGE),
+        nr_cpus=Index(1),
+        nr_nodes=Index(1),
+        chain_size=Index(4),
+        total_ram=Index(1 << 24),
+    ) as other:
         assert other.page_size == PAGE
     with zs.CompressedStore(Index(1 << 20)) as store:
         store["k"] = b"v"
@@ -234,7 +274,7 @@ def test_numpy_integers_are_entries(z):
     assert z.load(np.int64(3), bytearray(PAGE))
 
 
-# --- wrong arguments --------------------------------------------------------------------------------------------------
+# --- wrong arguments ------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -246,18 +286,26 @@ def _in_a_directory_of_its_own(tmp_path, monkeypatch):
 WRONG = [None, 5, -1, 1 << 70, "x", [1, 2], object(), b""]
 REFUSED = (TypeError, ValueError, OSError, AttributeError, BufferError, IndexError)
 
-# Values of the list that are right, so that another argument, or what they name, is what is refused.
+# Values of the list that are right, so that another argument, or what they name, is
+# what is refused.
 RIGHT = {
-    ("load_batch", "entries", "[1, 2]"), ("load_batch", "entries", "b''"), ("SwapDevice", "path", "b''"),
-    ("setup", "startup", "None"), ("setup", "teardown", "None"), ("setup", "inside", "None"), ("run", "room", "5"),
+    ("load_batch", "entries", "[1, 2]"),
+    ("load_batch", "entries", "b''"),
+    ("SwapDevice", "path", "b''"),
+    ("setup", "startup", "None"),
+    ("setup", "teardown", "None"),
+    ("setup", "inside", "None"),
+    ("run", "room", "5"),
     ("register", "base", "'x'"),
-}  # fmt: skip
+}
 
 # A name, a public callable, and its arguments as they are right.
 Call = tuple[str, Callable[..., Any], dict[str, Any]]
 
 
-def calls(z: zs.Zswap, device: zs.SwapDevice, store: zs.CompressedStore, hp: CpuHotplug) -> Iterator[Call]:
+def calls(
+    z: zs.Zswap, device: zs.SwapDevice, store: zs.CompressedStore, hp: CpuHotplug
+) -> Iterator[Call]:
     out = bytearray(PAGE)
     yield "store", z.store, {"entry": 5, "folio": TEXT, "cpu": 0}
     yield "load", z.load, {"entry": 6, "out": out, "swapcache": True, "cpu": 0}
@@ -271,7 +319,11 @@ def calls(z: zs.Zswap, device: zs.SwapDevice, store: zs.CompressedStore, hp: Cpu
     yield "swp_entry", zs.swp_entry, {"type": 0, "offset": 0}
     yield "StoreResult", zs.StoreResult, {"reason": None}
     for name in ("enabled", "max_pool_percent", "accept_threshold_percent", "compressor"):
-        yield name, lambda z=z, name=name, **value: setattr(z, name, value[name]), {name: getattr(z, name)}
+        yield (
+            name,
+            lambda z=z, name=name, **value: setattr(z, name, value[name]),
+            {name: getattr(z, name)},
+        )
     yield "context", z.pool.context, {"cpu": 0}
     good = {"nth": 1, "times": 1, "error": errno.ENOMEM, "cpu": 0}
     yield "alloc", z.faults.alloc, {"kind": "buffer", **good}
@@ -297,18 +349,38 @@ def calls(z: zs.Zswap, device: zs.SwapDevice, store: zs.CompressedStore, hp: Cpu
     yield "remove_state", hp.remove_state, {"state": state}
     yield "alg", z.pool.compressor.alg, {"variant": 0}
     yield "run", z.pool.compressor.run, {"compress": True, "src": TEXT, "room": PAGE, "variant": 0}
-    yield "Zswap", lambda **kw: zs.Zswap(**kw).close(), {
-        "compressor": "lz4", "enabled": True, "max_pool_percent": 20, "accept_threshold_percent": 90,
-        "page_size": PAGE, "chain_size": 8, "total_ram": 1 << 24, "nr_cpus": 5, "nr_nodes": 1, "highmem": 0.0,
-        "cpuhp": None, "incompressible": None, "kernel": "6.18", "series": "v10", "cpu_policy": "sticky",
-    }  # fmt: skip
+    yield (
+        "Zswap",
+        lambda **kw: zs.Zswap(**kw).close(),
+        {
+            "compressor": "lz4",
+            "enabled": True,
+            "max_pool_percent": 20,
+            "accept_threshold_percent": 90,
+            "page_size": PAGE,
+            "chain_size": 8,
+            "total_ram": 1 << 24,
+            "nr_cpus": 5,
+            "nr_nodes": 1,
+            "highmem": 0.0,
+            "cpuhp": None,
+            "incompressible": None,
+            "kernel": "6.18",
+            "series": "v10",
+            "cpu_policy": "sticky",
+        },
+    )
 
     def register(**kw: Any) -> None:
         zs.register_compressor(**kw)
         zs.unregister_compressor(kw["name"])
 
     yield "register", register, {"name": "misused", "base": "lz4", "batch_size": 1}
-    yield "register2", register, {"name": "misused", "compress": shrink, "decompress": grow, "batch_size": 1}
+    yield (
+        "register2",
+        register,
+        {"name": "misused", "compress": shrink, "decompress": grow, "batch_size": 1},
+    )
     yield "unregister", zs.unregister_compressor, {"name": "misused"}
 
 
@@ -332,7 +404,12 @@ def test_each_wrong_argument_is_refused_by_its_name_and_nothing_breaks(z):
                             wrong.append(f"{name}({parameter}={value!r}): {e!r} does not name it")
                     except BaseException as e:
                         wrong.append(f"{name}({parameter}={value!r}): {e!r}")
-        z.enabled, z.max_pool_percent, z.accept_threshold_percent, z.compressor = True, 20, 90, "lz4"
+        z.enabled, z.max_pool_percent, z.accept_threshold_percent, z.compressor = (
+            True,
+            20,
+            90,
+            "lz4",
+        )
         z.verify()
         out = bytearray(PAGE)
         assert z.store(100, TEXT)
@@ -347,14 +424,19 @@ def test_each_wrong_argument_is_refused_by_its_name_and_nothing_breaks(z):
 def test_every_public_method_is_tried_with_wrong_arguments(z):
     """A method that takes arguments is in the table above, or it is not public."""
     with zs.SwapDevice(z, 64) as device, zs.CompressedStore(1 << 20, nr_cpus=1) as store:
-        tried = {getattr(call, "__qualname__", "") for _, call, _ in calls(z, device, store, CpuHotplug(2))}
+        tried = {
+            getattr(call, "__qualname__", "")
+            for _, call, _ in calls(z, device, store, CpuHotplug(2))
+        }
     for cls in (zs.Zswap, zs.Pool, zs.SwapDevice, zs.Compressor, CpuHotplug, Faults, Fault):
         for name, method in vars(cls).items():
             if name.startswith("_") or not inspect.isfunction(method):
                 continue
             if len(inspect.signature(method).parameters) > 1:
                 assert f"{cls.__name__}.{name}" in tried
-    taken = next(good for name, _, good in calls(z, device, store, CpuHotplug(2)) if name == "Zswap")
+    taken = next(
+        good for name, _, good in calls(z, device, store, CpuHotplug(2)) if name == "Zswap"
+    )
     assert set(taken) == set(inspect.signature(zs.Zswap).parameters)
 
 
@@ -399,7 +481,7 @@ def test_cpus_are_as_many_as_linux_can_have(nr_cpus):
             make(nr_cpus)
 
 
-# --- what is stored in a CompressedStore, and what a device leaves behind ---------------------------------------------
+# --- what is stored in a CompressedStore, and what a device leaves behind -------------
 
 
 def test_a_value_is_bytes_and_a_capacity_is_positive():
@@ -468,25 +550,44 @@ def test_a_device_that_cannot_be_made_leaves_nothing(z, tmp_path):
     assert z.swapon(1) == 1
 
 
-# --- calls in the middle of a call ------------------------------------------------------------------------------------
+# --- calls in the middle of a call ----------------------------------------------------
 
 
 def nested_calls(z: zs.Zswap) -> list[Callable[[], Any]]:
     """All that must not wait while this thread holds a context."""
     return [
-        lambda: z.store(0, TEXT), lambda: z.load(0, bytearray(PAGE)), lambda: z.load_batch([0, 1], bytearray(2 * PAGE)),
-        lambda: z.invalidate(0), lambda: z.pool.cpus, lambda: z.pool.context(0), lambda: z.pool.refs,
-        lambda: z.pool.size_classes, lambda: z.cpuhp.offline(1), lambda: z.cpuhp.online(1),
-        lambda: z.cpuhp.fail(1, None), lambda: setattr(z, "compressor", "lzo"), z.close, z.verify, z.stats,
-        lambda: z.swapoff(0), lambda: z.swapon(1), z.trim, z.memory,
-    ]  # fmt: skip
+        lambda: z.store(0, TEXT),
+        lambda: z.load(0, bytearray(PAGE)),
+        lambda: z.load_batch([0, 1], bytearray(2 * PAGE)),
+        lambda: z.invalidate(0),
+        lambda: z.pool.cpus,
+        lambda: z.pool.context(0),
+        lambda: z.pool.refs,
+        lambda: z.pool.size_classes,
+        lambda: z.cpuhp.offline(1),
+        lambda: z.cpuhp.online(1),
+        lambda: z.cpuhp.fail(1, None),
+        lambda: setattr(z, "compressor", "lzo"),
+        z.close,
+        z.verify,
+        z.stats,
+        lambda: z.swapoff(0),
+        lambda: z.swapon(1),
+        z.trim,
+        z.memory,
+    ]
 
 
 @pytest.mark.parametrize("series", [None, "v10", "v13"])
-@pytest.mark.parametrize("busy", [lambda z: z.pool.cpus, lambda z: z.cpuhp.offline(0), lambda z: z.close()],
-                         ids=["cpus", "offline", "close"])  # fmt: skip
+@pytest.mark.parametrize(
+    "busy",
+    [lambda z: z.pool.cpus, lambda z: z.cpuhp.offline(0), lambda z: z.close()],
+    ids=["cpus", "offline", "close"],
+)
 def test_a_compressor_is_refused_what_would_wait_for_it(register, series, busy):
-    """Also while another thread has the locks that these calls take, and waits for the compressor's context."""
+    """Also while another thread has the locks that these calls take, and waits for the
+    compressor's context.
+    """
     inside, go, seen = threading.Event(), threading.Event(), []
 
     def compress(src, room):
@@ -517,7 +618,8 @@ def test_a_compressor_is_refused_what_would_wait_for_it(register, series, busy):
 
 
 def outer_load_batch(z: zs.Zswap) -> None:
-    """16 pages by one call, in the middle of which another is made: each slot's own page, and no other slot freed.
+    """16 pages by one call, in the middle of which another is made: each slot's own
+    page, and no other slot freed.
 
     Twice, since the second call has the first one's memory for its arguments.
     """
@@ -602,7 +704,9 @@ def test_an_entry_whose_index_loads_a_batch_does_not_disturb_the_one_it_is_for(z
 
 
 def test_a_signal_handler_before_and_after_the_c_call_disturbs_no_batch(z, monkeypatch):
-    """Python runs a handler between any two steps: here just before C reads the arguments, and just after it wrote."""
+    """Python runs a handler between any two steps: here just before C reads the
+    arguments, and just after it wrote.
+    """
     nested, handling = [], [False]
 
     def handler(signum, frame):
@@ -634,8 +738,11 @@ def test_a_signal_handler_before_and_after_the_c_call_disturbs_no_batch(z, monke
     z.verify()
 
 
-@pytest.mark.parametrize("call", [lambda z: setattr(z, "compressor", "zstd"), lambda z: z.close()],
-                         ids=["switch", "close"])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [lambda z: setattr(z, "compressor", "zstd"), lambda z: z.close()],
+    ids=["switch", "close"],
+)
 def test_a_signal_handler_in_the_middle_of_a_switch_changes_no_pool(call):
     """A switch writes to the log when it has made a pool, which is not current yet."""
     seen = []
@@ -649,7 +756,9 @@ def test_a_signal_handler_in_the_middle_of_a_switch_changes_no_pool(call):
     with zs.Zswap("lz4", nr_cpus=2) as z:
         z.swapon(64)
         z.store(0, TEXT)
-        old = signal.signal(signal.SIGUSR1, lambda signum, frame: seen.append(errno_of(lambda: call(z))))
+        old = signal.signal(
+            signal.SIGUSR1, lambda signum, frame: seen.append(errno_of(lambda: call(z)))
+        )
         level = log.level
         log.addHandler(interrupting)
         log.setLevel(logging.DEBUG)
@@ -670,7 +779,9 @@ def test_a_callback_of_a_cpu_changes_no_cpu():
     hp, seen = CpuHotplug(3), []
 
     def startup(cpu, node):
-        seen.append([errno_of(lambda: hp.offline(2)), errno_of(lambda: hp.add_instance(state, "b"))])
+        seen.append(
+            [errno_of(lambda: hp.offline(2)), errno_of(lambda: hp.add_instance(state, "b"))]
+        )
         return 0
 
     state = CpuhpState.MM_ZSWP_POOL_PREPARE
@@ -680,11 +791,13 @@ def test_a_callback_of_a_cpu_changes_no_cpu():
     assert hp.online_cpus == (0, 1, 2)
 
 
-# --- one thread's end of what another uses ----------------------------------------------------------------------------
+# --- one thread's end of what another uses --------------------------------------------
 
 
 def test_close_while_another_thread_switches_the_compressor():
-    """Each switch is whole, or says that the instance is closed; no pool is made on what was released."""
+    """Each switch is whole, or says that the instance is closed; no pool is made on
+    what was released.
+    """
     specs = ["lzo", "lz4", "zstd", "deflate", "lzo-rle"]
     for turn in range(30):
         series = (None, "v10", "v13")[turn % 3]
@@ -718,7 +831,9 @@ def test_close_while_another_thread_switches_the_compressor():
 
 
 def test_a_device_that_is_closed_under_a_writer_writes_to_no_other_file(z, tmp_path):
-    """The descriptor lives until the last call that uses it has returned, so its number is nobody else's."""
+    """The descriptor lives until the last call that uses it has returned, so its number
+    is nobody else's.
+    """
     z.enabled = False
     for turn in range(20):
         device = zs.SwapDevice(z, 64)
@@ -748,7 +863,11 @@ def test_a_close_that_was_interrupted_is_gone_on_with(monkeypatch):
     z.swapon(64)
     z.store(0, TEXT)
     pool = z.pool
-    interrupts = [(CpuHotplug, "remove_instance"), (zs.Pool, "_destroy"), (CpuHotplug, "remove_state")]
+    interrupts = [
+        (CpuHotplug, "remove_instance"),
+        (zs.Pool, "_destroy"),
+        (CpuHotplug, "remove_state"),
+    ]
     for owner, name in interrupts:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, lambda *args: signal.raise_signal(signal.SIGINT))
@@ -799,11 +918,13 @@ raise SystemExit(status)
 @pytest.mark.parametrize("series", [None, "v10"])
 def test_the_cpus_of_a_forked_child_wait_for_no_thread_of_the_parent(series):
     code = FORK.format(series=series)
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60, check=False, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], timeout=60, check=False, capture_output=True
+    )
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-# --- compressors in Python --------------------------------------------------------------------------------------------
+# --- compressors in Python ------------------------------------------------------------
 
 
 def test_a_compressor_may_keep_what_it_was_given(register):
@@ -851,10 +972,12 @@ def test_a_variant_that_is_none(variant):
         zs.Zswap("zstd", nr_cpus=1).pool.compressor.run(True, TEXT, PAGE, variant)
 
 
-# --- messages, and faults of a CPU ------------------------------------------------------------------------------------
+# --- messages, and faults of a CPU ----------------------------------------------------
 
 
-@pytest.mark.parametrize(("asked", "backend"), [("mine", "lz4:kernel"), ("lz4:liblz4", "liblz4"), (" lzo ", "kernel")])
+@pytest.mark.parametrize(
+    ("asked", "backend"), [("mine", "lz4:kernel"), ("lz4:liblz4", "liblz4"), (" lzo ", "kernel")]
+)
 def test_messages_name_the_compressor_as_it_was_asked_for(register, caplog, asked, backend):
     register("mine", base="lz4")
     with zs.Zswap(asked, nr_cpus=2) as z:
@@ -895,8 +1018,12 @@ def test_a_fault_of_a_cpu_strikes_where_its_context_is_made(series, kind):
 @pytest.mark.parametrize("cpu", [-1, 4, 1 << 40])
 def test_a_fault_of_a_cpu_that_is_none(cpu):
     with zs.Zswap("lz4", nr_cpus=4) as z:
-        for make in (lambda: z.faults.alloc("buffer", cpu=cpu), lambda: z.faults.compress(cpu=cpu),
-                     lambda: z.faults.decompress(cpu=cpu), lambda: z.faults.prepare(cpu=cpu)):  # fmt: skip
+        for make in (
+            lambda: z.faults.alloc("buffer", cpu=cpu),
+            lambda: z.faults.compress(cpu=cpu),
+            lambda: z.faults.decompress(cpu=cpu),
+            lambda: z.faults.prepare(cpu=cpu),
+        ):
             with pytest.raises(ValueError, match=f"cpu={cpu}"):
                 make()
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The model against the kernel: what was recorded of one, and the rules where a kernel cannot be asked."""
+"""The model against the kernel: what was recorded of one, and the rules where a kernel
+cannot be asked.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,16 @@ from zswap_py.crypto.testmgr import KERNEL_SIZES, known_pages
 
 PAGE = 4096
 RECORDED = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())
-ZLIB_IS_THE_KERNELS = [COMPRESSORS["deflate"](page) for page in known_pages()] == list(KERNEL_SIZES["deflate"])
+ZLIB_IS_THE_KERNELS = [COMPRESSORS["deflate"](page) for page in known_pages()] == list(
+    KERNEL_SIZES["deflate"]
+)
 needs_deflate = pytest.mark.skipif(
-    not ZLIB_IS_THE_KERNELS, reason=f"zlib {zlib.ZLIB_RUNTIME_VERSION} here has other sizes than the kernel's deflate"
+    not ZLIB_IS_THE_KERNELS,
+    reason=f"zlib {zlib.ZLIB_RUNTIME_VERSION} here has other sizes than the kernel's deflate",
 )
 
 
-# --- against the kernel's figures -------------------------------------------------------------------------------------
+# --- against the kernel's figures -----------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -52,7 +57,9 @@ def test_the_order_within_a_group_is_the_kernels(seed: int, compressor: str) -> 
 
 
 def zram(compressor: str, pages: Sequence[bytes]) -> dict[str, int]:
-    """zram's rules over the same allocator: repeated words are not stored, what would be huge is stored raw."""
+    """zram's rules over the same allocator: repeated words are not stored, what would
+    be huge is stored raw.
+    """
     pool = Zsmalloc()
     huge = compr_data_size = same = 0
     for page in pages:
@@ -65,7 +72,12 @@ def zram(compressor: str, pages: Sequence[bytes]) -> dict[str, int]:
         pool.malloc(length)
         compr_data_size += length
     used = pool.pages_allocated * PAGE
-    return {"compr_data_size": compr_data_size, "mem_used_total": used, "same_pages": same, "huge_pages": huge}
+    return {
+        "compr_data_size": compr_data_size,
+        "mem_used_total": used,
+        "same_pages": same,
+        "huge_pages": huge,
+    }
 
 
 @pytest.mark.parametrize("compressor", ["lz4", "lzo", "lzo-rle"])
@@ -74,7 +86,7 @@ def test_zram_totals_are_the_kernels(seed: int, compressor: str) -> None:
     assert zram(compressor, corpus(seed)) == RECORDED[f"corpus:{seed}"][f"zram:{compressor}"]
 
 
-# --- zsmalloc ---------------------------------------------------------------------------------------------------------
+# --- zsmalloc -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -85,20 +97,36 @@ def test_zram_totals_are_the_kernels(seed: int, compressor: str) -> None:
         (65536, 257, 123, (2403136, 623, 7885), 58137),
     ],
 )
-def test_size_classes(page_size: int, slots: int, classes: int, sums: tuple[int, int, int], huge_from: int) -> None:
+def test_size_classes(
+    page_size: int, slots: int, classes: int, sums: tuple[int, int, int], huge_from: int
+) -> None:
     table = size_classes(page_size)
     distinct = set(table)
     assert (len(table), len(distinct)) == (slots, classes)
-    assert (sum(c.size for c in distinct), sum(c.chain for c in distinct), sum(c.objs for c in distinct)) == sums
+    assert (
+        sum(c.size for c in distinct),
+        sum(c.chain for c in distinct),
+        sum(c.objs for c in distinct),
+    ) == sums
     assert huge_class_size(page_size) == huge_from
 
 
 @pytest.mark.parametrize(
     ("page_size", "chain_size", "classes", "largest"),
-    [(4096, 4, 69, 3264), (4096, 6, 94, 3504), (4096, 10, 141, 3712), (4096, 16, 192, 3840), (16384, 4, 70, 13088),
-     (16384, 16, 192, 15392), (65536, 4, 72, 52256), (65536, 16, 191, 61472)],
-)  # fmt: skip
-def test_size_classes_of_other_chains(page_size: int, chain_size: int, classes: int, largest: int) -> None:
+    [
+        (4096, 4, 69, 3264),
+        (4096, 6, 94, 3504),
+        (4096, 10, 141, 3712),
+        (4096, 16, 192, 3840),
+        (16384, 4, 70, 13088),
+        (16384, 16, 192, 15392),
+        (65536, 4, 72, 52256),
+        (65536, 16, 191, 61472),
+    ],
+)
+def test_size_classes_of_other_chains(
+    page_size: int, chain_size: int, classes: int, largest: int
+) -> None:
     distinct = set(size_classes(page_size, chain_size))
     assert len(distinct) == classes
     assert max(c.size for c in distinct if not c.huge) == largest
@@ -106,9 +134,18 @@ def test_size_classes_of_other_chains(page_size: int, chain_size: int, classes: 
 
 @pytest.mark.parametrize(
     ("length", "size", "chain", "objs"),
-    [(1, 32, 1, 128), (24, 32, 1, 128), (25, 48, 3, 256), (789, 816, 1, 5), (1337, 1360, 1, 3), (1400, 1424, 8, 23),
-     (3624, 3632, 8, 9), (3625, 4096, 1, 1), (4096, 4096, 1, 1)],
-)  # fmt: skip
+    [
+        (1, 32, 1, 128),
+        (24, 32, 1, 128),
+        (25, 48, 3, 256),
+        (789, 816, 1, 5),
+        (1337, 1360, 1, 3),
+        (1400, 1424, 8, 23),
+        (3624, 3632, 8, 9),
+        (3625, 4096, 1, 1),
+        (4096, 4096, 1, 1),
+    ],
+)
 def test_class_of_a_length(length: int, size: int, chain: int, objs: int) -> None:
     c = class_of(length)
     assert (c.size, c.chain, c.objs) == (size, chain, objs)
@@ -117,7 +154,8 @@ def test_class_of_a_length(length: int, size: int, chain: int, objs: int) -> Non
 def test_fullness_groups() -> None:
     of_ten, of_59 = class_of(2864 - 8), class_of(416 - 8)
     assert (of_ten.objs, of_59.objs) == (10, 59)
-    assert [Zspage(of_ten, n).fullness for n in (0, 1, 9, 10)] == [0, 2, 10, 11]  # exactly a tenth is in the second
+    # exactly a tenth is in the second
+    assert [Zspage(of_ten, n).fullness for n in (0, 1, 9, 10)] == [0, 2, 10, 11]
     assert [Zspage(of_59, n).fullness for n in (0, 1, 5, 6, 58, 59)] == [0, 1, 1, 2, 10, 11]
 
 
@@ -161,7 +199,7 @@ def test_zsmalloc_refuses_by_errno() -> None:
     assert pool.pages_allocated == 1
 
 
-# --- zswap ------------------------------------------------------------------------------------------------------------
+# --- zswap ----------------------------------------------------------------------------
 
 
 def zswap(**settings: Any) -> Zswap:
@@ -187,7 +225,9 @@ def test_a_folio_that_fails_leaves_none_of_its_slots(batch_size: int, failing: i
 
 
 def test_an_old_entry_is_freed_after_its_batch_was_allocated() -> None:
-    """Two pages over two huge ones: four pages at the peak with a batch of two, three without."""
+    """Two pages over two huge ones: four pages at the peak with a batch of two, three
+    without.
+    """
     for batch_size, peak in ((1, 3), (2, 4)):
         z = zswap(batch_size=batch_size, max_pool_percent=100)
         most = 0
@@ -210,7 +250,8 @@ def test_a_batch_of_one_request_counts_each_page_that_fails() -> None:
     z = zswap(incompressible="reject", batching={"coded": 8})
     answers = [100, -errno.EINVAL, 100, -errno.ENOSPC, 100, 100, 100, -errno.ENOSPC, -errno.EINVAL]
     r = z.store(0, b"".join(page_of(answer) for answer in answers))
-    assert r.reason == "reject_compress_poor"  # the last of the first eight; the ninth is never tried
+    # the last of the first eight; the ninth is never tried
+    assert r.reason == "reject_compress_poor"
     assert moved(z) == {"reject_compress_fail": 1, "reject_compress_poor": 2}
     assert not z.pools["coded"].pages_allocated
 
@@ -249,7 +290,9 @@ def test_a_fault_at_any_page_undoes_the_folio(kind: str, nth: int, batch_size: i
         ("6.16", "reject", 0, "reject_alloc_fail", 0),
     ],
 )
-def test_a_page_that_does_not_fit(kernel: str, incompressible: str, answer: int, reason: str | None, raw: int) -> None:
+def test_a_page_that_does_not_fit(
+    kernel: str, incompressible: str, answer: int, reason: str | None, raw: int
+) -> None:
     z = zswap(kernel=kernel, incompressible=incompressible)
     r = z.store(7, page_of(answer))
     assert (bool(r), r.reason) == (reason is None, reason)
@@ -271,7 +314,8 @@ def test_full_until_the_threshold() -> None:
     assert moved(z) == {"pool_limit_hit": 2}
     for slot in (0, 1):
         z.invalidate(slot)
-        assert not z.store(50, huge)  # under the maximum, over the threshold: refused and not counted
+        # under the maximum, over the threshold: refused and not counted
+        assert not z.store(50, huge)
     assert moved(z) == {"pool_limit_hit": 2}
     z.invalidate(2)
     assert z.store(50, huge)

@@ -12,10 +12,35 @@ import pytest
 from zswap_py._lib.names import operand, quoted, shown
 
 HOSTILE = [
-    "\x1b[31m\n", "a\rb", "tab\there", "del\x7f", "\x9b31m", "\u202egnp.exe", "\u2066x\u2069", "a\u2028b",
-    "\udcff\udc80", "\ufeffbom", "\ue000", "\0", "$'\\'x'\n", "'; rm -rf x #\n", "\x1b1",
-]  # fmt: skip
-PLAIN = ["redis-server", "日本", "a b", "it's", '"', "naïve", r"dev-disk-by\x2duuid", "", "🙂", "-x", "$HOME `x`"]
+    "\x1b[31m\n",
+    "a\rb",
+    "tab\there",
+    "del\x7f",
+    "\x9b31m",
+    "\u202egnp.exe",
+    "\u2066x\u2069",
+    "a\u2028b",
+    "\udcff\udc80",
+    "\ufeffbom",
+    "\ue000",
+    "\0",
+    "$'\\'x'\n",
+    "'; rm -rf x #\n",
+    "\x1b1",
+]
+PLAIN = [
+    "redis-server",
+    "日本",
+    "a b",
+    "it's",
+    '"',
+    "naïve",
+    r"dev-disk-by\x2duuid",
+    "",
+    "🙂",
+    "-x",
+    "$HOME `x`",
+]
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
@@ -45,11 +70,20 @@ def test_a_shell_gets_the_name_back(name: str) -> None:
         pytest.skip("no bash")
     word = quoted(name)
     assert word.isprintable()
-    said = subprocess.run([bash, "-c", f"printf %s {word}"], check=True, capture_output=True,
-                          env={**os.environ, "LC_ALL": "C"}).stdout
+    said = subprocess.run(
+        [bash, "-c", f"printf %s {word}"],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "LC_ALL": "C"},
+    ).stdout
     assert said == os.fsencode(name)
 
 
 def test_an_operand_is_no_option() -> None:
-    assert [operand(name) for name in ("-x", "x", "-", "/tmp/-x", "- \n")] == \
-        ["./-x", "x", "./-", "/tmp/-x", r"$'./- \012'"]
+    assert [operand(name) for name in ("-x", "x", "-", "/tmp/-x", "- \n")] == [
+        "./-x",
+        "x",
+        "./-",
+        "/tmp/-x",
+        r"$'./- \012'",
+    ]

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""pages.py and procmem.py against real children, which know what they have mapped, locked, freed."""
+"""pages.py and procmem.py against real children, which know what they have mapped,
+locked, freed.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,14 @@ pytestmark = [
     pytest.mark.timeout(60),
 ]
 
-# A child that runs lines of Python as they come, and says so. Page i of tag t is recognisable wherever it turns up.
+# A child that runs lines of Python as they come, and says so. Page i of tag t is
+# recognisable wherever it turns up.
 CHILD = f"""
 import ctypes, hashlib, mmap, os, struct, sys
 P = {P}
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = libc.shmat.restype = ctypes.c_void_p
-libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 libc.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]
 libc.mprotect.argtypes = libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 libc.mlock.argtypes = libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
@@ -52,11 +55,13 @@ def check(rc):
     return rc
 def fill(at, tag, which):
     for i in which:
-        head = struct.pack('8sQ', tag, i)  # in two parts, so that no other page of the child looks like this one
+        # in two parts, so that no other page of the child looks like this one
+        head = struct.pack('8sQ', tag, i)
         ctypes.memmove(at + i * P, head, 16)
         ctypes.memmove(at + i * P + 16, hashlib.shake_128(head).digest(P - 16), P - 16)
 def new(pages, fd=-1, shared=False, align=P, prot=3):
-    flags = (mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE) | (mmap.MAP_ANONYMOUS if fd < 0 else 0)
+    flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
+    flags |= mmap.MAP_ANONYMOUS if fd < 0 else 0
     at = check(libc.mmap(None, pages * P + align, prot, flags, fd, 0)) if align > P else \\
         check(libc.mmap(None, pages * P, prot, flags, fd, 0))
     return -(-at // align) * align
@@ -92,8 +97,13 @@ def as_user(user: int) -> dict[str, Any]:
 
 class Child:
     def __init__(self, **popen: Any) -> None:
-        self.process = subprocess.Popen([sys.executable, "-S", "-c", CHILD], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, **popen)
+        self.process = subprocess.Popen(
+            [sys.executable, "-S", "-c", CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            **popen,
+        )
         self.pid = self.process.pid
         self.run("pass")
         self.comm = Path(f"/proc/{self.pid}/comm").read_text().strip()
@@ -118,7 +128,9 @@ class Child:
     def smaps(self, field: str) -> int:
         """Pages of a field over all mappings."""
         lines = Path(f"/proc/{self.pid}/smaps").read_text().splitlines()
-        return sum(int(line.split()[1]) for line in lines if line.startswith(field + ":")) * 1024 // P
+        return (
+            sum(int(line.split()[1]) for line in lines if line.startswith(field + ":")) * 1024 // P
+        )
 
 
 @pytest.fixture
@@ -141,10 +153,14 @@ def child(spawn: Callable[..., Child]) -> Child:
 
 @pytest.fixture(params=["scan", "pagemap"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways to ask for the pages that are there: the ioctl, and what kernels before 6.7 have."""
+    """Both ways to ask for the pages that are there: the ioctl, and what kernels before
+    6.7 have.
+    """
     if request.param == "pagemap":
+
         def ioctl(*_: object) -> int:
             raise OSError(errno.ENOTTY, "no such ioctl")
+
         monkeypatch.setattr(fcntl, "ioctl", ioctl)
     elif not has_pagemap_scan():
         pytest.skip("this kernel has no PAGEMAP_SCAN (Linux 6.7)")
@@ -180,7 +196,7 @@ def tagged(data: bytes, tag: bytes) -> Counter[int]:
     for at in range(0, len(data), P):
         name, i = struct.unpack_from("8sQ", data, at)
         if name == tag.ljust(8, b"\0"):
-            assert data[at:at + P] == page(tag, i)
+            assert data[at : at + P] == page(tag, i)
             found[i] += 1
     return found
 
@@ -207,7 +223,9 @@ def test_anonymous_pages_that_are_there(child: Child, either: str) -> None:
 
 
 def test_more_than_one_call_tells(child: Child, either: str) -> None:
-    """More runs than an ioctl returns, and a mapping larger than one read of pagemap covers."""
+    """More runs than an ioctl returns, and a mapping larger than one read of pagemap
+    covers.
+    """
     which = [*range(0, 10000, 2), (1 << 17) - 1, 1 << 17, (1 << 18) - 1, (1 << 18) + 5]
     child.run("a = small(300000)", f"fill(a, b'anon', {which})")
     assert len(which) > procmem._REGIONS
@@ -215,9 +233,15 @@ def test_more_than_one_call_tells(child: Child, either: str) -> None:
 
 
 def test_total_is_smaps_anonymous_and_shmem(child: Child, either: str) -> None:
-    child.run("a = new(64)", "fill(a, b'anon', range(64))", "s = new(64, shared=True)", "fill(s, b'shm', range(64))")
+    child.run(
+        "a = new(64)",
+        "fill(a, b'anon', range(64))",
+        "s = new(64, shared=True)",
+        "fill(s, b'shm', range(64))",
+    )
     pages, data = read_all(child.pid)
-    # the C library's random state, since glibc 2.41, is anonymous memory that reclaim drops
+    # the C library's random state, since glibc 2.41, is anonymous memory that reclaim
+    # drops
     right = child.smaps("Anonymous") - pages.not_read.droppable + 64
     assert pages.pages_total == right
     assert len(data) == P * right
@@ -235,19 +259,27 @@ def test_of_files_only_written_copies(child: Child, tmp_path: Path, either: str)
         pytest.skip(f"{tmp_path} is on tmpfs, whose pages are shmem")
     file = tmp_path / "file"
     file.write_bytes(b"".join(page(b"file", i) for i in range(64)))
-    child.run(f"fd = os.open({str(file)!r}, os.O_RDWR)", "a = new(64, fd)", "b = new(64, fd, shared=True)",
-              "read(a, range(64)); read(b, range(64))")
+    child.run(
+        f"fd = os.open({str(file)!r}, os.O_RDWR)",
+        "a = new(64, fd)",
+        "b = new(64, fd, shared=True)",
+        "read(a, range(64)); read(b, range(64))",
+    )
     before, _ = read_all(child.pid)
     child.run("fill(a, b'cow', [3, 4, 40])")
     after, data = read_all(child.pid)
     assert tagged(data, b"cow") == once([3, 4, 40])
     assert not tagged(data, b"file")
-    assert after.not_read.as_dict() == before.not_read.as_dict()  # clean file pages have no cause: they are dropped
+    # clean file pages have no cause: they are dropped
+    assert after.not_read.as_dict() == before.not_read.as_dict()
 
 
 SHMEM = {
     "memfd": ("fd = os.memfd_create('m'); os.ftruncate(fd, 40 * P)", "new(40, fd, shared=True)"),
-    "tmpfs": ("fd = os.open(PATH, os.O_RDWR | os.O_CREAT); os.ftruncate(fd, 40 * P)", "new(40, fd, shared=True)"),
+    "tmpfs": (
+        "fd = os.open(PATH, os.O_RDWR | os.O_CREAT); os.ftruncate(fd, 40 * P)",
+        "new(40, fd, shared=True)",
+    ),
     "sysv": ("sid = check(libc.shmget(0, 40 * P, 0o600))", "check(libc.shmat(sid, None, 0))"),
     "shared_anon": ("pass", "new(40, shared=True)"),
 }
@@ -258,19 +290,32 @@ def test_shmem_once_for_all_mappings_and_processes(child: Child, kind: str, eith
     path = Path(f"/dev/shm/zswap_py-{os.getpid()}")
     make, attach = (code.replace("PATH", repr(str(path))) for code in SHMEM[kind])
     try:
-        child.run(make, f"a = {attach}", "fill(a, b'shm', range(30))",
-                  "check(libc.shmctl(sid, 0, None)) if 'sid' in globals() else 0")  # IPC_RMID: goes with the child
+        child.run(
+            make,
+            f"a = {attach}",
+            "fill(a, b'shm', range(30))",
+            # IPC_RMID: goes with the child
+            "check(libc.shmctl(sid, 0, None)) if 'sid' in globals() else 0",
+        )
         if kind == "shared_anon":
             # Only a fork shares it. Its second half is touched by nobody but the fork.
-            child.run("r, w = os.pipe()",
-                      "pid = os.fork() or (read(a, range(20)), fill(a, b'shm', range(30, 40)), os.write(w, b'1'), "
-                      "libc.pause())", "os.read(r, 1)")
+            child.run(
+                "r, w = os.pipe()",
+                "pid = os.fork() or (read(a, range(20)), fill(a, b'shm', range(30, 40)), "
+                "os.write(w, b'1'), "
+                "libc.pause())",
+                "os.read(r, 1)",
+            )
         else:
-            child.run("r, w = os.pipe()",
-                      f"pid = os.fork() or (globals().update(b={attach}) if 'sid' not in globals() else 0, "
-                      "globals().update(b=globals().get('b', a)), "
-                      "read(b, range(20)), fill(b, b'shm', range(30, 40)), os.write(w, b'1'), libc.pause())",
-                      "os.read(r, 1)")
+            child.run(
+                "r, w = os.pipe()",
+                f"pid = os.fork() or (globals().update(b={attach}) if 'sid' not in "
+                "globals() else 0, "
+                "globals().update(b=globals().get('b', a)), "
+                "read(b, range(20)), fill(b, b'shm', range(30, 40)), os.write(w, b'1'), "
+                "libc.pause())",
+                "os.read(r, 1)",
+            )
         child.run("tell(pid)")
         second = child.told()
         try:
@@ -286,8 +331,14 @@ def test_shmem_once_for_all_mappings_and_processes(child: Child, kind: str, eith
 
 
 def test_private_mapping_of_shmem_has_both(child: Child, either: str) -> None:
-    child.run("fd = os.memfd_create('m'); os.ftruncate(fd, 20 * P)", "s = new(20, fd, shared=True)",
-              "fill(s, b'shm', range(20))", "p = new(20, fd)", "read(p, range(20))", "fill(p, b'cow', [1, 5])")
+    child.run(
+        "fd = os.memfd_create('m'); os.ftruncate(fd, 20 * P)",
+        "s = new(20, fd, shared=True)",
+        "fill(s, b'shm', range(20))",
+        "p = new(20, fd)",
+        "read(p, range(20))",
+        "fill(p, b'cow', [1, 5])",
+    )
     data = read_all(child.pid)[1]
     assert tagged(data, b"shm") == once(range(20))
     assert tagged(data, b"cow") == once([1, 5])
@@ -306,9 +357,16 @@ def test_locked(child: Child, either: str) -> None:
 
 
 def test_shmem_locked_by_one_is_locked_for_all(child: Child, either: str) -> None:
-    child.run("s = new(12, shared=True)", "fill(s, b'shm', range(12))", "r, w = os.pipe()",
-              "pid = os.fork() or (read(s, range(12)), check(libc.mlock(s + 2 * P, 5 * P)), os.write(w, b'1'), "
-              "libc.pause())", "os.read(r, 1)", "tell(pid)")
+    child.run(
+        "s = new(12, shared=True)",
+        "fill(s, b'shm', range(12))",
+        "r, w = os.pipe()",
+        "pid = os.fork() or (read(s, range(12)), check(libc.mlock(s + 2 * P, 5 * P)), "
+        "os.write(w, b'1'), "
+        "libc.pause())",
+        "os.read(r, 1)",
+        "tell(pid)",
+    )
     locker = child.told()
     try:
         pages, data = read_all(child.pid, locker)
@@ -320,16 +378,20 @@ def test_shmem_locked_by_one_is_locked_for_all(child: Child, either: str) -> Non
 
 
 def test_zero_page_is_no_page_of_the_process(child: Child, either: str) -> None:
-    child.run("a = small(100)", "fill(a, b'data', range(10))",
-              "ctypes.memset(a + 10 * P, 0, 5 * P)", "read(a, range(0))")
+    child.run(
+        "a = small(100)",
+        "fill(a, b'data', range(10))",
+        "ctypes.memset(a + 10 * P, 0, 5 * P)",
+        "read(a, range(0))",
+    )
     before, data = read_all(child.pid)
-    zeros = sum(not any(data[at:at + P]) for at in range(0, len(data), P))
+    zeros = sum(not any(data[at : at + P]) for at in range(0, len(data), P))
     child.run("read(a, range(15, 65))")
     after, data = read_all(child.pid)
     assert tagged(data, b"data") == once(range(10))
     assert after.not_read.zero_mapped - before.not_read.zero_mapped == 50
     # The five pages it wrote zeros to are its own; those that it only read are not.
-    assert sum(not any(data[at:at + P]) for at in range(0, len(data), P)) - zeros < 50
+    assert sum(not any(data[at : at + P]) for at in range(0, len(data), P)) - zeros < 50
     assert zeros >= 5
 
 
@@ -343,7 +405,9 @@ def thp() -> None:
 def test_huge_zero_page(child: Child, thp: None, either: str) -> None:
     if Path("/sys/kernel/mm/transparent_hugepage/use_zero_page").read_text().strip() != "1":
         pytest.skip("the huge zero page is off")
-    child.run("a = new(1024, align=2 << 20)", "check(libc.madvise(a, 1024 * P, mmap.MADV_HUGEPAGE))")
+    child.run(
+        "a = new(1024, align=2 << 20)", "check(libc.madvise(a, 1024 * P, mmap.MADV_HUGEPAGE))"
+    )
     before, _ = read_all(child.pid)
     child.run("read(a, [0, 600])")
     after, _ = read_all(child.pid)
@@ -352,9 +416,16 @@ def test_huge_zero_page(child: Child, thp: None, either: str) -> None:
 
 
 def test_fork_shared_pages_are_no_zero_pages(child: Child, either: str) -> None:
-    """Not mapped exclusively, as zero pages are not; beside zero pages in the same mapping."""
-    child.run("a = small(100)", "fill(a, b'data', range(40))",
-              "pid = os.fork() or libc.pause()", "read(a, range(40, 70))", "tell(pid)")
+    """Not mapped exclusively, as zero pages are not; beside zero pages in the same
+    mapping.
+    """
+    child.run(
+        "a = small(100)",
+        "fill(a, b'data', range(40))",
+        "pid = os.fork() or libc.pause()",
+        "read(a, range(40, 70))",
+        "tell(pid)",
+    )
     try:
         assert tagged(read_all(child.pid)[1], b"data") == once(range(40))
     finally:
@@ -362,8 +433,11 @@ def test_fork_shared_pages_are_no_zero_pages(child: Child, either: str) -> None:
 
 
 def test_transparent_huge_pages(child: Child, thp: None, either: str) -> None:
-    child.run("a = new(2048, align=2 << 20)", "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
-              "fill(a, b'huge', range(2048))")
+    child.run(
+        "a = new(2048, align=2 << 20)",
+        "check(libc.madvise(a, 2048 * P, mmap.MADV_HUGEPAGE))",
+        "fill(a, b'huge', range(2048))",
+    )
     if not child.smaps("AnonHugePages"):
         pytest.skip("the kernel had no huge page to give")
     assert tagged(read_all(child.pid)[1], b"huge") == once(range(2048))
@@ -374,9 +448,13 @@ def test_hugetlb(child: Child, either: str) -> None:
     if int(meminfo.get("HugePages_Free", "0")) < 2:
         pytest.skip("no free hugetlb pages: sysctl vm.nr_hugepages=2")
     each = int(meminfo["Hugepagesize"].split()[0]) * 1024 // P
-    child.run(f"size = {each} * P", "m = mmap.mmap(-1, 2 * size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | 0x40000)",
-              "m[0:16] = struct.pack('8sQ', b'tlb', 0)", "pid = os.fork() or (m[0:1], libc.pause())",
-              "tell(pid)")
+    child.run(
+        f"size = {each} * P",
+        "m = mmap.mmap(-1, 2 * size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | 0x40000)",
+        "m[0:16] = struct.pack('8sQ', b'tlb', 0)",
+        "pid = os.fork() or (m[0:1], libc.pause())",
+        "tell(pid)",
+    )
     second = child.told()
     try:
         pages, data = read_all(child.pid, second)
@@ -390,8 +468,13 @@ def test_hugetlb(child: Child, either: str) -> None:
 def test_swapped(child: Child, shared: bool, either: str) -> None:
     if len(Path("/proc/swaps").read_text().splitlines()) < 2:
         pytest.skip("no swap here")
-    child.run(f"a = new(100, shared={shared})", "check(libc.madvise(a, 100 * P, mmap.MADV_NOHUGEPAGE))",
-              "fill(a, b'swap', range(100))", "check(libc.madvise(a + 50 * P, 50 * P, 21))")  # MADV_PAGEOUT
+    child.run(
+        f"a = new(100, shared={shared})",
+        "check(libc.madvise(a, 100 * P, mmap.MADV_NOHUGEPAGE))",
+        # MADV_PAGEOUT
+        "fill(a, b'swap', range(100))",
+        "check(libc.madvise(a + 50 * P, 50 * P, 21))",
+    )
     gone = child.smaps("Swap")
     if not gone:
         pytest.skip("the kernel did not swap the pages out")
@@ -414,12 +497,17 @@ def test_swapped(child: Child, shared: bool, either: str) -> None:
 def test_pages_freed_meanwhile_are_counted(child: Child, either: str) -> None:
     child.run("a = small(300)", "fill(a, b'data', range(300))")
     with open_pages(pids=[child.pid], full=True) as pages:
-        child.run("check(libc.madvise(a + 100 * P, 100 * P, mmap.MADV_DONTNEED))",
-                  "check(libc.munmap(a + 250 * P, 50 * P))")
+        child.run(
+            "check(libc.madvise(a + 100 * P, 100 * P, mmap.MADV_DONTNEED))",
+            "check(libc.munmap(a + 250 * P, 50 * P))",
+        )
         data = contents(pages)
     assert tagged(data, b"data") == once([*range(100), *range(200, 250)])
     assert pages.not_read.vanished >= 150  # the interpreter frees a page now and then, too
-    assert pages.pages_read + pages.not_read.vanished + pages.not_read.unreadable == pages.pages_planned
+    assert (
+        pages.pages_read + pages.not_read.vanished + pages.not_read.unreadable
+        == pages.pages_planned
+    )
 
 
 def test_process_exits_meanwhile(child: Child, either: str) -> None:
@@ -469,8 +557,12 @@ def test_unreadable_pages_are_counted(child: Child, monkeypatch: pytest.MonkeyPa
 
 
 def test_sample_of_a_process(child: Child) -> None:
-    child.run("a = new(4000)", "fill(a, b'one', range(4000))",
-              "b = new(2000, shared=True)", "fill(b, b'two', range(2000))")
+    child.run(
+        "a = new(4000)",
+        "fill(a, b'one', range(4000))",
+        "b = new(2000, shared=True)",
+        "fill(b, b'two', range(2000))",
+    )
 
     def sample(seed: int) -> tuple[Pages, bytes]:
         with open_pages(pids=[child.pid], sample_bytes=800 * P, seed=seed) as pages:
@@ -524,8 +616,8 @@ def test_each_page_is_equally_likely_in_a_sample() -> None:
 
 def test_pieces_are_full_and_only_once(tmp_path: Path) -> None:
     data = os.urandom(37 * 4096)
-    (tmp_path / "a").write_bytes(data[:20 * 4096])
-    (tmp_path / "b").write_bytes(data[20 * 4096:])
+    (tmp_path / "a").write_bytes(data[: 20 * 4096])
+    (tmp_path / "b").write_bytes(data[20 * 4096 :])
     with open_pages([tmp_path / "a", tmp_path / "b"]) as pages:
         with pytest.raises(ValueError, match=r"5000.*multiple of the page size, 4096"):
             pages.pieces(5000)
@@ -550,12 +642,15 @@ def test_no_file_descriptors_are_kept(child: Child, tmp_path: Path) -> None:
     pages.close()
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"page_size": 5000}, "page_size is 5000"),
-    ({"sample_bytes": 100}, "sample_bytes is 100"),
-    ({"sample_bytes": 8192, "full": True}, "not with full"),
-    ({"run_pages": 0}, "run_pages is 0"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"page_size": 5000}, "page_size is 5000"),
+        ({"sample_bytes": 100}, "sample_bytes is 100"),
+        ({"sample_bytes": 8192, "full": True}, "not with full"),
+        ({"run_pages": 0}, "run_pages is 0"),
+    ],
+)
 def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         open_pages(["/dev/null"], **arguments)
@@ -573,7 +668,13 @@ def test_no_such_process(child: Child) -> None:
 def test_zombie(child: Child) -> None:
     os.kill(child.pid, signal.SIGKILL)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    with pytest.raises(SourceError, match=rf"pid {child.pid} \(python.* has exited and waits for its parent"):
+    with pytest.raises(
+        SourceError,
+        match=(
+            rf"pid {child.pid} \(python.* has exited and waits for its "
+            r"parent"
+        ),
+    ):
         open_pages(pids=[child.pid])
 
 
@@ -589,7 +690,9 @@ def test_this_process() -> None:
         open_pages(pids=[os.getpid()])
 
 
-def test_pid_that_is_gone_does_not_end_the_others(child: Child, spawn: Callable[..., Child]) -> None:
+def test_pid_that_is_gone_does_not_end_the_others(
+    child: Child, spawn: Callable[..., Child]
+) -> None:
     gone = spawn()
     gone.kill()
     child.run("a = new(50)", "fill(a, b'mine', range(50))")
@@ -599,7 +702,9 @@ def test_pid_that_is_gone_does_not_end_the_others(child: Child, spawn: Callable[
     assert f"there is no process {gone.pid}" in pages.processes_gone[gone.pid]
     assert [source.pid for source in pages.sources] == [child.pid]
     child.kill()
-    with pytest.raises(SourceError, match=f"no process {gone.pid}: .*; there is no process {child.pid}: "):
+    with pytest.raises(
+        SourceError, match=(f"no process {gone.pid}: .*; there is no process {child.pid}: ")
+    ):
         open_pages(pids=[gone.pid, child.pid])
 
 
@@ -610,17 +715,22 @@ def test_kernel_thread_among_others_is_an_error(child: Child) -> None:
         open_pages(pids=[child.pid, 2])
 
 
-def test_process_that_exits_before_it_is_read_is_named(child: Child, spawn: Callable[..., Child]) -> None:
+def test_process_that_exits_before_it_is_read_is_named(
+    child: Child, spawn: Callable[..., Child]
+) -> None:
     second = spawn()
     with open_pages(pids=[child.pid, second.pid], full=True) as pages:
         second.kill()
         contents(pages)
-    assert pages.processes_gone == {second.pid: f"pid {second.pid} ({second.comm}) exited while it was read"}
+    assert pages.processes_gone == {
+        second.pid: (f"pid {second.pid} ({second.comm}) exited while it was read")
+    }
     assert pages.not_read.vanished
 
 
 def test_process_that_exits_within_the_survey_is_left_out(
-        child: Child, spawn: Callable[..., Child], monkeypatch: pytest.MonkeyPatch) -> None:
+    child: Child, spawn: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
     second = spawn()
     mappings = procmem.Process.mappings
 
@@ -642,26 +752,43 @@ def test_page_size_of_processes(child: Child) -> None:
 
 
 MODULES = (
-    "_lib.names", "sources.procmem", "sources.source", "sources.formats", "sources.decompress",
-    "sources.corefile", "sources.files", "sources.pages",
-)  # fmt: skip
-
+    "_lib.names",
+    "sources.procmem",
+    "sources.source",
+    "sources.formats",
+    "sources.decompress",
+    "sources.corefile",
+    "sources.files",
+    "sources.pages",
+)
 
 
 def run_as(code: str, **popen: Any) -> str:
-    """What ``code`` prints when another user, or a weaker root, runs it; /proc and this source are all it needs."""
-    sources = {name: (REPO / "zswap_py" / f"{name.replace('.', '/')}.py").read_text() for name in MODULES}
-    prelude = ("import sys, types\n"
-               "for name in ('zswap_py', 'zswap_py._lib', 'zswap_py.sources'):\n"
-               "    sys.modules[name] = types.ModuleType(name)\n"
-               f"for name, text in {sources!r}.items():\n"
-               "    m = sys.modules['zswap_py.' + name] = types.ModuleType('zswap_py.' + name)\n"
-               "    exec(compile(text, name, 'exec'), m.__dict__)\n"
-               "    package, _, last = name.rpartition('.')\n"
-               "    setattr(sys.modules['zswap_py.' + package], last, m)\n"
-               "from zswap_py.sources.pages import *\n")
-    done = subprocess.run([*popen.pop("prefix", []), sys.executable, "-c", "exec(__import__('sys').stdin.read())"],
-                          input=prelude + code, capture_output=True, text=True, check=False, **popen)
+    """What ``code`` prints when another user, or a weaker root, runs it; /proc and this
+    source are all it needs.
+    """
+    sources = {
+        name: (REPO / "zswap_py" / f"{name.replace('.', '/')}.py").read_text() for name in MODULES
+    }
+    prelude = (
+        "import sys, types\n"
+        "for name in ('zswap_py', 'zswap_py._lib', 'zswap_py.sources'):\n"
+        "    sys.modules[name] = types.ModuleType(name)\n"
+        f"for name, text in {sources!r}.items():\n"
+        "    m = sys.modules['zswap_py.' + name] = types.ModuleType('zswap_py.' + name)\n"
+        "    exec(compile(text, name, 'exec'), m.__dict__)\n"
+        "    package, _, last = name.rpartition('.')\n"
+        "    setattr(sys.modules['zswap_py.' + package], last, m)\n"
+        "from zswap_py.sources.pages import *\n"
+    )
+    done = subprocess.run(
+        [*popen.pop("prefix", []), sys.executable, "-c", "exec(__import__('sys').stdin.read())"],
+        input=prelude + code,
+        capture_output=True,
+        text=True,
+        check=False,
+        **popen,
+    )
     assert done.returncode == 0, done.stderr
     return str(done.stdout)
 
@@ -693,14 +820,23 @@ def test_root_without_the_capability(spawn: Callable[..., Child]) -> None:
     assert "--cap-add=SYS_PTRACE" in out
 
 
-@pytest.mark.parametrize(("scope", "message"), [
-    (1, r"ptrace_scope is 1: only a process's ancestors and root may read it. Run it as root: sudo .*--pid 1$"),
-    (2, r"ptrace_scope is 2: only root may read it"),
-    (3, r"ptrace_scope is 3, which forbids it to everybody until the next boot. Give a core"),
-])
+@pytest.mark.parametrize(
+    ("scope", "message"),
+    [
+        (
+            1,
+            r"ptrace_scope is 1: only a process's ancestors and root may read it. Run it as root: "
+            r"sudo .*--pid 1$",
+        ),
+        (2, r"ptrace_scope is 2: only root may read it"),
+        (3, r"ptrace_scope is 3, which forbids it to everybody until the next boot. Give a core"),
+    ],
+)
 def test_yama_is_named(monkeypatch: pytest.MonkeyPatch, scope: int, message: str) -> None:
     monkeypatch.setattr(procmem, "_yama_scope", lambda: scope)
-    monkeypatch.setattr(procmem, "_status", lambda _: {"Uid": "1000\t1000", "Gid": "1000", "CapPrm": "0"})
+    monkeypatch.setattr(
+        procmem, "_status", lambda _: {"Uid": "1000\t1000", "Gid": "1000", "CapPrm": "0"}
+    )
     monkeypatch.setattr(procmem, "_owner", lambda _: 1000)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "getegid", lambda: 1000)
@@ -720,11 +856,15 @@ def test_all_processes(child: Child) -> None:
 
 
 def test_all_that_the_user_may_read(spawn: Callable[..., Child], child: Child) -> None:
-    code = ("\ntry: p = open_pages(); print([s.pid for s in p.sources], p.processes_denied)"
-            "\nexcept SourceError as e: print(e)\n")
+    code = (
+        "\ntry: p = open_pages(); print([s.pid for s in p.sources], p.processes_denied)"
+        "\nexcept SourceError as e: print(e)\n"
+    )
     user = NOBODY - 7
     out = run_as(code, **as_user(user))
-    assert re.fullmatch(r"none of \d+ processes can be read: they belong to other users. .* report --all\n", out)
+    assert re.fullmatch(
+        r"none of \d+ processes can be read: they belong to other users. .* report --all\n", out
+    )
     mine = spawn(**as_user(user))
     if procmem._yama_scope():
         pytest.skip("kernel.yama.ptrace_scope hides a user's own processes")
@@ -734,7 +874,9 @@ def test_all_that_the_user_may_read(spawn: Callable[..., Child], child: Child) -
 
 
 def test_kernels_own_mapping_is_found() -> None:
-    """memfd, SysV and shared anonymous memory lie on a mount that mountinfo does not show."""
+    """memfd, SysV and shared anonymous memory lie on a mount that mountinfo does not
+    show.
+    """
     with contextlib.closing(mmap.mmap(-1, P)) as m:
         m[0] = 1
         maps = Path("/proc/self/maps").read_bytes()

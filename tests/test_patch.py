@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of the patch "mm: zswap: Allocate pool batching resources if the compressor supports batching" (v10,
-23/25).
+"""The rules of the patch "mm: zswap: Allocate pool batching resources if the compressor
+supports batching" (v10, 23/25).
 
-One test a rule, named after it. What CPU hotplug does to them is test_cpuhp.py's, failures are test_faults.py's.
+One test a rule, named after it. What CPU hotplug does to them is test_cpuhp.py's,
+failures are test_faults.py's.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def text_pages(n: int, seed: int = 1) -> bytes:
 
 @pytest.fixture
 def batching():
-    """Makes compressors that take n pages a request, over lzo unless told otherwise; taken off the list afterwards."""
+    """Makes compressors that take n pages a request, over lzo unless told otherwise;
+    taken off the list afterwards.
+    """
     names = []
 
     def make(n, base="lzo", **functions):
@@ -71,17 +74,25 @@ def test_zswap_max_batch_size_is_8():
 
 
 @pytest.mark.parametrize(
-    ("offered", "compr", "batch"), [(0, 1, 2), (1, 1, 2), (2, 2, 2), (3, 3, 3), (8, 8, 8), (9, 8, 8), (255, 8, 8)]
+    ("offered", "compr", "batch"),
+    [(0, 1, 2), (1, 1, 2), (2, 2, 2), (3, 3, 3), (8, 8, 8), (9, 8, 8), (255, 8, 8)],
 )
 def test_compr_batch_size_and_batch_size(batching, offered, compr, batch):
     with zs.Zswap(batching(offered), nr_cpus=3) as z:
         assert (z.pool.compr_batch_size, z.pool.batch_size) == (compr, batch)
 
 
-@pytest.mark.parametrize(("series", "offered", "sizes"), [
-    (None, 1, (1, 1)), (None, 8, (1, 1)), ("v10", 1, (1, 2)), ("v10", 8, (8, 8)), ("v13", 1, (1, 8)),
-    ("v13", 8, (8, 8)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("series", "offered", "sizes"),
+    [
+        (None, 1, (1, 1)),
+        (None, 8, (1, 1)),
+        ("v10", 1, (1, 2)),
+        ("v10", 8, (8, 8)),
+        ("v13", 1, (1, 8)),
+        ("v13", 8, (8, 8)),
+    ],
+)
 def test_batch_sizes_of_each_series(batching, series, offered, sizes):
     with zs.Zswap(batching(offered), series=series, nr_cpus=1) as z:
         assert (z.pool.compr_batch_size, z.pool.batch_size) == sizes
@@ -123,7 +134,9 @@ def test_memory_added_where_the_compressor_does_not_batch_is_one_pointer_a_cpu(b
 
 
 def test_the_order_in_prepare(batching):
-    """acomp, request, array, buffers: each failure leaves the kinds after it untouched."""
+    """acomp, request, array, buffers: each failure leaves the kinds after it
+    untouched.
+    """
     order = ("acomp", "request", "array", "buffer")
     with zs.Zswap("lz4", nr_cpus=1) as z:
         for i, kind in enumerate(order):
@@ -158,13 +171,19 @@ def test_a_prepare_that_fails_says_so_in_the_log(caplog):
 
 
 def test_the_acomps_own_error_is_the_pools(batching):
-    with zs.Zswap("lzo", nr_cpus=1) as z, z.faults.prepare(error=errno.ENODEV), pytest.raises(OSError) as e:
+    with (
+        zs.Zswap("lzo", nr_cpus=1) as z,
+        z.faults.prepare(error=errno.ENODEV),
+        pytest.raises(OSError) as e,
+    ):
         z.compressor = "lz4"
     assert e.value.errno == errno.ENODEV
 
 
 def test_batching_goes_through_one_request_and_kernel_data_is_cleared_after_it(batching):
-    """A batch of 3 and then one page: read as a batch again, it would compress three."""
+    """A batch of 3 and then one page: read as a batch again, it would compress
+    three.
+    """
     r = Recorder()
     with zs.Zswap(batching(3, compress=r.compress, decompress=r.decompress), nr_cpus=1) as z:
         z.swapon(64)
@@ -218,13 +237,21 @@ def test_a_page_that_must_be_refused_anywhere_in_the_folio_leaves_no_slot_of_it(
             assert not any(slot in z for slot in range(n))
             z.verify()
         stats = z.stats()
-        assert (stats["stored_pages"], stats["pool_total_size"], stats["reject_compress_fail"]) == (0, 0, n)
+        assert (stats["stored_pages"], stats["pool_total_size"], stats["reject_compress_fail"]) == (
+            0,
+            0,
+            n,
+        )
         assert z.memory()["entry"] == z.memory()["handle"] == z.memory()["zspage"] == 0
 
 
 def test_errors_are_one_a_page_of_a_batch(batching):
     r = Recorder(p2=OSError(), p4=bytes(PAGE + 1), p5=bytes(PAGE + 1))
-    with zs.Zswap(batching(8, compress=r.compress, decompress=r.decompress), incompressible="reject", nr_cpus=1) as z:
+    with zs.Zswap(
+        batching(8, compress=r.compress, decompress=r.decompress),
+        incompressible="reject",
+        nr_cpus=1,
+    ) as z:
         z.swapon(64)
         with pytest.raises(OSError):
             z.store(0, recorded_pages(1, 2, 3, 4, 5, 6))
@@ -257,7 +284,18 @@ def test_load_batch_is_one_request_for_up_to_compr_batch_size_objects(batching):
         assert z.store(0, recorded_pages(*range(1, 11)))
         r.calls.clear()
         out = bytearray(10 * PAGE)
-        assert z.load_batch([9, 0, 3, 3, 50, 1, 2, 4, 5, 6], out) == [0, 0, 0, -2, -2, 0, 0, 0, 0, 0]
+        assert z.load_batch([9, 0, 3, 3, 50, 1, 2, 4, 5, 6], out) == [
+            0,
+            0,
+            0,
+            -2,
+            -2,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]
         assert sorted(c[1] for c in r.calls) == [1, 2, 3, 4, 5, 6, 7, 10]
         assert [out[i * PAGE] for i in (0, 1, 2, 5)] == [10, 1, 4, 2]
         assert sorted(e for e in range(64) if e in z) == [7, 8]
@@ -267,7 +305,10 @@ def test_load_batch_is_one_request_for_up_to_compr_batch_size_objects(batching):
 @pytest.mark.parametrize("batch", [1, 8])
 def test_highmem_objects_are_copied_to_the_contexts_buffers(batching, highmem, batch):
     folio = text_pages(64)
-    with zs.Zswap(batching(batch), highmem=highmem, nr_cpus=1) as z, zs.Zswap("lzo", nr_cpus=1) as low:
+    with (
+        zs.Zswap(batching(batch), highmem=highmem, nr_cpus=1) as z,
+        zs.Zswap("lzo", nr_cpus=1) as low,
+    ):
         for each in (z, low):
             each.swapon(64)
             assert each.store(0, folio)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The pools' life: created, current, decommissioned, empty, destroyed, or brought back."""
+"""The pools' life: created, current, decommissioned, empty, destroyed, or brought
+back.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +145,9 @@ def test_a_failed_switch_back_keeps_both_pools(z):
 
 
 def test_switches_under_load():
-    """4 threads, 100 switches: every page that was stored is loaded right; at the end one pool is alive."""
+    """4 threads, 100 switches: every page that was stored is loaded right; at the end
+    one pool is alive.
+    """
     specs = ["lzo", "lz4", "zstd", "deflate", "lzo-rle"]
     with zs.Zswap("lzo", nr_cpus=4) as z:
         z.swapon(1 << 16)
@@ -220,10 +224,13 @@ def test_an_instance_that_nobody_closed_goes_with_its_last_reference():
 def test_no_thread_outlives_the_interpreter():
     code = (
         "import zswap_py as zs\n"
-        "z = zs.Zswap('lzo', nr_cpus=1); z.swapon(16); z.store(0, bytes(4096)); z.compressor = 'lz4'\n"
+        "z = zs.Zswap('lzo', nr_cpus=1); z.swapon(16); z.store(0, bytes(4096)); z.compressor = "
+        "'lz4'\n"
         "print('done')"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 
 
@@ -253,8 +260,18 @@ def test_a_closed_instance_refuses_all_that_needs_it():
     z = zs.Zswap("lzo", nr_cpus=1)
     kind = z.swapon(16)
     z.close()
-    for call in (z.verify, z.trim, z.stats, z.events, z.memory, lambda: z.swapoff(kind), lambda: z.swapon(1),
-                 lambda: z.pool, lambda: setattr(z, "max_pool_percent", 5), lambda: setattr(z, "compressor", "lz4")):
+    for call in (
+        z.verify,
+        z.trim,
+        z.stats,
+        z.events,
+        z.memory,
+        lambda: z.swapoff(kind),
+        lambda: z.swapon(1),
+        lambda: z.pool,
+        lambda: setattr(z, "max_pool_percent", 5),
+        lambda: setattr(z, "compressor", "lz4"),
+    ):
         with pytest.raises(ValueError, match="closed"):
             call()
 
@@ -296,7 +313,9 @@ def test_swapoff_waits_for_a_call_that_is_inside():
         with zs.Zswap("slow", nr_cpus=2) as z:
             z.swapon(16)
             results = []
-            store = threading.Thread(target=lambda: results.append(bool(z.store(0, bytes(PAGE), cpu=0))))
+            store = threading.Thread(
+                target=lambda: results.append(bool(z.store(0, bytes(PAGE), cpu=0)))
+            )
             store.start()
             assert inside.wait(10)
             off = threading.Thread(target=z.swapoff, args=(0,))

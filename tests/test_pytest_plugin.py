@@ -20,7 +20,9 @@ def run(tmp_path, body):
 
 
 def test_instances_are_made_and_closed(tmp_path):
-    result = run(tmp_path, """
+    result = run(
+        tmp_path,
+        """
 instances = []
 
 def test_one(zswap_factory):
@@ -32,12 +34,15 @@ def test_one(zswap_factory):
 
 def test_two():
     assert [z.closed for z in instances] == [True, True]
-""")
+""",
+    )
     assert "2 passed" in result.stdout, result.stdout
 
 
 def test_an_accelerator_goes_with_its_test_also_with_one_that_fails(tmp_path):
-    result = run(tmp_path, """
+    result = run(
+        tmp_path,
+        """
 import threading
 
 def test_one(accelerator_factory, zswap_factory):
@@ -50,12 +55,15 @@ def test_one(accelerator_factory, zswap_factory):
 def test_two(accelerator_factory):
     accelerator_factory()
     assert sum(t.name.startswith("iax") for t in threading.enumerate()) == 8
-""")
+""",
+    )
     assert "1 failed, 1 passed" in result.stdout, result.stdout
 
 
 def test_what_does_not_add_up_fails_the_test(tmp_path):
-    result = run(tmp_path, """
+    result = run(
+        tmp_path,
+        """
 import zswap_py as zs
 
 def test_one(zswap_factory):
@@ -63,13 +71,16 @@ def test_one(zswap_factory):
     def wrong(z):
         raise AssertionError("the LRU has not the entries that the index has")
     zs.Zswap.verify = wrong
-""")
+""",
+    )
     assert "the LRU has not the entries" in result.stdout
     assert "1 passed, 1 error" in result.stdout, result.stdout
 
 
 def test_a_compressor_goes_with_its_test_also_with_one_that_fails(tmp_path):
-    result = run(tmp_path, """
+    result = run(
+        tmp_path,
+        """
 import pytest
 
 def test_one(compressor_factory, zswap_factory):
@@ -79,7 +90,8 @@ def test_one(compressor_factory, zswap_factory):
 def test_two(zswap_factory):
     with pytest.raises(OSError, match="pairs not available"):
         zswap_factory("pairs", nr_cpus=1)
-""")
+""",
+    )
     assert "1 failed, 1 passed" in result.stdout, result.stdout
     assert "assert 2 == 3" in result.stdout, result.stdout
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The library and the model side by side, through histories that Hypothesis makes up.
 
-After every step all counters, the pools' size, the bytes of every page and who holds what are the same. The model asks
-the library's codecs for sizes, so that zswap and zsmalloc are checked here, not the codecs.
+After every step all counters, the pools' size, the bytes of every page and who holds
+what are the same. The model asks the library's codecs for sizes, so that zswap and
+zsmalloc are checked here, not the codecs.
 
 ZSWAP_HYPOTHESIS=nightly runs many more and longer histories.
 """
@@ -33,7 +34,9 @@ from model import Zswap as Model
 import zswap_py as zs
 from zswap_py import crypto, kernels
 
-QUICK = settings(max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
 NIGHTLY = settings(QUICK, max_examples=3000, stateful_step_count=100)
 PROFILE = {"": QUICK, "nightly": NIGHTLY}[os.environ.get("ZSWAP_HYPOTHESIS", "")]
 
@@ -45,9 +48,11 @@ FIRST = (1 << 14) - SLOTS // 2  # a tree ends in the middle
 STORE_FAULTS = ("compress", "entry", "handle", "zspage", "tree")
 
 
-# --- pages ------------------------------------------------------------------------------------------------------------
+# --- pages ----------------------------------------------------------------------------
 
-WORDS = b"the pool of a page that was kept raw and an entry which nobody holds at its slot any more \n".split()
+WORDS = (
+    b"the pool of a page that was kept raw and an entry which nobody holds at its slot any more \n"
+).split()
 
 
 def zeros(r: random.Random, size: int) -> bytes:
@@ -87,10 +92,12 @@ def noise(r: random.Random, size: int) -> bytes:
 @cache
 def page_pool(size: int) -> tuple[bytes, ...]:
     r = random.Random(size)
-    return tuple(kind(r, size) for kind in (zeros, text, sparse, word, half, half, noise) for _ in range(6))
+    return tuple(
+        kind(r, size) for kind in (zeros, text, sparse, word, half, half, noise) for _ in range(6)
+    )
 
 
-# --- what the model asks the codecs -----------------------------------------------------------------------------------
+# --- what the model asks the codecs ---------------------------------------------------
 
 
 @cache
@@ -119,7 +126,7 @@ def registered() -> Iterator[None]:
             zs.unregister_compressor(name)
 
 
-# --- the machine ------------------------------------------------------------------------------------------------------
+# --- the machine ----------------------------------------------------------------------
 
 slots = st.integers(0, SLOTS - 1)
 types = st.sampled_from([0, 0, 0, 1])
@@ -130,10 +137,18 @@ errors = st.sampled_from([errno.EINVAL, errno.ENOSPC, errno.EIO])
 
 
 def folios(seed: int, n: int) -> list[tuple[int, int, int, int, int | None]]:
-    """Type, slot, pages, seed and CPU of n folios, from one draw: a history of many draws Hypothesis breaks off."""
+    """Type, slot, pages, seed and CPU of n folios, from one draw: a history of many
+    draws Hypothesis breaks off.
+    """
     r = random.Random(seed)
     return [
-        (r.choice((0, 0, 0, 1)), r.randrange(SLOTS), r.choice(FOLIOS), r.getrandbits(30), r.choice((None, 0, 1)))
+        (
+            r.choice((0, 0, 0, 1)),
+            r.randrange(SLOTS),
+            r.choice(FOLIOS),
+            r.getrandbits(30),
+            r.choice((None, 0, 1)),
+        )
         for _ in range(n)
     ]
 
@@ -159,21 +174,47 @@ class Histories(RuleBasedStateMachine):
         kinds=st.sampled_from([2, 4, 42]),
     )
     def create(
-        self, page_size: int, chain_size: int, kernel: str, series: str | None, incompressible: str | None,
-        highmem: float, ram: int, compressor: str, seed: int, kinds: int,
-    ) -> None:  # fmt: skip
+        self,
+        page_size: int,
+        chain_size: int,
+        kernel: str,
+        series: str | None,
+        incompressible: str | None,
+        highmem: float,
+        ram: int,
+        compressor: str,
+        seed: int,
+        kinds: int,
+    ) -> None:
         self.page_size = page_size
-        self.pages = random.Random(seed).sample(page_pool(page_size), kinds)  # few fill zspages of one class
+        # few fill zspages of one class
+        self.pages = random.Random(seed).sample(page_pool(page_size), kinds)
         self.z = zs.Zswap(
-            compressor, page_size=page_size, chain_size=chain_size, kernel=kernel, series=series, nr_cpus=2, nr_nodes=2,
-            incompressible=incompressible, highmem=highmem, total_ram=ram * page_size, max_pool_percent=60,
-        )  # fmt: skip
+            compressor,
+            page_size=page_size,
+            chain_size=chain_size,
+            kernel=kernel,
+            series=series,
+            nr_cpus=2,
+            nr_nodes=2,
+            incompressible=incompressible,
+            highmem=highmem,
+            total_ram=ram * page_size,
+            max_pool_percent=60,
+        )
         largest = 8 if series else 1
         self.m = Model(
-            {name: sizes_of(name, kernel) for name in COMPRESSORS}, compressor, page_size, chain_size, ram * page_size,
-            kernel, incompressible or "", {None: 1, "v10": 2, "v13": 8}[series],
-            {name: min(n, largest) for name, (_, n) in BATCHING.items() if series}, max_pool_percent=60,
-        )  # fmt: skip
+            {name: sizes_of(name, kernel) for name in COMPRESSORS},
+            compressor,
+            page_size,
+            chain_size,
+            ram * page_size,
+            kernel,
+            incompressible or "",
+            {None: 1, "v10": 2, "v13": 8}[series],
+            {name: min(n, largest) for name, (_, n) in BATCHING.items() if series},
+            max_pool_percent=60,
+        )
         for type in (0, 1):
             assert self.z.swapon(FIRST + SLOTS) == type
         for i in range(3):
@@ -195,7 +236,9 @@ class Histories(RuleBasedStateMachine):
                     fault = self.z.faults.alloc(kind, nth=nth)
                 armed[kind] = stack.enter_context(fault)
             yield
-        assert {k: f.hits for k, f in armed.items()} == {k: int(self.m.faults[k] <= 0) for k in armed}
+        assert {k: f.hits for k, f in armed.items()} == {
+            k: int(self.m.faults[k] <= 0) for k in armed
+        }
         self.m.faults = {}
 
     def store(self, type: int, slot: int, nr: int, seed: int, cpu: int | None = None) -> None:
@@ -207,7 +250,9 @@ class Histories(RuleBasedStateMachine):
 
     @rule(seed=seeds)
     def go_on(self, seed: int) -> None:
-        """Some stores and loads. The other rules end with it: Hypothesis leaves whole rules out of a history."""
+        """Some stores and loads. The other rules end with it: Hypothesis leaves whole
+        rules out of a history.
+        """
         r = random.Random(seed)
         for folio in folios(seed, r.randrange(5)):
             self.store(*folio)
@@ -222,7 +267,9 @@ class Histories(RuleBasedStateMachine):
             self.store(*folios(seed, 1)[0])
 
     def both(self, call: Callable[[Any, bytearray], Any], pages: int = 1) -> None:
-        """The same answer or the same errno, and the same bytes where there was a page."""
+        """The same answer or the same errno, and the same bytes where there was a
+        page.
+        """
         answers = []
         for side in (self.z, self.m):
             out = bytearray(b"\xa5" * pages * self.page_size)
@@ -231,7 +278,11 @@ class Histories(RuleBasedStateMachine):
             except OSError as e:
                 answers.append((e.errno, b""))
         assert answers[0][0] == answers[1][0]
-        results = answers[0][0] if isinstance(answers[0][0], list) else [0 if answers[0][0] is True else -1]
+        results = (
+            answers[0][0]
+            if isinstance(answers[0][0], list)
+            else [0 if answers[0][0] is True else -1]
+        )
         for i, result in enumerate(results):
             if result == 0:
                 page = slice(i * self.page_size, (i + 1) * self.page_size)

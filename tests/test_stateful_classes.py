@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The library against the model where many objects share a class, and where the pool is a page from its limits.
+"""The library against the model where many objects share a class, and where the pool is
+a page from its limits.
 
-test_stateful.py goes through all calls with real codecs. Here a compressor in Python gives the lengths that pages name,
-so that a history is about few size classes, many zspages of each, and lengths at their borders.
+test_stateful.py goes through all calls with real codecs. Here a compressor in Python
+gives the lengths that pages name, so that a history is about few size classes, many
+zspages of each, and lengths at their borders.
 """
 
 from __future__ import annotations
@@ -33,11 +35,12 @@ BATCHING = {"coded8": 8, "coded3": 3}
 SEQUENTIAL = {None: 1, "v10": 2, "v13": 8}
 RAISES = -1
 
-# In 4,096ths of a page: both sides of the huge class and of a page; 128, 37 and down to 1 object a zspage
+# In 4,096ths of a page: both sides of the huge class and of a page; 128, 37 and down to
+# 1 object a zspage
 LENGTHS = (24, 100, 408, 872, 1337, 2000, 2856, 3624, 3625, 4095, 4096, 4097, 0)
 
 
-# --- a compressor whose lengths stand in its pages --------------------------------------------------------------------
+# --- a compressor whose lengths stand in its pages ------------------------------------
 
 
 class Boom(Exception):
@@ -75,7 +78,7 @@ def registered() -> Iterator[None]:
             zs.unregister_compressor(name)
 
 
-# --- the machine ------------------------------------------------------------------------------------------------------
+# --- the machine ----------------------------------------------------------------------
 
 # An example has a menu of its own: lengths, and now and then one off it
 menus = st.lists(st.sampled_from(LENGTHS), min_size=1, max_size=3)
@@ -98,7 +101,9 @@ class LibraryAgainstModel(RuleBasedStateMachine):
         compressor=st.sampled_from(["coded", "coded", *BATCHING]),
         menu=menus,
     )
-    def start(self, page_size: int, chain_size: int, ram_pages: int, compressor: str, menu: list[int]) -> None:
+    def start(
+        self, page_size: int, chain_size: int, ram_pages: int, compressor: str, menu: list[int]
+    ) -> None:
         self.page_size, self.menu, self.booms = page_size, menu, 0
         same: dict[str, Any] = {
             "page_size": page_size,
@@ -108,9 +113,12 @@ class LibraryAgainstModel(RuleBasedStateMachine):
             "incompressible": self.incompressible,
         }
         self.model = Model(
-            dict.fromkeys(("coded", *BATCHING), self._coded), compressor, **same, batch_size=SEQUENTIAL[self.series],
+            dict.fromkeys(("coded", *BATCHING), self._coded),
+            compressor,
+            **same,
+            batch_size=SEQUENTIAL[self.series],
             batching=BATCHING if self.series else {},
-        )  # fmt: skip
+        )
         self.z = zs.Zswap(compressor, **same, series=self.series, nr_cpus=1)
         assert self.z.swapon(pages=SLOTS) == 0
 
@@ -152,7 +160,12 @@ class LibraryAgainstModel(RuleBasedStateMachine):
             self.z.invalidate(slot)
             self.model.invalidate(slot)
 
-    @rule(first=entries, step=st.sampled_from([1, 1, 2, 3, 5, 7]), count=st.integers(1, 40), fill=st.integers(0, 255))
+    @rule(
+        first=entries,
+        step=st.sampled_from([1, 1, 2, 3, 5, 7]),
+        count=st.integers(1, 40),
+        fill=st.integers(0, 255),
+    )
     def store_a_pattern(self, first: int, step: int, count: int, fill: int) -> None:
         for i, slot in enumerate(range(first, min(SLOTS, first + step * count), step)):
             self._both(slot, self._page(i % 3, fill))
@@ -161,7 +174,9 @@ class LibraryAgainstModel(RuleBasedStateMachine):
     def load(self, which: list[int], swapcache: bool) -> None:
         out, expected = (bytearray(b"\xa5" * self.page_size) for _ in range(2))
         for entry in which:
-            assert self.z.load(entry, out, swapcache=swapcache) == self.model.load(entry, expected, swapcache)
+            assert self.z.load(entry, out, swapcache=swapcache) == self.model.load(
+                entry, expected, swapcache
+            )
             assert out == expected
 
     @rule(which=st.lists(entries, max_size=20))
@@ -170,9 +185,13 @@ class LibraryAgainstModel(RuleBasedStateMachine):
         assert self.z.load_batch(which, out) == self.model.load_batch(which, expected)
         assert out == expected
 
-    @rule(percent=st.sampled_from([90, 50, 100, 0]), dish=st.integers(0, 2), slack=st.integers(0, 2))
+    @rule(
+        percent=st.sampled_from([90, 50, 100, 0]), dish=st.integers(0, 2), slack=st.integers(0, 2)
+    )
     def to_the_limit_and_back(self, percent: int, dish: int, slack: int) -> None:
-        """The maximum just where the pool is, or over it; then page by page down to where stores are taken again."""
+        """The maximum just where the pool is, or over it; then page by page down to
+        where stores are taken again.
+        """
         z, m = self.z, self.model
         z.accept_threshold_percent = m.accept_threshold_percent = percent
         full = -(-(m.total_pages() + slack) * 100 // (m.total_ram // self.page_size))
@@ -212,23 +231,34 @@ class LibraryAgainstModel(RuleBasedStateMachine):
 @pytest.mark.parametrize("incompressible", ["store", "reject"])
 @pytest.mark.parametrize("kernel", ["6.16", "6.18"])
 def test_few_classes_and_the_limits(kernel: str, incompressible: str, series: str | None) -> None:
-    machine = type("Machine", (LibraryAgainstModel,), {
-        "kernel": kernel, "incompressible": incompressible, "series": series,
-    })  # fmt: skip
+    machine = type(
+        "Machine",
+        (LibraryAgainstModel,),
+        {
+            "kernel": kernel,
+            "incompressible": incompressible,
+            "series": series,
+        },
+    )
     with registered():
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=20,
+                stateful_step_count=30,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
             ),
         )
 
 
-# --- long histories ---------------------------------------------------------------------------------------------------
+# --- long histories -------------------------------------------------------------------
 
 
 def history(z: Any, lengths: tuple[int, ...], ops: int) -> list[int]:
-    """Short folios over and over older ones, loads and frees: pool_total_size after each, in bytes."""
+    """Short folios over and over older ones, loads and frees: pool_total_size after
+    each, in bytes.
+    """
     bits = random.Random(repr(lengths)).getrandbits
     sizes = []
     out = bytearray(4096)
@@ -240,7 +270,12 @@ def history(z: Any, lengths: tuple[int, ...], ops: int) -> list[int]:
             elif call == 1:
                 z.load(slot, out)
         if call > 1:
-            z.store(entry, b"".join(page_of(lengths[bits(32) % len(lengths)], slot, 4096) for slot in range(nr)))
+            z.store(
+                entry,
+                b"".join(
+                    page_of(lengths[bits(32) % len(lengths)], slot, 4096) for slot in range(nr)
+                ),
+            )
         sizes.append(z.stats()["pool_total_size"])
     return sizes
 
@@ -248,8 +283,13 @@ def history(z: Any, lengths: tuple[int, ...], ops: int) -> list[int]:
 @pytest.mark.parametrize("series", [None, "v10", "v13"])
 @pytest.mark.parametrize("lengths", [(1337,), (872,), (408, 872), (2000, 1337, 872), (24, 100)])
 def test_long_histories(lengths: tuple[int, ...], series: str | None) -> None:
-    """The pool is the same after every call. Objects lie where batches put them: other batch sizes, other pools."""
-    expected = {n: history(Model({"coded": coded_length}, "coded", batch_size=n), lengths, 500) for n in (1, 2, 8)}
+    """The pool is the same after every call. Objects lie where batches put them: other
+    batch sizes, other pools.
+    """
+    expected = {
+        n: history(Model({"coded": coded_length}, "coded", batch_size=n), lengths, 500)
+        for n in (1, 2, 8)
+    }
     if min(lengths) > 400:
         assert expected[1] != expected[2] != expected[8] != expected[1]
     with registered(), zs.Zswap("coded", series=series, total_ram=1 << 32) as z:

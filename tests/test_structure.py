@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""csrc/mm/zswap.c beside mm/zswap.c: the same functions in the same order, and a reason for each that is not."""
+"""csrc/mm/zswap.c beside mm/zswap.c: the same functions in the same order, and a reason
+for each that is not.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,21 @@ ROOT = Path(__file__).resolve().parent.parent
 # mm/zswap.c of Linux 6.16 with the series v10 applied, top to bottom.
 KERNEL = """
 zswap_is_enabled zswap_never_enabled
-acomp_ctx_dealloc zswap_cpu_comp_prepare zswap_pool_create __zswap_pool_create_fallback zswap_pool_destroy
+acomp_ctx_dealloc zswap_cpu_comp_prepare zswap_pool_create __zswap_pool_create_fallback
+zswap_pool_destroy
 __zswap_pool_release __zswap_pool_empty zswap_pool_tryget zswap_pool_get zswap_pool_put
 __zswap_pool_current zswap_pool_current zswap_pool_current_get zswap_pool_find_get
 zswap_max_pages zswap_accept_thr_pages zswap_total_pages zswap_check_limits
-zswap_pool_changed zswap_compressor_param_set zswap_zpool_param_set __zswap_param_set zswap_enabled_param_set
-entry_to_nid mem_cgroup_from_entry zswap_lru_add zswap_lru_del zswap_lruvec_state_init zswap_folio_swapin
+zswap_pool_changed zswap_compressor_param_set zswap_zpool_param_set __zswap_param_set
+zswap_enabled_param_set
+entry_to_nid mem_cgroup_from_entry zswap_lru_add zswap_lru_del zswap_lruvec_state_init
+zswap_folio_swapin
 zswap_memcg_offline_cleanup
 zswap_entry_cache_alloc zswap_entry_cache_free zswap_entry_free
 zswap_compress zswap_decompress
 zswap_writeback_entry
-shrink_memcg_cb zswap_shrinker_scan zswap_shrinker_count zswap_alloc_shrinker shrink_memcg shrink_worker
+shrink_memcg_cb zswap_shrinker_scan zswap_shrinker_count zswap_alloc_shrinker shrink_memcg
+shrink_worker
 zswap_store_pages zswap_store zswap_load zswap_invalidate zswap_swapon zswap_swapoff
 debugfs_get_total_size debugfs_get_stored_pages zswap_debugfs_init
 zswap_setup zswap_init
@@ -32,7 +38,9 @@ zswap_setup zswap_init
 
 NOT_HERE = {
     "zswap_is_enabled": "zswap_get_param(z, ZSWAP_ENABLED)",
-    "__zswap_pool_create_fallback": "a Zswap whose compressor is missing is an error, with the name of it",
+    "__zswap_pool_create_fallback": (
+        "a Zswap whose compressor is missing is an error, with the name of it"
+    ),
     "__zswap_pool_release": "pool.py: Pools._release, on the worker",
     "__zswap_pool_current": "no list is searched: zswap_pool_current_get() reads a pointer",
     "zswap_pool_current": "the same",
@@ -62,7 +70,10 @@ NOT_HERE = {
 
 ONLY_HERE = {
     "count": "a counter is an atomic of the instance",
-    "zswap_enter": "a call into the library, which the kernel has no need to mark: shutdown, recursion, this CPU",
+    "zswap_enter": (
+        "a call into the library, which the kernel has no need to mark: shutdown, recursion, this "
+        "CPU"
+    ),
     "zswap_exit": "the same",
     "zswap_inside": "a part of zswap_enter()",
     "dead": "the same",
@@ -71,7 +82,9 @@ ONLY_HERE = {
     "acomp_ctx_destroy_locks": "the same",
     "zswap_cpu_comp_alloc": "prepare's allocations, which both kinds of prepare make",
     "zswap_cpu_comp_dead": "before the series: a CPU that goes offline loses its context",
-    "zswap_pool_start": "the end of the kernel's zswap_pool_create(), after Python's hotplug part of it",
+    "zswap_pool_start": (
+        "the end of the kernel's zswap_pool_create(), after Python's hotplug part of it"
+    ),
     "zswap_pool_make_current": "the switch itself; Python decides on it",
     "zswap_pool_resurrect": "percpu_ref_resurrect",
     "zswap_pool_kill": "percpu_ref_kill",
@@ -80,7 +93,9 @@ ONLY_HERE = {
     "zswap_get_param": "the same",
     "stored_raw": "which entries are incompressible: Linux 6.18",
     "zswap_entries_free": "zswap_entry_free() of a batch",
-    "acomp_ctx_get_cpu_lock": "Linux 6.14 to 6.16 have it before the series; here it also finds CPUs without a context",
+    "acomp_ctx_get_cpu_lock": (
+        "Linux 6.14 to 6.16 have it before the series; here it also finds CPUs without a context"
+    ),
     "acomp_ctx_lock": "a part of it",
     "acomp_ctx_move_lock": "the same",
     "acomp_ctx_put_unlock": "the same as acomp_ctx_get_cpu_lock()",
@@ -140,10 +155,19 @@ ONLY_HERE = {
 }
 
 BANNERS = [
-    "statistics", "tunables", "data structures", "helpers and fwd declarations", "pool functions",
-    "param callback functions", "lru functions", "zswap entry functions", "compressed storage functions", "main API",
-    "debugfs functions", "module init and exit",
-]  # fmt: skip
+    "statistics",
+    "tunables",
+    "data structures",
+    "helpers and fwd declarations",
+    "pool functions",
+    "param callback functions",
+    "lru functions",
+    "zswap entry functions",
+    "compressed storage functions",
+    "main API",
+    "debugfs functions",
+    "module init and exit",
+]
 
 
 def functions() -> list[str]:
@@ -167,7 +191,9 @@ def test_each_function_that_only_one_of_them_has_has_a_reason():
 
 
 def test_the_kernels_banners_in_its_order():
-    banners = re.findall(r"^/\*{33}\n\* (.+)\n\*{34}/$", (ROOT / "csrc" / "mm" / "zswap.c").read_text(), re.M)
+    banners = re.findall(
+        r"^/\*{33}\n\* (.+)\n\*{34}/$", (ROOT / "csrc" / "mm" / "zswap.c").read_text(), re.M
+    )
     assert [b for b in banners if b in BANNERS] == BANNERS
     assert banners[len(BANNERS) :] == ["faults and checks"]
 

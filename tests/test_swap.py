@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SwapDevice: the order of zero map, zswap and device; CompressedStore: bytes in, bytes out."""
+"""SwapDevice: the order of zero map, zswap and device; CompressedStore: bytes in, bytes
+out.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,9 @@ def test_a_device_in_a_file_of_the_callers(z, tmp_path):
     assert path.read_bytes()[2 * PAGE : 3 * PAGE] == TEXT
 
 
-@pytest.mark.parametrize(("slot", "nbytes"), [(-1, PAGE), (64, PAGE), (63, 2 * PAGE), (0, 0), (0, 100)])
+@pytest.mark.parametrize(
+    ("slot", "nbytes"), [(-1, PAGE), (64, PAGE), (63, 2 * PAGE), (0, 0), (0, 100)]
+)
 def test_slots_and_buffers_that_do_not_fit(device, slot, nbytes):
     with pytest.raises(ValueError, match=r"slot|buffer"):
         device.writeout(slot, bytes(nbytes))

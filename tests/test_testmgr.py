@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The known pages: their recorded sizes are the kernel's, and they tell other encoders from it."""
+"""The known pages: their recorded sizes are the kernel's, and they tell other encoders
+from it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from model_codecs import COMPRESSORS
 
 from zswap_py.crypto.testmgr import KERNEL_SIZES, known_pages
 
-RECORDED = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())["known_pages"]
+RECORDED = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())[
+    "known_pages"
+]
 PAGES = known_pages()
 
 
@@ -70,7 +74,8 @@ def test_zlib_with_the_kernels_parameters_has_the_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "wbits", "mem_level"), [(5, -11, 8), (7, -11, 8), (-1, -15, 8), (-1, -12, 8), (-1, -11, 9), (-1, -11, 7)]
+    ("level", "wbits", "mem_level"),
+    [(5, -11, 8), (7, -11, 8), (-1, -15, 8), (-1, -12, 8), (-1, -11, 9), (-1, -11, 7)],
 )
 def test_zlib_with_other_parameters_is_told_apart(level: int, wbits: int, mem_level: int) -> None:
     assert differing("deflate", deflate_with(level, wbits, mem_level)) >= 1
@@ -84,7 +89,10 @@ def test_liblz4_is_told_apart() -> None:
     if lib.LZ4_versionNumber() < 10802:
         pytest.skip("an lz4 of the kernel's line")
     out = ctypes.create_string_buffer(8192)
-    assert differing("lz4", lambda page: int(lib.LZ4_compress_default(page, out, len(page), len(out)))) >= 2
+    assert (
+        differing("lz4", lambda page: int(lib.LZ4_compress_default(page, out, len(page), len(out))))
+        >= 2
+    )
 
 
 def test_liblzo2_is_told_apart() -> None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""verify.py, hostkernel.py, verdict.py and the subcommand; this machine's kernel only where it is asked for.
+"""verify.py, hostkernel.py, verdict.py and the subcommand; this machine's kernel only
+where it is asked for.
 
-The live tests change this machine's zswap and zram for a while: root, no swap in use, and ZSWAP_VERIFY=1.
+The live tests change this machine's zswap and zram for a while: root, no swap in use,
+and ZSWAP_VERIFY=1.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from helpers import of_kernel_sizes
 
 import zswap_py as zs
 from zswap_py import cli
+from zswap_py.verify import compare as verify
 from zswap_py.verify import host as hostkernel
 from zswap_py.verify import verdict
-from zswap_py.verify import compare as verify
 from zswap_py.verify.host import Host, HostError
 from zswap_py.verify.verdict import Comparison, Verdict
 
@@ -37,14 +39,19 @@ P = os.sysconf("SC_PAGE_SIZE")
 COMMAND = [sys.executable, "-m", "zswap_py", "verify"]
 RECORDED = json.loads((Path(__file__).parent / "data" / "kernel_figures.json").read_text())
 
-pytestmark = pytest.mark.skipif(P != 4096, reason="the recorded figures are of pages of 4,096 bytes")
+pytestmark = pytest.mark.skipif(
+    P != 4096, reason=("the recorded figures are of pages of 4,096 bytes")
+)
 
 
 # ---- the verdict ----
 
 
 def steps(*pools: int, stored: int = 100) -> list[dict[str, int]]:
-    return [{"pool_total_size": n, "stored_pages": stored, "stored_incompressible_pages": 0} for n in pools]
+    return [
+        {"pool_total_size": n, "stored_pages": stored, "stored_incompressible_pages": 0}
+        for n in pools
+    ]
 
 
 POOLS = (8 * P, 7 * P, 8 * P, 6 * P, 5 * P, 6 * P)
@@ -52,32 +59,54 @@ POOLS = (8 * P, 7 * P, 8 * P, 6 * P, 5 * P, 6 * P)
 
 def comparison(name: str = "lzo", **changes: Any) -> Comparison:
     made = Comparison(
-        where="zswap", name=name, backend="kernel", library_version=None, kernel_sizes=True, kernel=steps(*POOLS),
-        ours=steps(*POOLS), steady=True, page_stores=None, page_stores_differ=None, page_largest_difference=None,
-    )  # fmt: skip
+        where="zswap",
+        name=name,
+        backend="kernel",
+        library_version=None,
+        kernel_sizes=True,
+        kernel=steps(*POOLS),
+        ours=steps(*POOLS),
+        steady=True,
+        page_stores=None,
+        page_stores_differ=None,
+        page_largest_difference=None,
+    )
     return dataclasses.replace(made, **changes)
 
 
 def make(*comparisons: Comparison, **changes: Any) -> Verdict:
     made = Verdict(
-        schema=1, command="zswap-py verify x", host={"kernel": "6.18.1", "machine": "x86_64"}, source="x", page_size=P,
-        chain_size=8, rules="6.18", pages=100, zero_pages=0, comparisons=list(comparisons), not_compared={},
-        broken_off={}, meanwhile=[],
-    )  # fmt: skip
+        schema=1,
+        command="zswap-py verify x",
+        host={"kernel": "6.18.1", "machine": "x86_64"},
+        source="x",
+        page_size=P,
+        chain_size=8,
+        rules="6.18",
+        pages=100,
+        zero_pages=0,
+        comparisons=list(comparisons),
+        not_compared={},
+        broken_off={},
+        meanwhile=[],
+    )
     return dataclasses.replace(made, **changes)
 
 
 A_STEP_OFF = [*steps(*POOLS[:4]), *steps(5 * P - 4096, 6 * P)]
 
 
-@pytest.mark.parametrize(("changes", "code"), [
-    ({}, 0),
-    ({"ours": A_STEP_OFF}, 3),
-    ({"ours": steps(*POOLS, stored=99)}, 3),  # the pool is the kernel's, a counter is not
-    ({"ours": A_STEP_OFF, "kernel_sizes": False}, 0),
-    ({"page_stores": 9, "page_stores_differ": 1, "page_largest_difference": -2}, 3),
-    ({"page_stores": 9, "page_stores_differ": 0, "page_largest_difference": 0}, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, 0),
+        ({"ours": A_STEP_OFF}, 3),
+        ({"ours": steps(*POOLS, stored=99)}, 3),  # the pool is the kernel's, a counter is not
+        ({"ours": A_STEP_OFF, "kernel_sizes": False}, 0),
+        ({"page_stores": 9, "page_stores_differ": 1, "page_largest_difference": -2}, 3),
+        ({"page_stores": 9, "page_stores_differ": 0, "page_largest_difference": 0}, 0),
+    ],
+)
 def test_one_figure_of_one_codec_that_claims_decides(changes: dict[str, Any], code: int) -> None:
     found = make(comparison("lz4"), comparison(**changes))
     assert found.exit_code == code
@@ -93,9 +122,16 @@ def test_nothing_that_claims_is_no_success() -> None:
 
 
 def test_the_table_has_the_largest_difference_of_any_step_with_its_sign() -> None:
-    rows = [comparison(ours=A_STEP_OFF), comparison("lz4", ours=steps(9 * P, *POOLS[1:]), kernel_sizes=False)]
-    lines = verdict.to_text(make(*rows, zero_pages=1234, not_compared={"zram": "there is no zram: modprobe zram"}))
-    cells = {line.split()[1]: line.split() for line in lines.splitlines() if line.startswith("zswap ")}
+    rows = [
+        comparison(ours=A_STEP_OFF),
+        comparison("lz4", ours=steps(9 * P, *POOLS[1:]), kernel_sizes=False),
+    ]
+    lines = verdict.to_text(
+        make(*rows, zero_pages=1234, not_compared={"zram": ("there is no zram: modprobe zram")})
+    )
+    cells = {
+        line.split()[1]: line.split() for line in lines.splitlines() if line.startswith("zswap ")
+    }
     assert cells["lzo:kernel"][2:] == ["32,768", "0", "-4,096", "-", "differs"]
     assert cells["lz4:kernel"][2:] == ["~", "32,768", "+4,096", "+4,096", "-", "differs"]
     assert "1,234 zero-filled pages" in lines
@@ -106,7 +142,9 @@ def test_the_table_has_the_largest_difference_of_any_step_with_its_sign() -> Non
 
 
 def test_what_the_reader_should_doubt_is_said() -> None:
-    said = verdict.to_text(make(comparison(steady=False), comparison("lz4", ours=steps(*POOLS, stored=7))), width=200)
+    said = verdict.to_text(
+        make(comparison(steady=False), comparison("lz4", ours=steps(*POOLS, stored=7))), width=200
+    )
     assert "zswap lzo: the kernel's figures were others each time" in said
     assert "zswap lz4:kernel: not the kernel's either: stored_pages" in said
 
@@ -121,14 +159,19 @@ def test_the_json_has_every_figure() -> None:
 # ---- what the kernel says when it is asked again ----
 
 
-@pytest.mark.parametrize(("says", "expected", "result", "asked"), [
-    ([5], [5], (5, True), 1),
-    ([6, 5], [5], (5, True), 2),
-    ([6, 6, 5], [5], (6, True), 2),  # what it says twice is what it is, whatever we expect
-    ([6, 7, 6], [5], (6, True), 3),
-    ([6, 7, 8], [5], (8, False), 3),
-])  # fmt: skip
-def test_settled(says: list[int], expected: list[int], result: tuple[int, bool], asked: int) -> None:
+@pytest.mark.parametrize(
+    ("says", "expected", "result", "asked"),
+    [
+        ([5], [5], (5, True), 1),
+        ([6, 5], [5], (5, True), 2),
+        ([6, 6, 5], [5], (6, True), 2),  # what it says twice is what it is, whatever we expect
+        ([6, 7, 6], [5], (6, True), 3),
+        ([6, 7, 8], [5], (8, False), 3),
+    ],
+)
+def test_settled(
+    says: list[int], expected: list[int], result: tuple[int, bool], asked: int
+) -> None:
     left = iter(says)
     assert verify.settled(lambda: next(left), expected) == result
     assert len(says) - len(list(left)) == asked
@@ -163,7 +206,12 @@ def test_a_machine_that_can_be_asked(tree: Path, linux: Callable[[str], None]) -
     linux("6.16.0-arch")
     host = Host(tree)
     host.must_be_usable(euid=0)
-    assert (host.no_zswap(), host.no_zram(), host.mem_available(), host.chain_size()) == (None, None, 2 << 20, 8)
+    assert (host.no_zswap(), host.no_zram(), host.mem_available(), host.chain_size()) == (
+        None,
+        None,
+        2 << 20,
+        8,
+    )
 
 
 def test_refused_unless_root(tree: Path) -> None:
@@ -172,7 +220,9 @@ def test_refused_unless_root(tree: Path) -> None:
 
 
 def test_refused_where_swap_is_in_use(tree: Path) -> None:
-    (tree / "proc/swaps").write_text("Filename Type Size Used Priority\n/dev/sda2 partition 9 9 -2\n")
+    (tree / "proc/swaps").write_text(
+        "Filename Type Size Used Priority\n/dev/sda2 partition 9 9 -2\n"
+    )
     with pytest.raises(HostError, match=r"swap is in use \(/dev/sda2\).*swapoff -a"):
         Host(tree).must_be_usable(euid=0)
     with pytest.raises(HostError, match=r"swap is in use"), Host(tree).swap_area(tree, P):
@@ -184,7 +234,13 @@ def test_refused_with_neither_and_usable_with_one(tree: Path, linux: Callable[[s
     (tree / "sys/class/zram-control/hot_add").unlink()
     Host(tree).must_be_usable(euid=0)
     (tree / "sys/module/zswap").rename(tree / "sys/module/none")
-    with pytest.raises(HostError, match=r"no zswap: boot one with CONFIG_ZSWAP=y; there is no zram: modprobe zram"):
+    with pytest.raises(
+        HostError,
+        match=(
+            r"no zswap: boot one with CONFIG_ZSWAP=y; there is no zram: modprobe "
+            r"zram"
+        ),
+    ):
         Host(tree).must_be_usable(euid=0)
 
 
@@ -224,16 +280,21 @@ def test_what_another_makes_of_a_setting_stays_and_is_named_once(tree: Path) -> 
     before = host.settings()
     with host.setting(host.page_cluster, "0"):
         host.page_cluster.write_text("5\n")
-    (tree / "proc/swaps").write_text("Filename Type Size Used Priority\n/dev/sda2 partition 9 9 -2\n")
+    (tree / "proc/swaps").write_text(
+        "Filename Type Size Used Priority\n/dev/sda2 partition 9 9 -2\n"
+    )
     host.note_changes(before)
     assert host.page_cluster.read_text() == "5\n"
     assert host.meanwhile == [
-        f"{host.page_cluster} was '3', and another made it '5' while it was '0' here: it was left so",
+        f"{host.page_cluster} was '3', and another made it '5' while it was '0' here: it was left "
+        "so",
         "swap areas was '' and is '/dev/sda2'",
     ]
 
 
-def test_a_zram_device_that_another_holds_stays_and_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zram_device_that_another_holds_stays_and_is_named(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host = Host(tree)
 
     def busy(call: Callable[[], Any]) -> None:
@@ -243,11 +304,16 @@ def test_a_zram_device_that_another_holds_stays_and_is_named(tree: Path, monkeyp
     with host.zram_device():
         pass
     assert host.meanwhile == [
-        f"zram0 stays, as another has it open: then echo 0 > {tree}/sys/class/zram-control/hot_remove"]
+        "zram0 stays, as another has it open: then echo 0 > "
+        f"{tree}/sys/class/zram-control/hot_remove"
+    ]
 
 
 def test_a_directory_that_takes_no_swap_file(tree: Path) -> None:
-    with pytest.raises(HostError, match="is no directory: name one by --dir"), Host(tree).swap_area(tree / "none", P):
+    with (
+        pytest.raises(HostError, match="is no directory: name one by --dir"),
+        Host(tree).swap_area(tree / "none", P),
+    ):
         pass
 
 
@@ -266,7 +332,8 @@ def test_the_swap_files_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_raises_where_it_is_looked_for_and_nowhere_else(number: int) -> None:
     old, undone = signal.getsignal(number), False
-    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions() as check:  # all of it is the case
+    # all of it is the case
+    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions() as check:
         check()
         try:
             os.kill(os.getpid(), number)
@@ -308,7 +375,9 @@ def test_our_zram_has_the_kernels_totals(seed: int, algorithm: str) -> None:
 
 
 class FakeHost(Host):
-    """A machine whose kernel is the library: zswap takes lzo and deflate, zram lz4; `spoil` gets each driver."""
+    """A machine whose kernel is the library: zswap takes lzo and deflate, zram lz4;
+    `spoil` gets each driver.
+    """
 
     def __init__(self, tree: Path, spoil: Callable[[Any], Any] = lambda driver: driver) -> None:
         super().__init__(tree)
@@ -355,7 +424,9 @@ class Wrapped:
 
 
 class Spoilt(Wrapped):
-    """A driver that says something else in one step, or does something else at a page."""
+    """A driver that says something else in one step, or does something else at a
+    page.
+    """
 
     def stats(self) -> dict[str, int]:
         self._asked += 1
@@ -421,7 +492,9 @@ def test_a_kernel_whose_page_is_two_bytes_off(fake: Callable[..., Verdict]) -> N
 
 
 class Meddling(Wrapped):
-    """Another changes the machine while it is asked: a device that is not ours, and a setting that is."""
+    """Another changes the machine while it is asked: a device that is not ours, and a
+    setting that is.
+    """
 
     def store(self, entry: int, folio: bytes) -> None:
         tree = Meddling.tree
@@ -442,7 +515,9 @@ def test_the_table_stays_whatever_another_changes(tree: Path, linux: Callable[[s
     assert found.exit_code == 0
     assert len({c.where for c in found.comparisons}) == 2
     assert found.meanwhile == [
-        f"{host.page_cluster} was '3', and another made it '4' while it was '0' here: it was left so"]
+        f"{host.page_cluster} was '3', and another made it '4' while it was '0' here: it was left "
+        "so"
+    ]
     assert f"meanwhile: {found.meanwhile[0]}" in verdict.to_text(found, width=1000)
     assert json.loads(verdict.to_json(found))["meanwhile"] == found.meanwhile
     assert host.page_cluster.read_text().strip() == "4"
@@ -532,12 +607,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-@pytest.mark.parametrize(("argv", "said"), [
-    (["x", "--size", "4M"], "leave them out, or FILE"),
-    (["x", "--seed", "4"], "leave them out, or FILE"),
-    (["--size", "100"], "100 is less than a page"),
-    (["--size", "many"], "'many' is not a size"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["x", "--size", "4M"], "leave them out, or FILE"),
+        (["x", "--seed", "4"], "leave them out, or FILE"),
+        (["--size", "100"], "100 is less than a page"),
+        (["--size", "many"], "'many' is not a size"),
+    ],
+)
 def test_wrong_arguments_are_exit_code_2(run: Run, argv: list[str], said: str) -> None:
     code, out, err = run(*argv)
     assert (code, out) == (2, "")
@@ -551,9 +629,17 @@ def test_not_root_is_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert err.startswith("zswap-py: root alone may change")
 
 
-@pytest.mark.parametrize(("spoil", "code"), [(lambda driver: driver, 0), (Spoilt, 3), (Signalling, 130)])
-def test_exit_codes_and_output(run: Run, tree: Path, linux: Callable[[str], None],
-                               monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Any], Any], code: int) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "code"), [(lambda driver: driver, 0), (Spoilt, 3), (Signalling, 130)]
+)
+def test_exit_codes_and_output(
+    run: Run,
+    tree: Path,
+    linux: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[Any], Any],
+    code: int,
+) -> None:
     linux("6.18.3")
     host = FakeHost(tree, spoil)
     for module in (cli, verify):
@@ -564,14 +650,21 @@ def test_exit_codes_and_output(run: Run, tree: Path, linux: Callable[[str], None
         assert (out, err) == ("", "zswap-py: interrupted; every setting is as it was\n")
         return
     data = json.loads(out)
-    assert (data["exit_code"], data["pages"], data["source"]) == (code, 256, "pages made from seed 2")
+    assert (data["exit_code"], data["pages"], data["source"]) == (
+        code,
+        256,
+        "pages made from seed 2",
+    )
     assert data["command"] == "zswap-py verify --size 1M --seed 2 --json"
     assert run("--size", "1M", "--seed", "2")[0] == code
 
 
-@pytest.mark.parametrize(("argv", "pages"), [(["--size", "1T"], "268,435,456"), (["FILE"], "1,048,576")])
-def test_room_is_looked_for_before_any_page_is_there(run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch,
-                                                     argv: list[str], pages: str) -> None:  # fmt: skip
+@pytest.mark.parametrize(
+    ("argv", "pages"), [(["--size", "1T"], "268,435,456"), (["FILE"], "1,048,576")]
+)
+def test_room_is_looked_for_before_any_page_is_there(
+    run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], pages: str
+) -> None:
     host = FakeHost(tree)
     monkeypatch.setattr(cli, "Host", lambda: host)
     monkeypatch.setattr(cli, "corpus", None)
@@ -582,8 +675,9 @@ def test_room_is_looked_for_before_any_page_is_there(run: Run, tree: Path, monke
     assert err.startswith(f"zswap-py: {pages} pages need ")
 
 
-def test_ctrl_c_tells_what_another_changed(run: Run, tree: Path, linux: Callable[[str], None],
-                                           monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_ctrl_c_tells_what_another_changed(
+    run: Run, tree: Path, linux: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Interrupted(Meddling, Signalling):
         def store(self, entry: int, folio: bytes) -> None:
             Meddling.store(self, entry, folio)
@@ -595,7 +689,10 @@ def test_ctrl_c_tells_what_another_changed(run: Run, tree: Path, linux: Callable
     monkeypatch.setattr(cli, "Host", lambda: host)
     code, out, err = run("--size", "1M")
     assert (code, out) == (130, "")
-    assert err.splitlines() == [f"zswap-py: meanwhile: {host.meanwhile[0]}", "zswap-py: interrupted"]
+    assert err.splitlines() == [
+        f"zswap-py: meanwhile: {host.meanwhile[0]}",
+        "zswap-py: interrupted",
+    ]
 
 
 # ---- this machine's kernel ----
@@ -636,21 +733,26 @@ def zswap_is_on(before: dict[str, str], now: dict[str, str]) -> bool:
 
 
 def zram_is_there(before: dict[str, str], now: dict[str, str]) -> bool:
-    return any(name.endswith("disksize") and value != before.get(name, "0") for name, value in now.items())
+    return any(
+        name.endswith("disksize") and value != before.get(name, "0") for name, value in now.items()
+    )
 
 
 @live
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", [zswap_is_on, zram_is_there])
-def test_killed_in_the_middle(number: int, moment: Callable[[dict[str, str], dict[str, str]], bool],
-                              tmp_path: Path) -> None:  # fmt: skip
+def test_killed_in_the_middle(
+    number: int, moment: Callable[[dict[str, str], dict[str, str]], bool], tmp_path: Path
+) -> None:
     host = Host()
     if host.no_zswap() if moment is zswap_is_on else host.no_zram():
         pytest.skip("the kernel has not both")
     path = tmp_path / "memory"
     path.write_bytes(b"".join(corpus(1) * 2))
     before, left = now(host), set(os.listdir("/var/tmp"))
-    with subprocess.Popen([*COMMAND, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [*COMMAND, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         try:
             while not moment(before, now(host)):
                 assert process.poll() is None, "it ended before it was killed"
@@ -662,16 +764,25 @@ def test_killed_in_the_middle(number: int, moment: Callable[[dict[str, str], dic
             out, err = process.communicate(timeout=60)
         finally:
             process.send_signal(signal.SIGTERM)
-    assert (process.returncode, out, err) == (130, b"", b"zswap-py: interrupted; every setting is as it was\n")
+    assert (process.returncode, out, err) == (
+        130,
+        b"",
+        b"zswap-py: interrupted; every setting is as it was\n",
+    )
     assert now(host) == before
     assert set(os.listdir("/var/tmp")) == left
 
 
 def now(host: Host) -> dict[str, str]:
-    """The settings and the zram devices' sizes, which may change while they are read."""
+    """The settings and the zram devices' sizes, which may change while they are
+    read.
+    """
     while True:
         try:
-            sizes = {str(path): path.read_text().strip() for path in host.root.glob("sys/block/zram*/disksize")}
+            sizes = {
+                str(path): path.read_text().strip()
+                for path in host.root.glob("sys/block/zram*/disksize")
+            }
             return host.settings() | sizes
         except OSError:
             continue
@@ -684,8 +795,12 @@ def test_a_device_that_is_not_ours_may_change_meanwhile(tmp_path: Path) -> None:
         pytest.skip("the kernel has no zram")
     path = tmp_path / "memory"
     path.write_bytes(b"".join(corpus(1, 1000)))
-    with host.zram_device() as other, subprocess.Popen([*COMMAND, "--json", path], stdout=subprocess.PIPE,
-                                                       stderr=subprocess.PIPE) as process:
+    with (
+        host.zram_device() as other,
+        subprocess.Popen(
+            [*COMMAND, "--json", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+    ):
         while not now(host)["swap areas"]:
             assert process.poll() is None
             time.sleep(0.002)
@@ -705,14 +820,18 @@ def test_a_setting_that_another_changes_meanwhile_is_left_and_told(tmp_path: Pat
     setting = host.page_cluster
     before = setting.read_text()
     try:
-        with subprocess.Popen([*COMMAND, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [*COMMAND, path], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
             while not (now(host)["swap areas"] and setting.read_text() == "0\n"):
                 assert process.poll() is None
                 time.sleep(0.002)
             setting.write_text("7")
             out, err = process.communicate(timeout=100)
         assert (process.returncode, err) == (0, b"")
-        assert f"meanwhile: {setting} was '{before.strip()}', and another made it '7'" in " ".join(out.decode().split())
+        assert f"meanwhile: {setting} was '{before.strip()}', and another made it '7'" in " ".join(
+            out.decode().split()
+        )
         assert setting.read_text() == "7\n"
     finally:
         setting.write_text(before)
@@ -720,19 +839,26 @@ def test_a_setting_that_another_changes_meanwhile_is_left_and_told(tmp_path: Pat
 
 @live
 def test_debugfs_is_mounted_for_the_time_where_it_is_not() -> None:
-    code = ("import subprocess, sys; from zswap_py.verify.host import Host; h = Host()\n"
-            "subprocess.run(['umount', '-q', str(h.debugfs)], check=False)\n"
-            "before = h.settings(); assert before['debugfs'] == 'False', before\n"
-            "with h.zswap('lzo', 8, '/var/tmp') as z: z.store(0, b'word' * 1024); print(z.stats()['stored_pages'])\n"
-            "assert h.settings() == before")
-    done = subprocess.run(["unshare", "-m", sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    code = (
+        "import subprocess, sys; from zswap_py.verify.host import Host; h = Host()\n"
+        "subprocess.run(['umount', '-q', str(h.debugfs)], check=False)\n"
+        "before = h.settings(); assert before['debugfs'] == 'False', before\n"
+        "with h.zswap('lzo', 8, '/var/tmp') as z: z.store(0, b'word' * 1024); "
+        "print(z.stats()['stored_pages'])\n"
+        "assert h.settings() == before"
+    )
+    done = subprocess.run(
+        ["unshare", "-m", sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
 
 
 @live
 def test_a_tmpfs_takes_no_swap_file() -> None:
     before = Host().settings()
-    done = subprocess.run([*COMMAND, "--size", "1M", "--dir", "/dev/shm"], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [*COMMAND, "--size", "1M", "--dir", "/dev/shm"], check=False, capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert "/dev/shm: no swap file can be used there" in done.stderr
     assert Host().settings() == before

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The public face: what each call answers, and what it says to a caller who is mistaken."""
+"""The public face: what each call answers, and what it says to a caller who is
+mistaken.
+"""
 
 from __future__ import annotations
 
@@ -61,10 +63,12 @@ def register():
 def gone(z) -> bool:
     """No entry, no page of the pool, and no counter of stored pages is left."""
     z.verify()
-    return [z.stats()[k] for k in ("stored_pages", "stored_incompressible_pages", "pool_total_size")] == [0, 0, 0]
+    return [
+        z.stats()[k] for k in ("stored_pages", "stored_incompressible_pages", "pool_total_size")
+    ] == [0, 0, 0]
 
 
-# --- pages there and back ---------------------------------------------------------------------------------------------
+# --- pages there and back -------------------------------------------------------------
 
 
 def test_a_store_that_went_well(z, out):
@@ -81,10 +85,14 @@ def test_a_store_that_went_well(z, out):
 @pytest.mark.parametrize(
     ("reason", "counted"),
     [
-        ("disabled", False), ("pool_limit_hit", True), ("reject_alloc_fail", True),
-        ("reject_kmemcache_fail", True), ("reject_compress_fail", True), ("reject_compress_poor", True),
+        ("disabled", False),
+        ("pool_limit_hit", True),
+        ("reject_alloc_fail", True),
+        ("reject_kmemcache_fail", True),
+        ("reject_compress_fail", True),
+        ("reject_compress_poor", True),
     ],
-)  # fmt: skip
+)
 def test_a_store_that_was_refused_says_by_which_counter_and_leaves_nothing(reason, counted):
     with zs.Zswap("lz4", incompressible="reject") as z:
         z.swapon(16)
@@ -248,12 +256,18 @@ def test_length_is_that_of_the_object(z):
         z.length(2)
 
 
-# --- a caller's mistakes ----------------------------------------------------------------------------------------------
+# --- a caller's mistakes --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("nbytes", [0, 1, PAGE - 1, PAGE + 1, 513 * PAGE])
 def test_a_folio_that_is_not_whole_pages(z, nbytes):
-    with pytest.raises(ValueError, match=rf"a folio of {nbytes} bytes: 1 to 512 whole pages of 4096"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            rf"a folio of {nbytes} bytes: 1 to 512 whole pages of "
+            r"4096"
+        ),
+    ):
         z.store(0, bytes(nbytes))
     assert len(z) == 0
 
@@ -384,13 +398,24 @@ def test_swap_types_are_32():
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"incompressible": "keep"}, {"cpu_policy": "random"}, {"page_size": 8192}, {"chain_size": 3},
-        {"chain_size": 17}, {"highmem": 1.5}, {"highmem": -0.1}, {"total_ram": 4095}, {"nr_cpus": 0}, {"nr_nodes": 0},
-        {"nr_cpus": 8193}, {"nr_cpus": 1 << 20},
-        {"nr_cpus": 2, "nr_nodes": 3}, {"kernel": "5.4"}, {"series": "v9"},
+        {"incompressible": "keep"},
+        {"cpu_policy": "random"},
+        {"page_size": 8192},
+        {"chain_size": 3},
+        {"chain_size": 17},
+        {"highmem": 1.5},
+        {"highmem": -0.1},
+        {"total_ram": 4095},
+        {"nr_cpus": 0},
+        {"nr_nodes": 0},
+        {"nr_cpus": 8193},
+        {"nr_cpus": 1 << 20},
+        {"nr_cpus": 2, "nr_nodes": 3},
+        {"kernel": "5.4"},
+        {"series": "v9"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_machine_that_cannot_be(wrong):
     name, value = list(wrong.items())[-1]
     with pytest.raises(ValueError, match=name) as e:
@@ -403,13 +428,22 @@ def test_a_machine_of_more_cpus_than_linux_takes():
         zs.Zswap(cpuhp=zs.CpuHotplug(8193))
 
 
-# --- parameters -------------------------------------------------------------------------------------------------------
+# --- parameters -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["max_pool_percent", "accept_threshold_percent"])
 @pytest.mark.parametrize(
     ("value", "now"),
-    [(150, 150), (0, 0), (4294967295, 4294967295), ("33", 33), ("0x10", 16), ("010", 8), ("+5", 5), ("7\n", 7)],
+    [
+        (150, 150),
+        (0, 0),
+        (4294967295, 4294967295),
+        ("33", 33),
+        ("0x10", 16),
+        ("010", 8),
+        ("+5", 5),
+        ("7\n", 7),
+    ],
 )
 def test_percents_are_not_range_checked(z, name, value, now):
     setattr(z, name, value)
@@ -420,11 +454,20 @@ def test_percents_are_not_range_checked(z, name, value, now):
 @pytest.mark.parametrize(
     ("value", "code"),
     [
-        (-1, errno.EINVAL), ("-1", errno.EINVAL), (4294967296, errno.ERANGE), ("4294967296", errno.ERANGE),
-        ("", errno.EINVAL), ("abc", errno.EINVAL), ("20%", errno.EINVAL), ("1_0", errno.EINVAL), (" 20", errno.EINVAL),
-        ("0b1", errno.EINVAL), ("7\n\n", errno.EINVAL), ("09", errno.EINVAL),
+        (-1, errno.EINVAL),
+        ("-1", errno.EINVAL),
+        (4294967296, errno.ERANGE),
+        ("4294967296", errno.ERANGE),
+        ("", errno.EINVAL),
+        ("abc", errno.EINVAL),
+        ("20%", errno.EINVAL),
+        ("1_0", errno.EINVAL),
+        (" 20", errno.EINVAL),
+        ("0b1", errno.EINVAL),
+        ("7\n\n", errno.EINVAL),
+        ("09", errno.EINVAL),
     ],
-)  # fmt: skip
+)
 def test_percents_that_are_no_unsigned_int(z, name, value, code):
     before = getattr(z, name)
     with pytest.raises(OSError, match=f"{name}=") as e:
@@ -480,7 +523,12 @@ def test_a_compressor_that_is_none_is_enoent_and_the_old_one_stays(z):
 
 def test_parameters_by_keyword_are_the_properties():
     with zs.Zswap(" lzo ", enabled="N", max_pool_percent="7", accept_threshold_percent=3) as z:
-        assert (z.compressor, z.enabled, z.max_pool_percent, z.accept_threshold_percent) == ("lzo", False, 7, 3)
+        assert (z.compressor, z.enabled, z.max_pool_percent, z.accept_threshold_percent) == (
+            "lzo",
+            False,
+            7,
+            3,
+        )
     with pytest.raises(OSError) as e:
         zs.Zswap(max_pool_percent=-1)
     assert e.value.errno == errno.EINVAL
@@ -488,7 +536,12 @@ def test_parameters_by_keyword_are_the_properties():
 
 def test_defaults_are_the_kernels():
     with zs.Zswap() as z:
-        assert (z.compressor, z.enabled, z.max_pool_percent, z.accept_threshold_percent) == ("lzo", True, 20, 90)
+        assert (z.compressor, z.enabled, z.max_pool_percent, z.accept_threshold_percent) == (
+            "lzo",
+            True,
+            20,
+            90,
+        )
 
 
 def test_disabling_keeps_pages_and_a_store_then_erases_its_slots(z, out):
@@ -500,11 +553,13 @@ def test_disabling_keeps_pages_and_a_store_then_erases_its_slots(z, out):
     assert out == TEXT
 
 
-# --- limits -----------------------------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------
 
 
 def test_limit_and_hysteresis():
-    """1,000 pages of memory, 1% for zswap: 10; full until 9 are left. Noise is stored raw, a page each."""
+    """1,000 pages of memory, 1% for zswap: 10; full until 9 are left. Noise is stored
+    raw, a page each.
+    """
     with zs.Zswap("lz4", total_ram=1000 * PAGE, max_pool_percent=1) as z:
         z.swapon(100)
         for i in range(10):
@@ -518,7 +573,8 @@ def test_limit_and_hysteresis():
         assert z.store(10, noise(10)).reason == "pool_limit_hit"
         z.invalidate(0, 4)
         assert z.stats()["pool_total_size"] == 6 * PAGE
-        assert z.store(0, noise(0)).reason == "pool_limit_hit"  # the flag's answer, which is not counted
+        # the flag's answer, which is not counted
+        assert z.store(0, noise(0)).reason == "pool_limit_hit"
         assert z.stats()["pool_limit_hit"] == 3
         z.invalidate(4)
         assert z.store(0, noise(0))
@@ -527,7 +583,9 @@ def test_limit_and_hysteresis():
 
 def test_both_limits_are_rounded_down_the_second_from_the_first():
     """599 pages: 1% is 5, 34% of that 1; 34% of 5.99 would be 2."""
-    with zs.Zswap("lz4", total_ram=599 * PAGE, max_pool_percent=1, accept_threshold_percent=34) as z:
+    with zs.Zswap(
+        "lz4", total_ram=599 * PAGE, max_pool_percent=1, accept_threshold_percent=34
+    ) as z:
         z.swapon(8)
         assert z.store(0, noise(0, 4))
         assert z.store(4, noise(4))
@@ -545,7 +603,9 @@ def test_a_limit_of_nothing_is_always_hit_and_an_accept_threshold_over_100_is_10
         assert z.store(0, TEXT).reason == "pool_limit_hit"
         z.max_pool_percent = 20
         assert z.store(0, TEXT)
-    with zs.Zswap("lz4", total_ram=400 * PAGE, max_pool_percent=1, accept_threshold_percent=1000) as z:
+    with zs.Zswap(
+        "lz4", total_ram=400 * PAGE, max_pool_percent=1, accept_threshold_percent=1000
+    ) as z:
         z.swapon(8)
         assert z.store(0, noise(0, 4))
         assert not z.store(4, noise(4))
@@ -561,9 +621,13 @@ def test_the_limit_is_looked_at_once_a_folio():
         assert not z.store(512, noise(1))
 
 
-@pytest.mark.parametrize(("compressor", "counter"), [
-    ("lz4", "reject_compress_fail"), ("deflate", "reject_compress_poor"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("compressor", "counter"),
+    [
+        ("lz4", "reject_compress_fail"),
+        ("deflate", "reject_compress_poor"),
+    ],
+)
 def test_noise_under_two_kernels(compressor, counter):
     pages = [noise(i) for i in range(1000)]
     with zs.Zswap(compressor, kernel="6.16", total_ram=1 << 30) as z:
@@ -574,13 +638,15 @@ def test_noise_under_two_kernels(compressor, counter):
         z.swapon(1000)
         assert all(z.store(i, p) for i, p in enumerate(pages))
         assert {k: n for k, n in z.stats().items() if n} == {
-            "pool_total_size": 4_096_000, "stored_pages": 1000, "stored_incompressible_pages": 1000,
-        }  # fmt: skip
+            "pool_total_size": 4_096_000,
+            "stored_pages": 1000,
+            "stored_incompressible_pages": 1000,
+        }
         out = bytearray(PAGE)
         assert all(z.load(i, out) and out == p for i, p in enumerate(pages))
 
 
-# --- the end of an instance -------------------------------------------------------------------------------------------
+# --- the end of an instance -----------------------------------------------------------
 
 
 def test_close_twice_and_what_is_left(z):
@@ -650,7 +716,13 @@ z.store(1, b"y" * 4096)
 pid = os.fork()
 if pid == 0:
     out = bytearray(4096)
-    for call in (lambda: z.store(2, b"z" * 4096), lambda: z.load(0, out), z.stats, z.trim, lambda: z.swapon(4)):
+    for call in (
+        lambda: z.store(2, b"z" * 4096),
+        lambda: z.load(0, out),
+        z.stats,
+        z.trim,
+        lambda: z.swapon(4),
+    ):
         try:
             call()
         except OSError as e:
@@ -671,12 +743,19 @@ print("parent is well")
 """
 
 
-def python(*args: str, cwd: pathlib.Path | None = None, path: str | None = None) -> subprocess.CompletedProcess[str]:
+def python(
+    *args: str, cwd: pathlib.Path | None = None, path: str | None = None
+) -> subprocess.CompletedProcess[str]:
     where = path if path is not None else str(pathlib.Path(zs.__file__).parent.parent)
     return subprocess.run(
-        [sys.executable, *args], env={**os.environ, "PYTHONPATH": where}, cwd=cwd, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, *args],
+        env={**os.environ, "PYTHONPATH": where},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_forked_child_is_told_and_leaves_cleanly():
@@ -772,21 +851,26 @@ def test_instances_know_nothing_of_each_other(out):
                 assert z.stats()["stored_pages"] == i + 1 + (i > 0)
                 assert z.load(i, out)
                 assert out == page(i)
-                assert {k: n for k, n in z.stats().items() if "reject" in k or "hit" in k} == dict.fromkeys(
-                    (k for k in z.stats() if "reject" in k or "hit" in k), 0
-                )
+                assert {
+                    k: n for k, n in z.stats().items() if "reject" in k or "hit" in k
+                } == dict.fromkeys((k for k in z.stats() if "reject" in k or "hit" in k), 0)
     finally:
         for z in machines:
             z.close()
 
 
-# --- corrupt objects --------------------------------------------------------------------------------------------------
+# --- corrupt objects ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_any_byte_of_an_object_flipped_is_eio_or_a_page(spec):
     rng = random.Random(1)
-    pages = [TEXT, page(5), bytes(2048) + rng.randbytes(256) + bytes(1792), bytes(rng.choices(b"abcd", k=PAGE))]
+    pages = [
+        TEXT,
+        page(5),
+        bytes(2048) + rng.randbytes(256) + bytes(1792),
+        bytes(rng.choices(b"abcd", k=PAGE)),
+    ]
     with zs.Zswap(spec) as z:
         z.swapon(8)
         for i, p in enumerate(pages):
@@ -802,7 +886,9 @@ def test_any_byte_of_an_object_flipped_is_eio_or_a_page(spec):
                     except OSError as e:
                         assert e.errno == errno.EIO
                         errors += 1
-                    assert out[:PAGE] == out[2 * PAGE :] == b"\xa5" * PAGE, "written outside of the page"
+                    assert out[:PAGE] == out[2 * PAGE :] == b"\xa5" * PAGE, (
+                        "written outside of the page"
+                    )
                     z.faults.flip(i, byte, mask)
             assert z.stats()["decompress_fail"] - before == errors
             assert z.peek(i, memoryview(out)[:PAGE])
@@ -812,7 +898,7 @@ def test_any_byte_of_an_object_flipped_is_eio_or_a_page(spec):
             z.faults.flip(0, z.length(0))
 
 
-# --- compressors ------------------------------------------------------------------------------------------------------
+# --- compressors ----------------------------------------------------------------------
 
 
 def test_every_kernel_name_is_listed_with_its_backends_or_a_reason():
@@ -820,9 +906,15 @@ def test_every_kernel_name_is_listed_with_its_backends_or_a_reason():
     assert list(dict.fromkeys(i.name for i in infos)) == list(crypto.KERNEL_NAMES)
     by_name = {name: [i.backend for i in infos if i.name == name] for name in crypto.KERNEL_NAMES}
     assert by_name == {
-        "lzo": ["kernel"], "lzo-rle": ["kernel"], "lz4": ["kernel", "liblz4"], "lz4hc": ["liblz4"],
-        "zstd": ["libzstd"], "deflate": ["zlib", "libdeflate"], "842": [None], "deflate-iaa": ["isal", "zlib", None],
-    }  # fmt: skip
+        "lzo": ["kernel"],
+        "lzo-rle": ["kernel"],
+        "lz4": ["kernel", "liblz4"],
+        "lz4hc": ["liblz4"],
+        "zstd": ["libzstd"],
+        "deflate": ["zlib", "libdeflate"],
+        "842": [None],
+        "deflate-iaa": ["isal", "zlib", None],
+    }
     for i in infos:
         assert i.available is (i.reason is None)
         if i.available:
@@ -848,9 +940,12 @@ def hidden(tmp_path, monkeypatch, package="hidingwheel"):
     (tmp_path / package / "__init__.py").write_text("raise AssertionError('imported')")
     source = tmp_path / "hide.c"
     source.write_text(
-        "static int LZ4_versionNumber(void) { return 1; }\nint other(void) { return LZ4_versionNumber(); }"
+        "static int LZ4_versionNumber(void) { return 1; }\nint other(void) { return "
+        "LZ4_versionNumber(); }"
     )
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / package / "_block.so", source], check=True)
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-o", tmp_path / package / "_block.so", source], check=True
+    )
     monkeypatch.syspath_prepend(tmp_path)
     return package
 
@@ -860,7 +955,9 @@ BORROWED = {"lz4": "liblz4", "zstd": "libzstd", "deflate:libdeflate": "libdeflat
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler to make such a wheel with")
 @pytest.mark.parametrize("spec", BORROWED)
-def test_a_wheel_that_hides_its_symbols_gives_way_to_the_systems_library(libraries, tmp_path, monkeypatch, spec):
+def test_a_wheel_that_hides_its_symbols_gives_way_to_the_systems_library(
+    libraries, tmp_path, monkeypatch, spec
+):
     library = libraries[BORROWED[spec]]
     there = crypto._open(library, [])[1]  # a file that has them stands for the system's library
     libraries[BORROWED[spec]] = crypto._Library(
@@ -879,7 +976,9 @@ def test_where_neither_has_them_the_package_to_install_is_named(libraries, tmp_p
     libraries["liblz4"] = crypto._Library(
         (package, "_block*.so"), "liblz4-none.so.9", "LZ4_versionString", "pip install lz4"
     )
-    with pytest.raises(OSError, match=r"lz4.*liblz4-none\.so\.9 cannot be loaded.*pip install lz4") as e:
+    with pytest.raises(
+        OSError, match=r"lz4.*liblz4-none\.so\.9 cannot be loaded.*pip install lz4"
+    ) as e:
         zs.Zswap("lz4")
     assert e.value.errno == errno.ENOENT
     infos = [i for i in zs.compressors() if i.name in ("lz4", "lz4hc")]
@@ -889,7 +988,9 @@ def test_where_neither_has_them_the_package_to_install_is_named(libraries, tmp_p
 
 
 def test_a_wheel_that_is_not_there(libraries):
-    libraries["libzstd"] = crypto._Library(("no_such_wheel", "*.so"), "libzstd-none.so", None, "pip install zstandard")
+    libraries["libzstd"] = crypto._Library(
+        ("no_such_wheel", "*.so"), "libzstd-none.so", None, "pip install zstandard"
+    )
     with pytest.raises(OSError, match="pip install zstandard"):
         crypto.find("zstd")
 
@@ -900,7 +1001,7 @@ def test_a_library_without_the_functions(libraries):
         crypto.find("zstd")
 
 
-# --- compressors of one's own -----------------------------------------------------------------------------------------
+# --- compressors of one's own ---------------------------------------------------------
 
 
 def shrink(src, room):
@@ -922,7 +1023,9 @@ def test_a_compressor_in_python(register, out):
         assert out == b"8 bytes." * 512
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mine"), KeyboardInterrupt(), OSError(errno.ENOSPC, "no")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mine"), KeyboardInterrupt(), OSError(errno.ENOSPC, "no")]
+)
 def test_what_it_raises_the_caller_gets(register, out, error):
     fails = [False]
 
@@ -988,9 +1091,12 @@ def test_one_that_calls_its_own_instance_is_told(register, out):
 
     def calls(src, room):
         for call in (
-            lambda: box[0].load(1, out), lambda: box[0].store(2, TEXT), lambda: box[0].invalidate(1),
-            lambda: box[0].peek(1, out), lambda: 1 in box[0],
-        ):  # fmt: skip
+            lambda: box[0].load(1, out),
+            lambda: box[0].store(2, TEXT),
+            lambda: box[0].invalidate(1),
+            lambda: box[0].peek(1, out),
+            lambda: 1 in box[0],
+        ):
             try:
                 call()
             except OSError as e:
@@ -1108,19 +1214,44 @@ def test_unregistered_it_is_not_found_but_pools_go_on(out):
             zs.unregister_compressor("passing")
 
 
-# --- figures ----------------------------------------------------------------------------------------------------------
+# --- figures --------------------------------------------------------------------------
 
 
 def test_names_of_figures(z):
     assert list(z.stats()) == [
-        "pool_limit_hit", "reject_reclaim_fail", "reject_alloc_fail", "reject_kmemcache_fail", "reject_compress_fail",
-        "reject_compress_poor", "decompress_fail", "written_back_pages", "pool_total_size", "stored_pages",
+        "pool_limit_hit",
+        "reject_reclaim_fail",
+        "reject_alloc_fail",
+        "reject_kmemcache_fail",
+        "reject_compress_fail",
+        "reject_compress_poor",
+        "decompress_fail",
+        "written_back_pages",
+        "pool_total_size",
+        "stored_pages",
         "stored_incompressible_pages",
-    ]  # fmt: skip
-    assert list(z.events()) == ["zswpin", "zswpout", "zswap_bytes", "no_context", "arena_mapped", "slab_mapped"]
+    ]
+    assert list(z.events()) == [
+        "zswpin",
+        "zswpout",
+        "zswap_bytes",
+        "no_context",
+        "arena_mapped",
+        "slab_mapped",
+    ]
     assert list(z.memory()) == [
-        "pool", "percpu", "acomp", "request", "array", "buffer", "entry", "tree", "handle", "zspage", "lru",
-    ]  # fmt: skip
+        "pool",
+        "percpu",
+        "acomp",
+        "request",
+        "array",
+        "buffer",
+        "entry",
+        "tree",
+        "handle",
+        "zspage",
+        "lru",
+    ]
 
 
 def test_memory_is_by_node_and_entries_are_at_most_64_bytes():
@@ -1149,11 +1280,15 @@ def test_trim_leaves_at_most_2_mib_over_the_pool(z):
     assert all(z.load(i, bytearray(PAGE)) for i in range(63, 4096, 64))
 
 
-# --- the package ------------------------------------------------------------------------------------------------------
+# --- the package ----------------------------------------------------------------------
 
 
 def test_without_the_compiled_module_the_command_to_type_is_told(tmp_path):
-    shutil.copytree(pathlib.Path(zs.__file__).parent, tmp_path / "zswap_py", ignore=shutil.ignore_patterns("*.so"))
+    shutil.copytree(
+        pathlib.Path(zs.__file__).parent,
+        tmp_path / "zswap_py",
+        ignore=shutil.ignore_patterns("*.so"),
+    )
     # -S: an editable install would find the tree's module
     done = python("-S", "-c", "import zswap_py", cwd=tmp_path, path=str(tmp_path))
     assert done.returncode == 1
@@ -1163,7 +1298,14 @@ def test_without_the_compiled_module_the_command_to_type_is_told(tmp_path):
 
 
 def test_importing_warns_of_nothing():
-    done = python("-X", "dev", "-W", "error", "-c", "import zswap_py as zs; zs.Zswap().close(); zs.compressors()")
+    done = python(
+        "-X",
+        "dev",
+        "-W",
+        "error",
+        "-c",
+        "import zswap_py as zs; zs.Zswap().close(); zs.compressors()",
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The Linux kernel's zswap in user space, with the kernel's own figures.
 
-    import zswap_py as zs
+import zswap_py as zs
 
-    with zs.Zswap(compressor="lz4") as z:
-        z.swapon(pages=1 << 20)
-        if z.store(0, page):
-            z.load(0, out)
-        z.stats()["pool_total_size"]
+with zs.Zswap(compressor="lz4") as z:
+    z.swapon(pages=1 << 20)
+    if z.store(0, page):
+        z.load(0, out)
+    z.stats()["pool_total_size"]
 """
 
 from zswap_py._lib import interrupt as interrupt  # first: see there
 from zswap_py.clock import VirtualClock
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
-from zswap_py.crypto import Compressor, CompressorInfo, compressors, register_compressor, unregister_compressor
+from zswap_py.crypto import (
+    Compressor,
+    CompressorInfo,
+    compressors,
+    register_compressor,
+    unregister_compressor,
+)
 from zswap_py.iaa import Accelerator
 from zswap_py.pool import Context, Pool, SizeClass
 from zswap_py.swap import CompressedStore, SwapDevice

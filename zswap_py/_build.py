@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The cffi builder: the C library and its binding as one extension module, zswap_py._zswap.
+"""The cffi builder: the C library and its binding as one extension module,
+zswap_py._zswap.
 
-setuptools executes this file without importing the package, so it imports nothing of it.
-`python zswap_py/_build.py --stub` prints _zswap.pyi, the module's types as the headers declare them.
+setuptools executes this file without importing the package, so it imports nothing of
+it. `python zswap_py/_build.py --stub` prints _zswap.pyi, the module's types as the
+headers declare them.
 
-ZSWAP_SANITIZE=address,undefined (or thread) builds the same with sanitizers; ZSWAP_CFLAGS adds flags, as -Werror in CI.
+ZSWAP_SANITIZE=address,undefined (or thread) builds the same with sanitizers;
+ZSWAP_CFLAGS adds flags, as -Werror in CI.
 """
+
 import glob
 import os
 import sys
@@ -35,8 +39,8 @@ for header in INTERFACE:
     ffibuilder.cdef(interface(header))
 # The one way from C to Python: a compressor that is written in Python.
 ffibuilder.cdef("""
-    extern "Python" int zswap_py_acomp(void *handle, bool compress, const void *src, unsigned int slen,
-                                       void *dst, unsigned int *dlen);
+    extern "Python" int zswap_py_acomp(void *handle, bool compress, const void *src,
+                                       unsigned int slen, void *dst, unsigned int *dlen);
 """)
 ffibuilder.set_source(
     "zswap_py._zswap",
@@ -50,8 +54,8 @@ ffibuilder.set_source(
 
 
 def python_type(c: model.BaseTypeByIdentity) -> str:
-    """The Python type that cffi takes and returns. A pointer is Any: a caller may pass it in
-    several ways.
+    """The Python type that cffi takes and returns. A pointer is Any: a caller may pass
+    it in several ways.
     """
     if isinstance(c, model.VoidType):
         return "None"
@@ -63,8 +67,8 @@ def python_type(c: model.BaseTypeByIdentity) -> str:
 
 
 def stub() -> str:
-    """_zswap.pyi: each constant, and each function with its arguments. Only cffi's parser
-    has these before the module is built.
+    """_zswap.pyi: each constant, and each function with its arguments. Only cffi's
+    parser has these before the module is built.
     """
     declarations = ffibuilder._parser._declarations
     constants, functions = set(), []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The one door to the C library: `ffi`, `lib`, and what its results mean in Python.
 
-Errors are raised here and nowhere else: `OSError` with the kernel's errno for what the kernel would answer,
-`ValueError` for a caller's mistake; both name the value.
+Errors are raised here and nowhere else: `OSError` with the kernel's errno for what the
+kernel would answer, `ValueError` for a caller's mistake; both name the value.
 """
 
 from __future__ import annotations
@@ -16,11 +16,22 @@ try:
     from zswap_py._zswap import ffi, lib
 except ImportError as e:
     raise ImportError(
-        "zswap_py's C library is not built for this interpreter: run `pip install .` in the source tree and leave it, "
+        "zswap_py's C library is not built for this interpreter: run `pip install .` in the "
+        "source tree and leave it, "
         f"or `python setup.py build_ext -i` to work there ({e})"
     ) from None
 
-__all__ = ["check", "drain_iaa_messages", "drain_messages", "ffi", "lib", "oserror", "string", "strings", "struct_dict"]
+__all__ = [
+    "check",
+    "drain_iaa_messages",
+    "drain_messages",
+    "ffi",
+    "lib",
+    "oserror",
+    "string",
+    "strings",
+    "struct_dict",
+]
 
 log = logging.getLogger("zswap_py")
 
@@ -33,19 +44,29 @@ def oserror(err: int, message: str) -> OSError:
 
 
 def check(rc: int, what: str) -> int:
-    """The result of a C call, or the exception for a negative one; 'what' names the call and its values."""
+    """The result of a C call, or the exception for a negative one; 'what' names the
+    call and its values.
+    """
     if rc >= 0:
         return rc
     if rc == -errno.ESHUTDOWN:
         raise ValueError(f"{what}: this Zswap is closed")
     if rc == -errno.ECHILD:
-        raise oserror(rc, f"{what}: this Zswap was made before fork(), in the parent; make one in each process")
+        raise oserror(
+            rc,
+            f"{what}: this Zswap was made before fork(), in the parent; make one in each process",
+        )
     if rc == -errno.EBADSLT:
         raise ValueError(f"{what}: not inside a swap file; make one with swapon(pages=...)")
     if rc == -errno.EDEADLK:
-        raise oserror(rc, f"{what}: called by a compressor of the same Zswap, which holds its locks")
+        raise oserror(
+            rc, f"{what}: called by a compressor of the same Zswap, which holds its locks"
+        )
     if rc == -errno.ENODEV:
-        raise oserror(rc, f"{what}: this CPU has no compression context; bring it online, or pass another cpu=")
+        raise oserror(
+            rc,
+            f"{what}: this CPU has no compression context; bring it online, or pass another cpu=",
+        )
     raise oserror(rc, what)
 
 

@@ -21,16 +21,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import zswap_py
 from zswap_py import crypto, report
-from zswap_py.report import measure
-from zswap_py.verify import compare, verdict
-
+from zswap_py._lib.names import quoted, shown
 from zswap_py.corpus import corpus
 from zswap_py.cpuhp import NR_CPUS
-from zswap_py.verify.host import Host
 from zswap_py.kernels import KERNELS
-from zswap_py._lib.names import quoted, shown
+from zswap_py.report import measure
 from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages, SourceError, open_pages
 from zswap_py.sources.procmem import denial
+from zswap_py.verify import compare, verdict
+from zswap_py.verify.host import Host
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -49,18 +48,22 @@ NAMED_GONE = 5
 DESCRIPTION = "zswap in user space: what would the kernel's compressed swap do for this memory?"
 
 REPORT = """\
-What zswap would do for the memory of files, core dumps or live processes: store every page by each compressor, load and
-compare it, and say what is saved. Nothing is swapped, and the processes are only read.
+What zswap would do for the memory of files, core dumps or live processes: store
+every page by each compressor, load and compare it, and say what is saved.
+Nothing is swapped, and the processes are only read.
 
-With no source: all processes that you may read. Of processes a sample is read unless --full says otherwise.
+With no source: all processes that you may read. Of processes a sample is read
+unless --full says otherwise.
 """
 
 VERIFY = """\
-The same pages through this machine's own zswap and zram and through ours: growth, frees and rewrites, in zram page by
-page. Needs root, a kernel with zswap or zram, and no swap in use. It makes a swap file and a zram device of its own,
-and puts back every setting that it changes, also when it is interrupted.
+The same pages through this machine's own zswap and zram and through ours:
+growth, frees and rewrites, in zram page by page. Needs root, a kernel with
+zswap or zram, and no swap in use. It makes a swap file and a zram device of its
+own, and puts back every setting that it changes, also when it is interrupted.
 
-With no FILE: pages that it makes. Exit code 3 if a compressor that claims the kernel's sizes has them not.
+With no FILE: pages that it makes. Exit code 3 if a compressor that claims the
+kernel's sizes has them not.
 """
 
 VERIFY_EXAMPLES = """\
@@ -119,7 +122,9 @@ def _size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{_cut(text)} is not a size: give bytes, or as 64M, 1.5G")
     nbytes = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
     if nbytes >= 1 << 63:
-        raise argparse.ArgumentTypeError(f"{_cut(text)} is more than any memory: give less than 2^63 bytes")
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} is more than any memory: give less than 2^63 bytes"
+        )
     return int(nbytes)
 
 
@@ -157,7 +162,9 @@ def _compressor(text: str) -> str:
 
 
 class _Version(argparse.Action):
-    """--version, with the codecs found, and why others are not; looked for only when it is asked."""
+    """--version, with the codecs found, and why others are not; looked for only when it
+    is asked.
+    """
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         print(version(), flush=True)
@@ -180,64 +187,148 @@ def version() -> str:
 def parser() -> argparse.ArgumentParser:
     """All that may be said on the command line."""
     top = Parser("zswap-py", description=DESCRIPTION, allow_abbrev=False)
-    top.add_argument("--version", action=_Version, nargs=0, help="version and codecs, and why others are missing")
+    top.add_argument(
+        "--version",
+        action=_Version,
+        nargs=0,
+        help=("version and codecs, and why others are missing"),
+    )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    sub = commands.add_parser("report", help="what zswap would save of this memory, by compressor", description=REPORT,
-                              epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    sub = commands.add_parser(
+        "report",
+        help="what zswap would save of this memory, by compressor",
+        description=REPORT,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     sub.set_defaults(run=_report, usage_error=sub.error)
 
     sources = sub.add_argument_group("sources")
-    sources.add_argument("files", nargs="*", metavar="FILE",
-                         help="memory pages, or an ELF core, compressed or not; -: standard input")
-    sources.add_argument("--pid", dest="pids", nargs="+", type=_number(MAX_PID), action="extend",
-                         default=[], metavar="N", help="live processes")
-    sources.add_argument("--all", dest="all_processes", action="store_true", help="all processes that you may read")
+    sources.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="memory pages, or an ELF core, compressed or not; -: standard input",
+    )
+    sources.add_argument(
+        "--pid",
+        dest="pids",
+        nargs="+",
+        type=_number(MAX_PID),
+        action="extend",
+        default=[],
+        metavar="N",
+        help="live processes",
+    )
+    sources.add_argument(
+        "--all", dest="all_processes", action="store_true", help=("all processes that you may read")
+    )
 
     reading = sub.add_argument_group("how much is read")
     amount = reading.add_mutually_exclusive_group()
-    amount.add_argument("--sample", type=_size, metavar="SIZE",
-                        help=f"read so much, chosen over all the sources (default: {DEFAULT_SAMPLE >> 20}M where there "
-                             "are processes, else all)")
+    amount.add_argument(
+        "--sample",
+        type=_size,
+        metavar="SIZE",
+        help="read so much, chosen over all the sources (default: "
+        f"{DEFAULT_SAMPLE >> 20}M where there "
+        "are processes, else all)",
+    )
     amount.add_argument("--full", action="store_true", help="read all")
-    reading.add_argument("--seed", type=_seed, default=0, metavar="N", help="chooses the sample (default: %(default)s)")
+    reading.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help=("chooses the sample (default: %(default)s)"),
+    )
 
     modelled = sub.add_argument_group("what is modelled")
-    modelled.add_argument("-c", "--compressor", dest="compressors", type=functools.cache(_compressor),
-                          action="append", metavar="NAME",
-                          help="NAME or NAME:BACKEND, again for more; see zswap-py --version "
-                               f"(default: {', '.join(measure.DEFAULT_COMPRESSORS)})")
-    modelled.add_argument("--kernel", choices=sorted(KERNELS, reverse=True), default="6.18",
-                          help="whose rules (default: %(default)s)")
-    modelled.add_argument("--folio", choices=FOLIOS, help="in what folios pages are stored (default: one page each)")
+    modelled.add_argument(
+        "-c",
+        "--compressor",
+        dest="compressors",
+        type=functools.cache(_compressor),
+        action="append",
+        metavar="NAME",
+        help="NAME or NAME:BACKEND, again for more; see zswap-py --version "
+        f"(default: {', '.join(measure.DEFAULT_COMPRESSORS)})",
+    )
+    modelled.add_argument(
+        "--kernel",
+        choices=sorted(KERNELS, reverse=True),
+        default="6.18",
+        help="whose rules (default: %(default)s)",
+    )
+    modelled.add_argument(
+        "--folio", choices=FOLIOS, help=("in what folios pages are stored (default: one page each)")
+    )
 
     running = sub.add_argument_group("running, output")
-    running.add_argument("-j", "--jobs", type=_number(NR_CPUS), metavar="N",
-                         help="threads, each as a CPU of its own (default: the cores)")
-    running.add_argument("--json", action="store_true", help="one JSON object, raw numbers, in place of the table")
-    running.add_argument("--color", choices=("auto", "always", "never"), default="auto",
-                         help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)")
+    running.add_argument(
+        "-j",
+        "--jobs",
+        type=_number(NR_CPUS),
+        metavar="N",
+        help="threads, each as a CPU of its own (default: the cores)",
+    )
+    running.add_argument(
+        "--json", action="store_true", help=("one JSON object, raw numbers, in place of the table")
+    )
+    running.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
+    )
     _add_verify(commands)
     return top
 
 
 def _add_verify(commands: Any) -> None:
-    sub = commands.add_parser("verify", help="whether the figures are those of this machine's kernel (root)",
-                              description=VERIFY, epilog=VERIFY_EXAMPLES, allow_abbrev=False,
-                              formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = commands.add_parser(
+        "verify",
+        help=("whether the figures are those of this machine's kernel (root)"),
+        description=VERIFY,
+        epilog=VERIFY_EXAMPLES,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     sub.set_defaults(run=_verify, usage_error=sub.error)
-    sub.add_argument("file", nargs="?", metavar="FILE",
-                     help="memory pages, or an ELF core, compressed or not; -: standard input")
-    sub.add_argument("--size", type=_size, metavar="SIZE", help="of the pages that it makes (default: 16M)")
-    sub.add_argument("--seed", type=_seed, metavar="N", help="of the pages that it makes (default: 1)")
-    sub.add_argument("--dir", default="/var/tmp", metavar="DIR",
-                     help="where the swap file is made: ext4 or xfs, no tmpfs (default: %(default)s)")
-    sub.add_argument("--json", action="store_true", help="one JSON object, raw numbers, in place of the table")
-    sub.add_argument("--color", choices=("auto", "always", "never"), default="auto",
-                     help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)")
+    sub.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="memory pages, or an ELF core, compressed or not; -: standard input",
+    )
+    sub.add_argument(
+        "--size", type=_size, metavar="SIZE", help=("of the pages that it makes (default: 16M)")
+    )
+    sub.add_argument(
+        "--seed", type=_seed, metavar="N", help=("of the pages that it makes (default: 1)")
+    )
+    sub.add_argument(
+        "--dir",
+        default="/var/tmp",
+        metavar="DIR",
+        help=("where the swap file is made: ext4 or xfs, no tmpfs (default: %(default)s)"),
+    )
+    sub.add_argument(
+        "--json", action="store_true", help=("one JSON object, raw numbers, in place of the table")
+    )
+    sub.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line, sys.argv's by default. The exit code; argparse raises SystemExit by itself."""
+    """Runs a command line, sys.argv's by default. The exit code; argparse raises
+    SystemExit by itself.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         _standard_streams()
@@ -256,8 +347,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _standard_streams() -> None:
-    """Makes of the three streams what can be used: a closed one's number must not become another file's, and each
-    character comes out, escaped where the encoding has it not. CommandError where standard output is closed."""
+    """Makes of the three streams what can be used: a closed one's number must not
+    become another file's, and each character comes out, escaped where the encoding has
+    it not. CommandError where standard output is closed.
+    """
     for fd in range(3):
         try:
             os.fstat(fd)
@@ -283,14 +376,17 @@ def _run(argv: list[str]) -> int:
 
 
 def _write(text: str) -> None:
-    """To standard output. BrokenPipeError; CommandError for another failure, as of a full disk."""
+    """To standard output. BrokenPipeError; CommandError for another failure, as of a
+    full disk.
+    """
     if sys.stdout is None:
         return
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as e:
-        # what is still to be written must not fail again, when the interpreter flushes at its end
+        # what is still to be written must not fail again, when the interpreter flushes
+        # at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(e, BrokenPipeError):
             raise
@@ -309,13 +405,18 @@ def _must_draw(args: argparse.Namespace) -> None:
     try:
         from rich import console, table, text  # noqa: F401
     except ImportError as e:
-        raise CommandError(f"rich, which draws the table, is missing ({e}): pip install rich, or take --json") from None
+        raise CommandError(
+            f"rich, which draws the table, is missing ({e}): pip install rich, or take --json"
+        ) from None
 
 
 def _report(args: argparse.Namespace) -> int:
     folio_pages, rest = divmod(FOLIOS[args.folio], mmap.PAGESIZE) if args.folio else (1, 0)
     if rest or not folio_pages:
-        args.usage_error(f"argument --folio: {args.folio} is less than this machine's pages of {mmap.PAGESIZE} bytes")
+        args.usage_error(
+            f"argument --folio: {args.folio} is less than this machine's pages of "
+            f"{mmap.PAGESIZE} bytes"
+        )
     with _open(args, folio_pages) as pages:
         _must_draw(args)
         with _progress(pages) as progress:
@@ -339,8 +440,16 @@ def _report(args: argparse.Namespace) -> int:
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
     try:
         # runs of a folio at least, so that a sample has folios as they lie in memory
-        return open_pages(args.files, args.pids, args.all_processes, page_size=mmap.PAGESIZE, sample_bytes=args.sample,
-                          full=args.full, seed=args.seed, run_pages=max(8, folio_pages))
+        return open_pages(
+            args.files,
+            args.pids,
+            args.all_processes,
+            page_size=mmap.PAGESIZE,
+            sample_bytes=args.sample,
+            full=args.full,
+            seed=args.seed,
+            run_pages=max(8, folio_pages),
+        )
     except ValueError as e:
         args.usage_error(str(e))
         raise
@@ -348,16 +457,26 @@ def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
 
 def _verify(args: argparse.Namespace) -> int:
     if args.file and (args.size is not None or args.seed is not None):
-        args.usage_error("--size and --seed are of the pages that it makes: leave them out, or FILE")
+        args.usage_error(
+            "--size and --seed are of the pages that it makes: leave them out, or FILE"
+        )
     if args.size is not None and args.size < mmap.PAGESIZE:
-        args.usage_error(f"argument --size: {args.size} is less than a page of {mmap.PAGESIZE} bytes")
+        args.usage_error(
+            f"argument --size: {args.size} is less than a page of {mmap.PAGESIZE} bytes"
+        )
     host = Host()
     host.must_be_usable()  # before anything is read
     _must_draw(args)
     pages, source = _verify_pages(args, host)
     try:
-        result = compare.verify(pages, source=source, directory=args.dir, command=args.command_line, host=host,
-                               progress=_say if sys.stderr.isatty() else lambda _: None)
+        result = compare.verify(
+            pages,
+            source=source,
+            directory=args.dir,
+            command=args.command_line,
+            host=host,
+            progress=_say if sys.stderr.isatty() else lambda _: None,
+        )
     except (KeyboardInterrupt, OSError) as e:
         for change in host.meanwhile:
             _say(f"meanwhile: {change}")
@@ -371,7 +490,9 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], str]:
-    """The pages, and what they are of. HostError before more are there than the memory has room for."""
+    """The pages, and what they are of. HostError before more are there than the memory
+    has room for.
+    """
     page_size = mmap.PAGESIZE
     if args.file:
         with open_pages([args.file], page_size=page_size) as opened:
@@ -379,13 +500,17 @@ def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], st
             pages: list[bytes] = []
             for piece in opened.pieces():
                 compare.must_have_room(host, len(pages) + len(piece) // page_size)
-                pages += [bytes(piece[at:at + page_size]) for at in range(0, len(piece), page_size)]
+                pages += [
+                    bytes(piece[at : at + page_size]) for at in range(0, len(piece), page_size)
+                ]
             return pages, opened.sources[0].label
     seed = 1 if args.seed is None else args.seed
     nbytes = (16 << 20 if args.size is None else args.size) // page_size * page_size
     compare.must_have_room(host, nbytes // page_size)
     made = b"".join(corpus(seed, nbytes // 4096))
-    return [made[at:at + page_size] for at in range(0, len(made), page_size)], f"pages made from seed {seed}"
+    return [
+        made[at : at + page_size] for at in range(0, len(made), page_size)
+    ], f"pages made from seed {seed}"
 
 
 def _style(color: str) -> tuple[bool, int]:
@@ -406,7 +531,9 @@ def _text(data: report.Report, color: str) -> str:
 
 
 def _fancy(stream: Any) -> bool:
-    return bool(stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+    return bool(
+        stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
 
 
 def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
@@ -421,7 +548,10 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
                 yield f"{source.label} {said}"
     for f in result.report.figures:
         if not f.intact:
-            yield f"{f.name}:{f.backend}: pages were lost or came back with other bytes; do not use its figures"
+            yield (
+                f"{f.name}:{f.backend}: pages were lost or came back with other bytes; do not use "
+                "its figures"
+            )
     if any(source.kind == "process" for source in pages.sources):
         yield "the processes ran while they were read: pages may be of different moments"
     if pages.processes_denied:
@@ -430,15 +560,19 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
     if pages.processes_gone:
         causes = list(pages.processes_gone.values())
         more = f"; and {len(causes) - NAMED_GONE} more" if len(causes) > NAMED_GONE else ""
-        yield (f"{len(causes)} process{'es' if len(causes) > 1 else ''} gone: "
-               f"{'; '.join(causes[:NAMED_GONE])}{more}")
+        yield (
+            f"{len(causes)} process{'es' if len(causes) > 1 else ''} gone: "
+            f"{'; '.join(causes[:NAMED_GONE])}{more}"
+        )
     if pages.tail_bytes:
         yield f"{pages.tail_bytes} bytes at the ends of sources fill no page, and were left out"
 
 
 @contextlib.contextmanager
 def _progress(pages: Pages) -> Iterator[measure.Progress]:
-    """A bar with rate and time left on standard error, where that is a terminal; erased at the end."""
+    """A bar with rate and time left on standard error, where that is a terminal; erased
+    at the end.
+    """
     if not (sys.stderr.isatty() and os.environ.get("TERM") != "dumb"):
         yield lambda done: None
         return
@@ -471,5 +605,12 @@ def _bar() -> Progress:
         def render(self, task: Task) -> Text:
             return Text(f"{report.size(task.speed or 0)}/s", style="progress.data.speed")
 
-    return Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), Rate(),
-                    TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Virtual time: a clock that only passes while all who work with it wait, so that a run's nanoseconds can be repeated.
+"""Virtual time: a clock that only passes while all who work with it wait, so that a
+run's nanoseconds can be repeated.
 
-A thread that works with a clock is an actor of it, and actors take turns: one runs, the one whose turn comes first, by
-time and then by order of asking. What it computes takes no virtual time; what it sleeps takes some, and what a device
-does for it.
+A thread that works with a clock is an actor of it, and actors take turns: one runs, the
+one whose turn comes first, by time and then by order of asking. What it computes takes
+no virtual time; what it sleeps takes some, and what a device does for it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from zswap_py._lib.fixed import Owner
-from zswap_py._native import ffi, lib, oserror
 from zswap_py._lib.params import index
+from zswap_py._native import ffi, lib, oserror
 
 T = TypeVar("T")
 
@@ -26,17 +27,22 @@ WARN_AFTER = 0.1  # of stall_seconds
 
 
 class VirtualClock(Owner):
-    """A clock of virtual nanoseconds, from 0, for devices and for the threads that use them.
+    """A clock of virtual nanoseconds, from 0, for devices and for the threads that use
+    them.
 
-    `seed`: what is random in a simulation is drawn from it, so that the clock says all of a run.
+    `seed`: what is random in a simulation is drawn from it, so that the clock says all
+    of a run.
 
-    `run()` gives threads whose order is known, and so the same times in each run. Any other thread may use the clock as
-    well: it is an actor while it is in a call that takes time; its place then depends on when it comes.
+    `run()` gives threads whose order is known, and so the same times in each run. Any
+    other thread may use the clock as well: it is an actor while it is in a call that
+    takes time; its place then depends on when it comes.
 
-    Virtual time stands still while an actor of run() waits, in its turn, for what another actor holds: a lock, a swap
-    slot, a CPU's compression context. `stall_seconds`: for so long, in real time, it may keep its turn while others
-    wait; after a tenth of that run() warns. Then it loses the turn, which `stalls` counts: its next use of the clock
-    fails with OSError EDEADLK, and so does run() once all actors have ended.
+    Virtual time stands still while an actor of run() waits, in its turn, for what
+    another actor holds: a lock, a swap slot, a CPU's compression context.
+    `stall_seconds`: for so long, in real time, it may keep its turn while others wait;
+    after a tenth of that run() warns. Then it loses the turn, which `stalls` counts:
+    its next use of the clock fails with OSError EDEADLK, and so does run() once all
+    actors have ended.
     """
 
     __slots__ = ("__weakref__", "_pointer", "_process", "_seed", "_stall_seconds")
@@ -46,7 +52,9 @@ class VirtualClock(Owner):
         if not isinstance(stall_seconds, (int, float)):
             raise TypeError(f"stall_seconds={stall_seconds!r}: a number")
         if not 0 < stall_seconds < 1e9:
-            raise ValueError(f"stall_seconds={stall_seconds}: seconds of real time, above 0 and below 1e9")
+            raise ValueError(
+                f"stall_seconds={stall_seconds}: seconds of real time, above 0 and below 1e9"
+            )
         self._stall_seconds = stall_seconds
         self._seed = index("seed", seed)
         clock = lib.vclock_create()
@@ -58,9 +66,13 @@ class VirtualClock(Owner):
 
     @property
     def _clock(self) -> Any:
-        """The C clock, for those who hand it to C. In a forked child nobody is left to give a turn back."""
+        """The C clock, for those who hand it to C. In a forked child nobody is left to
+        give a turn back.
+        """
         if self._process != _forks:
-            what = "this VirtualClock was made before fork(), in the parent; make one in each process"
+            what = (
+                "this VirtualClock was made before fork(), in the parent; make one in each process"
+            )
             raise oserror(-errno.ECHILD, what)
         return self._pointer
 
@@ -81,32 +93,50 @@ class VirtualClock(Owner):
 
     @property
     def stalls(self) -> int:
-        """How many actors have lost their turn. Times are reproducible only where this is 0."""
+        """How many actors have lost their turn. Times are reproducible only where this
+        is 0.
+        """
         return int(lib.vclock_stalls(self._clock))
 
     def sleep(self, ns: int) -> None:
-        """Let so many virtual nanoseconds pass, in which others have turns. 0 lets go first who has a turn now."""
+        """Let so many virtual nanoseconds pass, in which others have turns. 0 lets go
+        first who has a turn now.
+        """
         ns = index("ns", ns)
         if not 0 <= ns < MAX_SLEEP:
             raise ValueError(f"sleep({ns}): nanoseconds, 0 or more, below 2^63")
         if rc := lib.vclock_sleep(self._clock, ns):
-            raise self._lost(threading.current_thread().name) if rc == -errno.EDEADLK else oserror(rc, f"sleep({ns})")
+            raise (
+                self._lost(threading.current_thread().name)
+                if rc == -errno.EDEADLK
+                else oserror(rc, f"sleep({ns})")
+            )
 
-    def run(self, functions: Sequence[Callable[[], T]], names: Sequence[str] | None = None) -> list[T]:
-        """Call each function in a thread of its own, as actors that all start now, in this order: their results.
+    def run(
+        self, functions: Sequence[Callable[[], T]], names: Sequence[str] | None = None
+    ) -> list[T]:
+        """Call each function in a thread of its own, as actors that all start now, in
+        this order: their results.
 
-        `names` are the threads' names, one a function. If functions raise, the exception of the first of them in this
-        order is raised once all have ended; a KeyboardInterrupt at once, and the actors run on. OSError EDEADLK if an
-        actor lost its turn; a RuntimeWarning comes before. ValueError inside an actor of this clock, which cannot wait
-        for others while it has the turn.
+        `names` are the threads' names, one a function. If functions raise, the
+        exception of the first of them in this order is raised once all have ended; a
+        KeyboardInterrupt at once, and the actors run on. OSError EDEADLK if an actor
+        lost its turn; a RuntimeWarning comes before. ValueError inside an actor of this
+        clock, which cannot wait for others while it has the turn.
         """
         functions = list(functions)
         names = [f"actor-{i}" for i in range(len(functions))] if names is None else list(names)
         if len(names) != len(functions):
-            raise ValueError(f"run(): {len(names)} names for {len(functions)} functions; give one each, or none")
+            raise ValueError(
+                f"run(): {len(names)} names for {len(functions)} functions; give one each, or none"
+            )
         if lib.vclock_current(self._clock) != ffi.NULL:
-            raise ValueError("run() inside an actor of the same clock: give all functions to the outer run()")
-        actors = [_Actor(self, function, name) for function, name in zip(functions, names, strict=True)]
+            raise ValueError(
+                "run() inside an actor of the same clock: give all functions to the outer run()"
+            )
+        actors = [
+            _Actor(self, function, name) for function, name in zip(functions, names, strict=True)
+        ]
         try:
             try:
                 self._start(actors)
@@ -121,10 +151,13 @@ class VirtualClock(Owner):
             return [actor.result for actor in actors]
         finally:
             for actor in actors:
-                actor.exception = None  # which holds this frame and the actor's, and must not be held by them
+                # which holds this frame and the actor's, and must not be held by them
+                actor.exception = None
 
     def _join(self, actors: list[_Actor]) -> None:
-        """Wait for the actors, and warn if one of them holds up the others; once, since the rest follows from that."""
+        """Wait for the actors, and warn if one of them holds up the others; once, since
+        the rest follows from that.
+        """
         seconds = self.stall_seconds * WARN_AFTER
         warned = False
         for actor in actors:
@@ -133,12 +166,17 @@ class VirtualClock(Owner):
                 if name is not None:
                     warned = True
                     warnings.warn(
-                        f"virtual time stands still: actor {name!r} has had its turn for {seconds:g} s of real time. "
-                        f"{_ADVICE} After {self.stall_seconds:g} s it loses the turn.", RuntimeWarning, stacklevel=3,
-                    )  # fmt: skip
+                        f"virtual time stands still: actor {name!r} has had its turn for "
+                        f"{seconds:g} s of real time. "
+                        f"{_ADVICE} After {self.stall_seconds:g} s it loses the turn.",
+                        RuntimeWarning,
+                        stacklevel=3,
+                    )
 
     def _stalling(self, actors: list[_Actor], seconds: float) -> str | None:
-        """The name of the actor that has kept its turn for so long, if it is one of these."""
+        """The name of the actor that has kept its turn for so long, if it is one of
+        these.
+        """
         c_actor = lib.vclock_stalling(self._clock, round(seconds * 1e9))
         if c_actor == ffi.NULL:
             return None
@@ -146,7 +184,8 @@ class VirtualClock(Owner):
 
     def _lost(self, name: str) -> OSError:
         return oserror(
-            -errno.EDEADLK, f"actor {name!r} lost its turn: it kept it for {self.stall_seconds:g} s. {_ADVICE}"
+            -errno.EDEADLK,
+            f"actor {name!r} lost its turn: it kept it for {self.stall_seconds:g} s. {_ADVICE}",
         )
 
     def _start(self, actors: list[_Actor]) -> None:
@@ -167,7 +206,8 @@ class VirtualClock(Owner):
 
 
 _ADVICE = (
-    "If it waits for what another actor holds, give each actor a CPU (cpu=) and swap slots of its own, and let none "
+    "If it waits for what another actor holds, give each actor a CPU (cpu=) and swap slots of its "
+    "own, and let none "
     "hold a lock while it sleeps; if it computes for so long, give VirtualClock more stall_seconds."
 )
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Corpora of pages like those of processes, made from a seed; and the walk over pages that figures are compared of."""
+"""Corpora of pages like those of processes, made from a seed; and the walk over pages
+that figures are compared of.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Driver(Protocol):
 
 
 class _Source:
-    """Draws that are the same on every Python: bits of the Mersenne Twister and nothing derived from them."""
+    """Draws that are the same on every Python: bits of the Mersenne Twister and nothing
+    derived from them.
+    """
 
     def __init__(self, seed: int) -> None:
         self._bits = random.Random(seed).getrandbits
@@ -40,7 +44,9 @@ class _Source:
         return self.below(self.below(n) + 1)
 
 
-_SYLLABLES = "a be con de er fi gra ho in jo ka le mo ne or pre qu re sta ti un ver wa ex ly zo".split()
+_SYLLABLES = (
+    "a be con de er fi gra ho in jo ka le mo ne or pre qu re sta ti un ver wa ex ly zo".split()
+)
 
 
 def _word(r: _Source) -> str:
@@ -48,7 +54,9 @@ def _word(r: _Source) -> str:
 
 
 class _Maker:
-    """One process's memory: its words, its heap, and the kinds of pages that it holds."""
+    """One process's memory: its words, its heap, and the kinds of pages that it
+    holds.
+    """
 
     def __init__(self, seed: int) -> None:
         r = self.r = _Source(seed)
@@ -56,9 +64,22 @@ class _Maker:
         self.heap = 0x7F0000000000 + (r.below(1 << 20) << 20)
         self.serial = 0
         self.kinds: list[Callable[[], bytes]] = [
-            self.text, self.text, self.json, self.log, self.structs, self.structs, self.table, self.sparse,
-            self.zero, self.repeated, self.low_entropy, self.floats, self.half_random, self.random, self.objects,
-        ]  # fmt: skip
+            self.text,
+            self.text,
+            self.json,
+            self.log,
+            self.structs,
+            self.structs,
+            self.table,
+            self.sparse,
+            self.zero,
+            self.repeated,
+            self.low_entropy,
+            self.floats,
+            self.half_random,
+            self.random,
+            self.objects,
+        ]
         self.weights = [1 + r.below(8) for _ in self.kinds]
 
     def page(self, parts: Callable[[], bytes]) -> bytes:
@@ -81,7 +102,8 @@ class _Maker:
         self.serial += 1
         w, r = self.words, self.r
         return (
-            f'{{"id": {self.serial}, "name": "{w[r.skewed(400)]}{r.below(1000)}", "tags": ["{w[r.below(20)]}"], '
+            f'{{"id": {self.serial}, "name": "{w[r.skewed(400)]}{r.below(1000)}", "tags": '
+            f'["{w[r.below(20)]}"], '
             f'"size": {r.below(1 << r.below(24))}, "ok": {"true" if r.below(3) else "false"}}}, '
         ).encode()
 
@@ -93,7 +115,8 @@ class _Maker:
         level = ("INFO", "INFO", "INFO", "WARN", "ERROR")[self.r.below(5)]
         t = self.serial
         said = " ".join(self.words[self.r.skewed(400)] for _ in range(2 + self.r.below(6)))
-        return f"12:{t // 60000 % 60:02d}:{t // 1000 % 60:02d}.{t % 1000:03d} {level} [{t % 7}] {said}\n".encode()
+        time = f"12:{t // 60000 % 60:02d}:{t // 1000 % 60:02d}.{t % 1000:03d}"
+        return f"{time} {level} [{t % 7}] {said}\n".encode()
 
     def log(self) -> bytes:
         return self.page(self._log)
@@ -104,7 +127,15 @@ class _Maker:
     def _struct(self) -> bytes:
         self.serial += 1
         r = self.r
-        return struct.pack("<QQIHHq", self._pointer(), self._pointer(), self.serial, r.below(9), 8 * r.below(64), -1)
+        return struct.pack(
+            "<QQIHHq",
+            self._pointer(),
+            self._pointer(),
+            self.serial,
+            r.below(9),
+            8 * r.below(64),
+            -1,
+        )
 
     def structs(self) -> bytes:
         return self.page(self._struct)
@@ -113,7 +144,11 @@ class _Maker:
         """A boxed value: a count, a type's address, a word or a number."""
         r = self.r
         head = struct.pack("<QQ", 1 + r.skewed(40), self.heap + 0x1A0 * r.below(12))
-        body = self.words[r.skewed(400)].encode() if r.below(2) else struct.pack("<q", r.below(1 << r.below(30)))
+        body = (
+            self.words[r.skewed(400)].encode()
+            if r.below(2)
+            else struct.pack("<q", r.below(1 << r.below(30)))
+        )
         return head + body + bytes(-len(body) % 16)
 
     def objects(self) -> bytes:
@@ -150,13 +185,17 @@ class _Maker:
     def low_entropy(self) -> bytes:
         """Symbols of a small alphabet: a bitmap, a picture, digits."""
         alphabet = self.r.bytes(2 + self.r.below(14))
-        return self.r.bytes(PAGE_SIZE).translate(bytes(alphabet[i % len(alphabet)] for i in range(256)))
+        return self.r.bytes(PAGE_SIZE).translate(
+            bytes(alphabet[i % len(alphabet)] for i in range(256))
+        )
 
     def floats(self) -> bytes:
         return self.page(lambda: struct.pack("<d", (self.r.below(2000) - 1000) / 7))
 
     def half_random(self) -> bytes:
-        """Any share of noise: sizes from a few bytes to over a page, the classes near a page among them."""
+        """Any share of noise: sizes from a few bytes to over a page, the classes near a
+        page among them.
+        """
         share = self.r.below(PAGE_SIZE)
         return (self.text()[share:] + self.r.bytes(share))[:PAGE_SIZE]
 
@@ -187,17 +226,23 @@ def digest(pages: Sequence[bytes]) -> str:
     return hashlib.sha256(b"".join(pages)).hexdigest()
 
 
-def churn(driver: Driver, pages: Sequence[bytes], figures: Sequence[str] = FIGURES,
-          check: Callable[[], None] = lambda: None) -> list[dict[str, int]]:
-    """Store, load, rewrite and free in a fixed pattern; `figures` of `driver.stats()` after each of the six steps.
+def churn(
+    driver: Driver,
+    pages: Sequence[bytes],
+    figures: Sequence[str] = FIGURES,
+    check: Callable[[], None] = lambda: None,
+) -> list[dict[str, int]]:
+    """Store, load, rewrite and free in a fixed pattern; `figures` of `driver.stats()`
+    after each of the six steps.
 
     0 store all, in address order      3 free every fifth page
     1 load every third page            4 load i % 4 == 1
     2 those get page (i + 7) % n's     5 store again what step 4 loaded
       bytes and are stored
 
-    `check` is called before each page, and may raise. Loads are exclusive, so that no store finds an older entry. A
-    page of zeros never comes here: in the kernel the zero map above zswap takes it.
+    `check` is called before each page, and may raise. Loads are exclusive, so that no
+    store finds an older entry. A page of zeros never comes here: in the kernel the zero
+    map above zswap takes it.
     """
     n = len(pages)
     steps: list[dict[str, int]] = []

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CPU hotplug: a small model of the kernel's state machine (kernel/cpu.c), as far as zswap's callbacks can tell.
+"""CPU hotplug: a small model of the kernel's state machine (kernel/cpu.c), as far as
+zswap's callbacks can tell.
 
-States are ordered. A CPU that comes online walks up through them and runs each state's startup callback; one that goes
-offline walks down and runs the teardowns. A multi-instance state has a list of instances (zswap: its pools) and runs
-its callbacks for each. zswap's state is in the PREPARE section: its startup runs before the CPU does, its teardown
-after it is dead.
+States are ordered. A CPU that comes online walks up through them and runs each state's
+startup callback; one that goes offline walks down and runs the teardowns. A
+multi-instance state has a list of instances (zswap: its pools) and runs its callbacks
+for each. zswap's state is in the PREPARE section: its startup runs before the CPU does,
+its teardown after it is dead.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zswap_py._lib.fixed import Owner
-from zswap_py._native import oserror
 from zswap_py._lib.params import text, whole
+from zswap_py._native import oserror
 
 NR_CPUS = 8192
 """The most CPUs that Linux can be built for."""
@@ -55,17 +57,28 @@ def _member(state: CpuhpState) -> CpuhpState:
 
 
 class CpuHotplug(Owner):
-    """The CPUs of one simulated machine. Everything is serialised by one lock, as cpu_hotplug_lock does it.
+    """The CPUs of one simulated machine. Everything is serialised by one lock, as
+    cpu_hotplug_lock does it.
 
-    nr_cpus are possible; `present` of them are plugged in (default: all), `online` of those run (default: all present).
+    nr_cpus are possible; `present` of them are plugged in (default: all), `online` of
+    those run (default: all present).
 
-    OSError EDEADLK for a change from a callback of another change, from a signal handler or `__del__` that interrupts
-    one, and from inside a compressor: each would wait for what its own thread holds.
+    OSError EDEADLK for a change from a callback of another change, from a signal
+    handler or `__del__` that interrupts one, and from inside a compressor: each would
+    wait for what its own thread holds.
     """
 
     __slots__ = (
-        "__weakref__", "_changing", "_fail", "_lock", "_nr_cpus", "_online_cpus", "_present", "_state", "_steps",
-    )  # fmt: skip
+        "__weakref__",
+        "_changing",
+        "_fail",
+        "_lock",
+        "_nr_cpus",
+        "_online_cpus",
+        "_present",
+        "_state",
+        "_steps",
+    )
     _instead = "CpuHotplug(nr_cpus) is another machine"
 
     def __init__(self, nr_cpus: int, present: int | None = None, online: int | None = None) -> None:
@@ -73,12 +86,16 @@ class CpuHotplug(Owner):
         plugged = self._nr_cpus if present is None else whole("present", present, 0, NR_CPUS)
         up = plugged if online is None else whole("online", online, 0, NR_CPUS)
         if not 1 <= up <= plugged <= self._nr_cpus:
-            raise ValueError(f"{up} CPUs online, {plugged} present, {nr_cpus} possible: "
-                             "each must hold the one before, and one must run")
+            raise ValueError(
+                f"{up} CPUs online, {plugged} present, {nr_cpus} possible: "
+                "each must hold the one before, and one must run"
+            )
         self._lock = threading.RLock()
         self._changing = False
         self._present = frozenset(range(plugged))
-        self._state = [CpuhpState.ONLINE if cpu < up else CpuhpState.OFFLINE for cpu in range(nr_cpus)]
+        self._state = [
+            CpuhpState.ONLINE if cpu < up else CpuhpState.OFFLINE for cpu in range(nr_cpus)
+        ]
         self._steps: dict[CpuhpState, _Step] = {}
         self._fail: dict[int, tuple[CpuhpState, int]] = {}
         self._online_cpus: tuple[int, ...] = ()
@@ -96,17 +113,25 @@ class CpuHotplug(Owner):
 
     @property
     def lock(self) -> threading.RLock:
-        """cpu_hotplug_lock: while a thread holds it, no CPU comes or goes but by that thread."""
+        """cpu_hotplug_lock: while a thread holds it, no CPU comes or goes but by that
+        thread.
+        """
         return self._lock
 
     @contextlib.contextmanager
     def _change(self, what: str) -> Iterator[None]:
-        """Holds the lock for a change; OSError EDEADLK at once where this thread may not wait for it."""
+        """Holds the lock for a change; OSError EDEADLK at once where this thread may
+        not wait for it.
+        """
         self._must_not_be_inside(what)
         with self._lock:
             if self._changing:
-                raise oserror(-errno.EDEADLK, f"{what}: called by a callback, a signal handler or a __del__ in the "
-                                              "middle of another change of this machine")
+                raise oserror(
+                    -errno.EDEADLK,
+                    f"{what}: called by a callback, a signal handler or "
+                    "a __del__ in the "
+                    "middle of another change of this machine",
+                )
             self._changing = True
             try:
                 yield
@@ -116,11 +141,17 @@ class CpuHotplug(Owner):
     def _must_not_be_inside(self, what: str) -> None:
         for step in list(self._steps.values()):
             if step.inside is not None and step.inside():
-                raise oserror(-errno.EDEADLK, f"{what}: called by a compressor of {step.name}, which holds a context "
-                                              "that the change may wait for")
+                raise oserror(
+                    -errno.EDEADLK,
+                    f"{what}: called by a compressor of {step.name}, "
+                    "which holds a context "
+                    "that the change may wait for",
+                )
 
     def _forked(self, state: CpuhpState) -> None:
-        """In a forked child: the lock may be held by a thread that is not there, and the state's instances are gone."""
+        """In a forked child: the lock may be held by a thread that is not there, and
+        the state's instances are gone.
+        """
         self._lock = threading.RLock()
         self._changing = False
         self._steps.pop(state, None)
@@ -142,16 +173,26 @@ class CpuHotplug(Owner):
     # ---- registration ----
 
     def setup_state_multi(
-        self, state: CpuhpState, name: str, startup: Callback | None, teardown: Callback | None,
+        self,
+        state: CpuhpState,
+        name: str,
+        startup: Callback | None,
+        teardown: Callback | None,
         inside: Callable[[], bool] | None = None,
-    ) -> None:  # fmt: skip
-        """Register a multi-instance state; nothing is called. ValueError if the state is taken.
+    ) -> None:
+        """Register a multi-instance state; nothing is called. ValueError if the state
+        is taken.
 
-        `inside` tells whether the calling thread holds what a callback may wait for: then no change is begun.
+        `inside` tells whether the calling thread holds what a callback may wait for:
+        then no change is begun.
         """
         _member(state)
         text("name", name)
-        for argument, callback in (("startup", startup), ("teardown", teardown), ("inside", inside)):
+        for argument, callback in (
+            ("startup", startup),
+            ("teardown", teardown),
+            ("inside", inside),
+        ):
             if callback is not None and not callable(callback):
                 raise TypeError(f"{argument}={callback!r}: a function, or None")
         with self._change(f"setup_state_multi({state.name})"):
@@ -160,12 +201,16 @@ class CpuHotplug(Owner):
             self._steps[state] = _Step(name, startup, teardown, multi=True, inside=inside)
 
     def remove_state(self, state: CpuhpState) -> None:
-        """Take a state's callbacks away; none is called. ValueError if it still has instances (the kernel warns)."""
+        """Take a state's callbacks away; none is called. ValueError if it still has
+        instances (the kernel warns).
+        """
         _member(state)
         with self._change(f"remove_state({state.name})"):
             step = self._steps.get(state)
             if step is not None and step.instances:
-                raise ValueError(f"state {state.name} still has {len(step.instances)} instances of {step.name}")
+                raise ValueError(
+                    f"state {state.name} still has {len(step.instances)} instances of {step.name}"
+                )
             self._steps.pop(state, None)
 
     def _multi(self, state: CpuhpState) -> _Step:
@@ -176,10 +221,12 @@ class CpuHotplug(Owner):
         return step
 
     def add_instance(self, state: CpuhpState, node: Any) -> None:
-        """Run startup for each present CPU that is at the state or above, in number order; then link the instance.
+        """Run startup for each present CPU that is at the state or above, in number
+        order; then link the instance.
 
-        On an error the CPUs before the failed one get teardown, if there is one, the instance is not linked, and
-        OSError is raised. CPUs that are offline get nothing until they come up.
+        On an error the CPUs before the failed one get teardown, if there is one, the
+        instance is not linked, and OSError is raised. CPUs that are offline get nothing
+        until they come up.
         """
         with self._change("add_instance()"):
             step = self._multi(state)
@@ -196,7 +243,8 @@ class CpuHotplug(Owner):
             step.instances.insert(0, node)
 
     def remove_instance(self, state: CpuhpState, node: Any) -> None:
-        """Run teardown, if there is one, for each present CPU at the state or above, and unlink the instance.
+        """Run teardown, if there is one, for each present CPU at the state or above,
+        and unlink the instance.
 
         ValueError if it is not linked: the kernel would follow a null pointer.
         """
@@ -212,7 +260,9 @@ class CpuHotplug(Owner):
     # ---- CPUs ----
 
     def fail(self, cpu: int, state: CpuhpState | None, error: int = -errno.EAGAIN) -> None:
-        """sysfs' cpuN/hotplug/fail: the next walk of this CPU through the state fails there, once; None clears it."""
+        """sysfs' cpuN/hotplug/fail: the next walk of this CPU through the state fails
+        there, once; None clears it.
+        """
         cpu = self._possible(cpu)
         error = whole("error", error, -4095, -1)
         with self._change(f"fail({cpu})"):
@@ -250,7 +300,9 @@ class CpuHotplug(Owner):
                 step.teardown(cpu, node)
 
     def online(self, cpu: int) -> None:
-        """Bring a CPU up, state by state. A startup that fails takes it down again, and is raised as OSError."""
+        """Bring a CPU up, state by state. A startup that fails takes it down again, and
+        is raised as OSError.
+        """
         cpu = self._possible(cpu)
         with self._change(f"online({cpu})"):
             if cpu not in self._present:
@@ -264,7 +316,9 @@ class CpuHotplug(Owner):
             self._publish()
 
     def offline(self, cpu: int) -> None:
-        """Take a CPU down. OSError EBUSY for the last one that runs; an injected failure brings it up again."""
+        """Take a CPU down. OSError EBUSY for the last one that runs; an injected
+        failure brings it up again.
+        """
         cpu = self._possible(cpu)
         with self._change(f"offline({cpu})"):
             if self._state[cpu] is CpuhpState.OFFLINE:
@@ -273,7 +327,9 @@ class CpuHotplug(Owner):
                 raise oserror(-errno.EBUSY, f"CPU {cpu} is the last one online")
             if self._fail.get(cpu):
                 state = self._fail[cpu][0]
-                raise oserror(self._injected(cpu, state), f"CPU {cpu} stays online: it failed at {state.name}")
+                raise oserror(
+                    self._injected(cpu, state), f"CPU {cpu} stays online: it failed at {state.name}"
+                )
             # threads go elsewhere before anything of the CPU is taken away
             self._online_cpus = tuple(c for c in self._online_cpus if c != cpu)
             self._down(cpu)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The pools' life: create, find, switch, kill, resurrect, release. References are C's; decisions are made here.
+"""The pools' life: create, find, switch, kill, resurrect, release. References are C's;
+decisions are made here.
 
-A pool is current from its creation, decommissioned once another compressor is chosen, and released when its last entry
-has gone; if its compressor is chosen again before that, it becomes current again as it is.
+A pool is current from its creation, decommissioned once another compressor is chosen,
+and released when its last entry has gone; if its compressor is chosen again before
+that, it becomes current again as it is.
 """
 
 from __future__ import annotations
@@ -16,17 +18,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from zswap_py._lib.fixed import Owner
+from zswap_py._lib.params import whole
 from zswap_py._native import check, drain_messages, ffi, lib, log, oserror
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
 from zswap_py.crypto import Compressor
-from zswap_py._lib.params import whole
 
 PREPARE = CpuhpState.MM_ZSWP_POOL_PREPARE
 
 
 @dataclass(frozen=True)
 class Context:
-    """A CPU's acomp_ctx. Addresses are for comparing only; acomp None: this CPU has no context."""
+    """A CPU's acomp_ctx. Addresses are for comparing only; acomp None: this CPU has no
+    context.
+    """
 
     cpu: int
     node: int
@@ -38,7 +42,9 @@ class Context:
 
 @dataclass(frozen=True)
 class SizeClass:
-    """One of zsmalloc's size classes: bytes, pages and objects of a zspage, and what is allocated of it."""
+    """One of zsmalloc's size classes: bytes, pages and objects of a zspage, and what is
+    allocated of it.
+    """
 
     size: int
     pages_per_zspage: int
@@ -50,26 +56,41 @@ class SizeClass:
 class Pool(Owner):
     """One zswap pool. Its figures can be read until it is released; then ValueError.
 
-    OSError EDEADLK from inside a compressor of its Zswap: another thread may look at the pool while it waits for the
-    context that the compressor holds.
+    OSError EDEADLK from inside a compressor of its Zswap: another thread may look at
+    the pool while it waits for the context that the compressor holds.
     """
 
-    __slots__ = ("__weakref__", "_compressor", "_lock", "_looking", "_name", "_nr_cpus", "_ptr", "_released", "_z")
+    __slots__ = (
+        "__weakref__",
+        "_compressor",
+        "_lock",
+        "_looking",
+        "_name",
+        "_nr_cpus",
+        "_ptr",
+        "_released",
+        "_z",
+    )
     _instead = "Zswap.pools gives the pools that there are"
 
     def __init__(self, z: Any, ptr: Any, name: str, compressor: Compressor, nr_cpus: int) -> None:
         self._z = z  # lives as long as the pool is looked at
         self._ptr = ptr
         self._nr_cpus = nr_cpus
-        # for _ptr: the pool is not destroyed while it is looked at; taken last, but for a context's mutex
+        # for _ptr: the pool is not destroyed while it is looked at; taken last, but for
+        # a context's mutex
         self._lock = threading.RLock()
-        self._looking = 0  # looks of the thread that holds the lock: a signal handler or a __del__ may look again
+        # looks of the thread that holds the lock: a signal handler or a __del__ may
+        # look again
+        self._looking = 0
         self._compressor = compressor
         self._name = name
         self._released = threading.Event()
 
     def __repr__(self) -> str:
-        return f"<Pool {self.name} {self._compressor.spec}{' released' if self._ptr is None else ''}>"
+        return (
+            f"<Pool {self.name} {self._compressor.spec}{' released' if self._ptr is None else ''}>"
+        )
 
     @property
     def name(self) -> str:
@@ -143,12 +164,16 @@ class Pool(Owner):
 
     @property
     def crossing_reads(self) -> int:
-        """Objects read that cross a page border: the kernel copies them to buffers[0]."""
+        """Objects read that cross a page border: the kernel copies them to
+        buffers[0].
+        """
         return int(self._pool_info().crossing_reads)
 
     @property
     def huge_class_size(self) -> int:
-        """The smallest compressed length, in bytes, that takes a page of its own and so saves nothing."""
+        """The smallest compressed length, in bytes, that takes a page of its own and so
+        saves nothing.
+        """
         return int(self._pool_info().huge_class_size)
 
     @property
@@ -175,7 +200,9 @@ class Pool(Owner):
         found: dict[int, SizeClass] = {}
         i = 0
         while (c := self._info("zswap_class_info", lib.zswap_class_info, i)) is not None:
-            found[c.index] = SizeClass(c.size, c.pages_per_zspage, c.objs_per_zspage, c.zspages, c.objs_inuse)
+            found[c.index] = SizeClass(
+                c.size, c.pages_per_zspage, c.objs_per_zspage, c.zspages, c.objs_inuse
+            )
             i += 1
         return tuple(found[k] for k in sorted(found))
 
@@ -195,7 +222,9 @@ def _must_not_be_inside(z: Any, what: str) -> None:
 
 
 class Pools:
-    """All pools of an instance: the current one first, then the decommissioned, latest first."""
+    """All pools of an instance: the current one first, then the decommissioned, latest
+    first.
+    """
 
     def __init__(self, z: Any, cpuhp: CpuHotplug, rules: dict[str, Any]) -> None:
         self._z, self._cpuhp, self._rules = z, cpuhp, rules
@@ -205,9 +234,12 @@ class Pools:
         self._pools: list[Pool] = []
         self._created = 0
         self._worker: threading.Thread | None = None
-        # before the series a CPU that goes down loses its context; since, there is nothing to tear down
+        # before the series a CPU that goes down loses its context; since, there is
+        # nothing to tear down
         teardown = self._dead if rules["dead_frees"] else None
-        cpuhp.setup_state_multi(PREPARE, "mm/zswap_pool:prepare", self._prepare, teardown, lambda: lib.zswap_inside(z))
+        cpuhp.setup_state_multi(
+            PREPARE, "mm/zswap_pool:prepare", self._prepare, teardown, lambda: lib.zswap_inside(z)
+        )
 
     @staticmethod
     def _prepare(cpu: int, pool: Pool) -> int:
@@ -219,9 +251,11 @@ class Pools:
 
     @contextlib.contextmanager
     def _change(self, what: str) -> Iterator[None]:
-        """Holds both locks for a change of the pools; OSError EDEADLK at once where this thread may not wait for them.
+        """Holds both locks for a change of the pools; OSError EDEADLK at once where
+        this thread may not wait for them.
 
-        A signal handler or a `__del__` may come in the middle of a change, and must not make another one.
+        A signal handler or a `__del__` may come in the middle of a change, and must not
+        make another one.
         """
         _must_not_be_inside(self._z, what)
         with self._cpuhp.lock, self._lock:
@@ -236,8 +270,12 @@ class Pools:
         """OSError EDEADLK in the middle of a change that this thread makes."""
         with self._lock:
             if self._changing:
-                raise oserror(-errno.EDEADLK, f"{what}: called by a callback, a signal handler or a __del__ in the "
-                                              "middle of another change of this Zswap's pools")
+                raise oserror(
+                    -errno.EDEADLK,
+                    f"{what}: called by a callback, a signal handler or "
+                    "a __del__ in the "
+                    "middle of another change of this Zswap's pools",
+                )
 
     @property
     def all(self) -> tuple[Pool, ...]:
@@ -252,9 +290,11 @@ class Pools:
             return self._pools[0] if self._pools else None
 
     def switch(self, compressor: Compressor, asked: str) -> None:
-        """Make a pool for the compressor current: one that is there, brought back, or a new one.
+        """Make a pool for the compressor current: one that is there, brought back, or a
+        new one.
 
-        `asked` is what the user calls it. OSError if it cannot be made: the old pool stays current.
+        `asked` is what the user calls it. OSError if it cannot be made: the old pool
+        stays current.
         """
         with self._change(f"compressor={asked!r}"):
             if self._closed:
@@ -277,7 +317,9 @@ class Pools:
         return None
 
     def _create(self, compressor: Compressor, asked: str) -> Pool:
-        """zswap_pool_create(): allocator, per-CPU contexts, hotplug instance, reference. A failed one takes a name."""
+        """zswap_pool_create(): allocator, per-CPU contexts, hotplug instance,
+        reference. A failed one takes a name.
+        """
         self._created += 1
         err = ffi.new("int *")
         alg = compressor.alg(self._rules["zstd_variant"] if compressor.name == "zstd" else 0)
@@ -288,7 +330,8 @@ class Pools:
         try:
             self._cpuhp.add_instance(PREPARE, pool)
         except OSError as e:
-            # the instance was not linked: there is none to remove; every possible CPU's resources go
+            # the instance was not linked: there is none to remove; every possible CPU's
+            # resources go
             pool._destroy()
             if e.errno == errno.ESHUTDOWN:
                 check(-errno.ESHUTDOWN, f"pool for {compressor.spec}")
@@ -306,12 +349,17 @@ class Pools:
     def _start_worker(self) -> None:
         if self._worker is None:
             self._worker = threading.Thread(
-                target=_release_work, args=(self._z, weakref.ref(self)), name="zswap-release", daemon=True
+                target=_release_work,
+                args=(self._z, weakref.ref(self)),
+                name="zswap-release",
+                daemon=True,
             )
             self._worker.start()
 
     def _release(self, ptr: Any) -> None:
-        """__zswap_pool_release(): a killed pool that has lost its last reference, and that no call sees any more."""
+        """__zswap_pool_release(): a killed pool that has lost its last reference, and
+        that no call sees any more.
+        """
         with self._change("release"):
             pool = next(p for p in self._pools if p._ptr == ptr)
             self._pools.remove(pool)
@@ -319,14 +367,18 @@ class Pools:
             self._end(pool)
 
     def _end(self, pool: Pool) -> None:
-        """Off the machine's list, and gone; also where an interrupted close() has come half of the way."""
+        """Off the machine's list, and gone; also where an interrupted close() has come
+        half of the way.
+        """
         if self._rules["instance_stays"]:
             with contextlib.suppress(ValueError):  # it is off the list
                 self._cpuhp.remove_instance(PREPARE, pool)
         pool._destroy()
 
     def forked(self) -> None:
-        """In a forked child: forget the pools. A lock may be held by a thread that is not there."""
+        """In a forked child: forget the pools. A lock may be held by a thread that is
+        not there.
+        """
         self._lock = threading.RLock()
         self._changing, self._closed = False, True
         self._cpuhp._forked(PREPARE)
@@ -336,7 +388,9 @@ class Pools:
         self._pools.clear()
 
     def close(self) -> None:
-        """Destroy all pools. Only after zswap_shutdown(), which also ends the worker."""
+        """Destroy all pools. Only after zswap_shutdown(), which also ends the
+        worker.
+        """
         with self._change("close()"):
             self._closed = True  # from here on no switch makes a pool, or starts the worker
         if self._worker is not None:

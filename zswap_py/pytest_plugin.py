@@ -23,8 +23,8 @@ def test_my_fault(accelerator_factory, zswap_factory):
     z = zswap_factory("deflate-iaa")
     ...
 
-The accelerator is closed at the test's end, before the instances that use it, also where
-the test has failed.
+The accelerator is closed at the test's end, before the instances that use it, also
+where the test has failed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stands above zswap in the kernel (mm/page_io.c): the zero map, zswap, the swap device; a store of bytes over it.
+"""What stands above zswap in the kernel (mm/page_io.c): the zero map, zswap, the swap
+device; a store of bytes over it.
 
-zswap only takes pages that it likes. Who swaps needs a place for the others, and the order in which the places are
-asked: that is SwapDevice. CompressedStore is for those who want neither slots nor pages, only bytes that take less
-room.
+zswap only takes pages that it likes. Who swaps needs a place for the others, and the
+order in which the places are asked: that is SwapDevice. CompressedStore is for those
+who want neither slots nor pages, only bytes that take less room.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from types import TracebackType
 from typing import Any
 
 from zswap_py._lib.fixed import Owner
-from zswap_py._native import ffi, lib, oserror
 from zswap_py._lib.params import buffer, whole
+from zswap_py._native import ffi, lib, oserror
 from zswap_py.zswap import MAX_FOLIO, SWP_TYPE_SHIFT, Zswap, swp_entry
 
 _EMPTY, _ZERO, _ZSWAP, _DEVICE = range(4)
@@ -29,7 +30,9 @@ _Exception = type[BaseException] | None
 
 
 class _File:
-    """A file, closed with the last reference to it: never under a thread that still uses its descriptor."""
+    """A file, closed with the last reference to it: never under a thread that still
+    uses its descriptor.
+    """
 
     __slots__ = ("__weakref__", "fd")
 
@@ -49,17 +52,34 @@ def _bytes_of(name: str, value: Any, writable: bool = False) -> memoryview:
 
 
 class SwapDevice(Owner):
-    """One swap file of an instance: `pages` slots, backed by a file (a sparse temporary one, unless `path` is given).
+    """One swap file of an instance: `pages` slots, backed by a file (a sparse temporary
+    one, unless `path` is given).
 
-    writeout() and read() go through the zero map, zswap and the device in the kernel's order. A page that was read from
-    zswap has left it, and is the caller's alone; one that was read from the device is still there. All methods may be
-    called from any thread; two on one slot at once are the caller's to keep apart, as the swap cache does it.
+    writeout() and read() go through the zero map, zswap and the device in the kernel's
+    order. A page that was read from zswap has left it, and is the caller's alone; one
+    that was read from the device is still there. All methods may be called from any
+    thread; two on one slot at once are the caller's to keep apart, as the swap cache
+    does it.
 
-    One that is dropped without close() closes its file; what its slots hold stays in the Zswap until that is closed.
+    One that is dropped without close() closes its file; what its slots hold stays in
+    the Zswap until that is closed.
     """
 
-    __slots__ = ("__weakref__", "_counts", "_file", "_lock", "_page_size", "_pages", "_type", "_where", "_z")
-    _instead = "a copy would be a second device on the same slots; read the pages, and write them to another one"
+    __slots__ = (
+        "__weakref__",
+        "_counts",
+        "_file",
+        "_lock",
+        "_page_size",
+        "_pages",
+        "_type",
+        "_where",
+        "_z",
+    )
+    _instead = (
+        "a copy would be a second device on the same slots; read the pages, and write them to "
+        "another one"
+    )
 
     def __init__(self, z: Zswap, pages: int, path: str | os.PathLike[str] | None = None) -> None:
         if not isinstance(z, Zswap):
@@ -112,7 +132,9 @@ class SwapDevice(Owner):
         return file
 
     def counts(self) -> dict[str, int]:
-        """/proc/vmstat's pages: read from and written to the device, and those that only the zero map has seen."""
+        """/proc/vmstat's pages: read from and written to the device, and those that
+        only the zero map has seen.
+        """
         with self._lock:
             return dict(self._counts)
 
@@ -124,17 +146,22 @@ class SwapDevice(Owner):
         """The first slot, and how many there are for so many bytes."""
         nr, rest = divmod(nbytes, self._page_size)
         if rest or not nr:
-            raise ValueError(f"{name}: a buffer of {nbytes} bytes: whole pages of {self._page_size}")
+            raise ValueError(
+                f"{name}: a buffer of {nbytes} bytes: whole pages of {self._page_size}"
+            )
         if nr > self._pages:
             raise ValueError(f"{name}: {nr} pages, but this device has {self._pages} slots")
         return whole("slot", slot, 0, self._pages - nr), nr
 
     def writeout(self, slot: int, folio: Any) -> str:
-        """Swap a folio out to slots slot, slot + 1, ...: where it went, "zero", "zswap" or "device"."""
+        """Swap a folio out to slots slot, slot + 1, ...: where it went, "zero", "zswap"
+        or "device".
+        """
         file, view = self._open_file(), _bytes_of("folio", folio)
         slot, nr = self._slots("folio", slot, len(view))
         if lib.zswap_is_zero(ffi.from_buffer(view), len(view)):
-            # an older entry of zswap's stays, as in the kernel: the zero map is asked first
+            # an older entry of zswap's stays, as in the kernel: the zero map is asked
+            # first
             self._where[slot : slot + nr] = bytes([_ZERO]) * nr
             self._count("swpout_zero", nr)
             return "zero"
@@ -150,10 +177,11 @@ class SwapDevice(Owner):
         return "device"
 
     def read(self, slot: int, out: Any) -> None:
-        """Swap pages in, into a writable buffer of whole pages. KeyError for a slot that holds nothing.
+        """Swap pages in, into a writable buffer of whole pages. KeyError for a slot
+        that holds nothing.
 
-        OSError EIO: zswap's object is corrupt, and stays. Pages before it are read then, and those of zswap gone from
-        it.
+        OSError EIO: zswap's object is corrupt, and stays. Pages before it are read
+        then, and those of zswap gone from it.
         """
         file, view = self._open_file(), _bytes_of("out", out, writable=True)
         slot, nr = self._slots("out", slot, len(view))
@@ -200,14 +228,24 @@ class SwapDevice(Owner):
 class CompressedStore(Owner, MutableMapping[Hashable, bytes]):
     """A mapping whose values are bytes, kept compressed.
 
-    `capacity` is in bytes, of the values as they are; further keywords are Zswap's. Values are padded with zeros to
-    whole pages, so small ones gain nothing. What does not compress, or comes when the pool is at its limit, goes to a
-    temporary file.
+    `capacity` is in bytes, of the values as they are; further keywords are Zswap's.
+    Values are padded with zeros to whole pages, so small ones gain nothing. What does
+    not compress, or comes when the pool is at its limit, goes to a temporary file.
 
-    A signal handler or a `__del__` that comes in the middle of a call, and makes another one, gets OSError EDEADLK.
+    A signal handler or a `__del__` that comes in the middle of a call, and makes
+    another one, gets OSError EDEADLK.
     """
 
-    __slots__ = ("__weakref__", "_changing", "_device", "_free", "_lock", "_page_size", "_values", "_zswap")
+    __slots__ = (
+        "__weakref__",
+        "_changing",
+        "_device",
+        "_free",
+        "_lock",
+        "_page_size",
+        "_values",
+        "_zswap",
+    )
     _instead = "make another one, and update() it with this one"
 
     def __init__(self, capacity: int = 1 << 30, **zswap: Any) -> None:
@@ -221,7 +259,8 @@ class CompressedStore(Owner, MutableMapping[Hashable, bytes]):
             raise
         self._lock = threading.RLock()
         self._changing = False
-        self._values: dict[Hashable, tuple[int, list[tuple[int, int]]]] = {}  # length, extents (slot, pages)
+        # length, extents (slot, pages)
+        self._values: dict[Hashable, tuple[int, list[tuple[int, int]]]] = {}
         self._free = [(0, self._device.pages)]  # extents, by slot
 
     def __enter__(self) -> CompressedStore:
@@ -243,11 +282,17 @@ class CompressedStore(Owner, MutableMapping[Hashable, bytes]):
 
     @contextlib.contextmanager
     def _call(self, what: str) -> Iterator[None]:
-        """One call at a time, and none in the middle of another one of the same thread."""
+        """One call at a time, and none in the middle of another one of the same
+        thread.
+        """
         with self._lock:
             if self._changing:
-                raise oserror(-errno.EDEADLK, f"{what}: called by a signal handler or a __del__ in the middle of "
-                                              "another call of this CompressedStore")
+                raise oserror(
+                    -errno.EDEADLK,
+                    f"{what}: called by a signal handler or a __del__ "
+                    "in the middle of "
+                    "another call of this CompressedStore",
+                )
             self._changing = True
             try:
                 yield
@@ -257,7 +302,10 @@ class CompressedStore(Owner, MutableMapping[Hashable, bytes]):
     def _allocate(self, pages: int) -> list[tuple[int, int]]:
         """Extents of `pages` in all; OSError ENOSPC if there are not so many."""
         if sum(n for _, n in self._free) < pages:
-            what = f"{pages} pages of {self._page_size} bytes: the capacity is {self._device.pages} in all"
+            what = (
+                f"{pages} pages of {self._page_size} bytes: the capacity is {self._device.pages} "
+                "in all"
+            )
             raise oserror(-errno.ENOSPC, what)
         extents = []
         while pages:
@@ -325,10 +373,15 @@ class CompressedStore(Owner, MutableMapping[Hashable, bytes]):
         return len(self._values)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes: of the values, of the pools that hold them, and of what went to the file instead."""
+        """Bytes: of the values, of the pools that hold them, and of what went to the
+        file instead.
+        """
         with self._call("sizes()"):
             device = sum(
-                1 for _, extents in self._values.values() for slot, n in extents for i in range(n)
+                1
+                for _, extents in self._values.values()
+                for slot, n in extents
+                for i in range(n)
                 if self._device._where[slot + i] == _DEVICE
             )
             return {

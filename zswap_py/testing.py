@@ -38,7 +38,9 @@ def close_checked(z: Zswap) -> None:
 
 @contextmanager
 def checked(z: Zswap) -> Iterator[Zswap]:
-    """The instance for a block, which ends with close_checked(), by an exception too."""
+    """The instance for a block, which ends with close_checked(), by an exception
+    too.
+    """
     try:
         yield z
     finally:

@@ -16,16 +16,21 @@ from typing import Any
 
 from zswap_py import crypto, kernels
 from zswap_py._lib.fixed import Fixed, Owner
+from zswap_py._lib.params import buffer, index, kstrtobool, kstrtouint, no_buffer, share, whole
 from zswap_py._native import check, drain_messages, ffi, lib, oserror, string, strings, struct_dict
 from zswap_py.cpuhp import NR_CPUS, CpuHotplug
 from zswap_py.faults import Faults
-from zswap_py._lib.params import buffer, index, kstrtobool, kstrtouint, no_buffer, share, whole
 from zswap_py.pool import Pool, Pools
 
 SWP_TYPE_SHIFT = 58
 # looked up once: a store of one page must not cost a microsecond
 _from_buffer = ffi.from_buffer
-_store, _load, _load_batch, _page_size = lib.zswap_store, lib.zswap_load, lib.zswap_load_batch, lib.zswap_page_size
+_store, _load, _load_batch, _page_size = (
+    lib.zswap_store,
+    lib.zswap_load,
+    lib.zswap_load_batch,
+    lib.zswap_page_size,
+)
 _ENOENT = -errno.ENOENT
 MAX_FOLIO = int(lib.ZSWAP_MAX_FOLIO)
 
@@ -44,8 +49,10 @@ _REASONS = (
 class StoreResult(Fixed):
     """What a store came to: true only if the whole folio is stored.
 
-    `reason` is None then; else the counter that the refusal moved ("reject_compress_poor", ...), or "disabled" or
-    "no_pool", which have none. "pool_limit_hit" it is also between limit and accept threshold, where no counter moves.
+    `reason` is None then; else the counter that the refusal moved
+    ("reject_compress_poor", ...), or "disabled" or "no_pool", which have none.
+    "pool_limit_hit" it is also between limit and accept threshold, where no counter
+    moves.
     """
 
     __slots__ = ("_reason",)
@@ -67,8 +74,11 @@ class StoreResult(Fixed):
         if isinstance(other, StoreResult):
             return self._reason == other._reason
         if isinstance(other, (bool, int, str)):
-            raise TypeError(f"{self!r} == {other!r}: a StoreResult is true or false, and equals neither; write "
-                            "`if result:`, or look at result.reason")
+            raise TypeError(
+                f"{self!r} == {other!r}: a StoreResult is true or false, and equals "
+                "neither; write "
+                "`if result:`, or look at result.reason"
+            )
         return NotImplemented
 
     def __hash__(self) -> int:
@@ -88,7 +98,9 @@ def swp_entry(type: int, offset: int) -> int:
     """The swap entry for a slot of a swap type. Those of type 0 equal their offsets."""
     type, offset = index("type", type), index("offset", offset)
     if not 0 <= type < 32 or not 0 <= offset < 1 << SWP_TYPE_SHIFT:
-        raise ValueError(f"swp_entry({type}, {offset}): a type is 0 to 31, an offset 0 to 2^{SWP_TYPE_SHIFT} - 1")
+        raise ValueError(
+            f"swp_entry({type}, {offset}): a type is 0 to 31, an offset 0 to 2^{SWP_TYPE_SHIFT} - 1"
+        )
     return type << SWP_TYPE_SHIFT | offset
 
 
@@ -98,30 +110,55 @@ def total_ram_bytes() -> int:
 
 
 class Zswap(Owner):
-    """zswap of one simulated machine. Any number may live in a process; all methods may be called from any thread.
+    """zswap of one simulated machine. Any number may live in a process; all methods may
+    be called from any thread.
 
-    Parameters, keywords here and properties later, with the kernel's names and checks: `enabled`, `compressor`
-    ("name" or "name:backend"), `max_pool_percent` (of total_ram), `accept_threshold_percent` (of that).
+    Parameters, keywords here and properties later, with the kernel's names and checks:
+    `enabled`, `compressor` ("name" or "name:backend"), `max_pool_percent` (of
+    total_ram), `accept_threshold_percent` (of that).
 
-    The machine: `page_size` 4096, 16384 or 65536; `chain_size` 4 to 16 (CONFIG_ZSMALLOC_CHAIN_SIZE); `total_ram` in
-    bytes (default: this machine's); `nr_cpus` (default: this machine's), `nr_nodes`; `highmem`, the share of memory
-    that a compressor cannot address, 0 to 1; `cpuhp`, a CpuHotplug of one's own in place of nr_cpus CPUs that are all
-    online.
+    The machine: `page_size` 4096, 16384 or 65536; `chain_size` 4 to 16
+    (CONFIG_ZSMALLOC_CHAIN_SIZE); `total_ram` in bytes (default: this machine's);
+    `nr_cpus` (default: this machine's), `nr_nodes`; `highmem`, the share of memory that
+    a compressor cannot address, 0 to 1; `cpuhp`, a CpuHotplug of one's own in place of
+    nr_cpus CPUs that are all online.
 
-    What is modelled: `kernel` "6.18" or "6.16", `series` "v10", None (before it) or "v13" (see kernels.TABLE);
-    `incompressible` "store" or "reject", where it shall differ from the kernel's.
+    What is modelled: `kernel` "6.18" or "6.16", `series` "v10", None (before it) or
+    "v13" (see kernels.TABLE); `incompressible` "store" or "reject", where it shall
+    differ from the kernel's.
 
-    `cpu_policy`: "sticky" gives each thread a CPU, round robin; "sched" takes the CPU that it runs on.
+    `cpu_policy`: "sticky" gives each thread a CPU, round robin; "sched" takes the CPU
+    that it runs on.
 
-    What is no kernel parameter is fixed at creation, and an unknown attribute cannot be set (AttributeError); a
-    subclass may add attributes of its own.
+    What is no kernel parameter is fixed at creation, and an unknown attribute cannot be
+    set (AttributeError); a subclass may add attributes of its own.
     """
 
     __slots__ = (
-        "__weakref__", "_chain_size", "_closed", "_closing", "_compressor", "_cpu_policy", "_cpuhp", "_devices",
-        "_faults", "_finalizer", "_highmem", "_incompressible", "_is_closing", "_kernel", "_local", "_nr_nodes",
-        "_pools", "_released", "_rules", "_series", "_total_ram", "_turn", "_z",
-    )  # fmt: skip
+        "__weakref__",
+        "_chain_size",
+        "_closed",
+        "_closing",
+        "_compressor",
+        "_cpu_policy",
+        "_cpuhp",
+        "_devices",
+        "_faults",
+        "_finalizer",
+        "_highmem",
+        "_incompressible",
+        "_is_closing",
+        "_kernel",
+        "_local",
+        "_nr_nodes",
+        "_pools",
+        "_released",
+        "_rules",
+        "_series",
+        "_total_ram",
+        "_turn",
+        "_z",
+    )
     _instead = "make a Zswap with the same arguments, in each process, and store the pages there"
 
     def __init__(
@@ -145,7 +182,9 @@ class Zswap(Owner):
     ) -> None:
         self._rules = kernels.rules(kernel, series)
         self._kernel, self._series = kernel, series
-        self._incompressible: str = self._rules["incompressible"] if incompressible is None else incompressible
+        self._incompressible: str = (
+            self._rules["incompressible"] if incompressible is None else incompressible
+        )
         if self._incompressible not in ("store", "reject"):
             raise ValueError(f"incompressible={incompressible!r}: 'store' or 'reject'")
         if cpu_policy not in ("sticky", "sched"):
@@ -159,7 +198,9 @@ class Zswap(Owner):
             raise ValueError(f"highmem={highmem}: a share, 0 to 1, in thousandths")
         self._total_ram = total_ram_bytes() if total_ram is None else index("total_ram", total_ram)
         if not page_size <= self._total_ram < 1 << 56:
-            raise ValueError(f"total_ram={total_ram}: bytes, a page ({page_size}) at least, below 2^56")
+            raise ValueError(
+                f"total_ram={total_ram}: bytes, a page ({page_size}) at least, below 2^56"
+            )
         if nr_cpus is not None:
             nr_cpus = whole("nr_cpus", nr_cpus, 1, NR_CPUS)
         if cpuhp is None:
@@ -170,7 +211,9 @@ class Zswap(Owner):
             raise ValueError(f"nr_cpus={nr_cpus}, but cpuhp has {cpuhp.nr_cpus} CPUs")
         self._nr_nodes = index("nr_nodes", nr_nodes)
         if not 1 <= self._nr_nodes <= min(cpuhp.nr_cpus, 255):
-            raise ValueError(f"nr_nodes={nr_nodes}: 1 to the number of CPUs ({cpuhp.nr_cpus}), 255 at most")
+            raise ValueError(
+                f"nr_nodes={nr_nodes}: 1 to the number of CPUs ({cpuhp.nr_cpus}), 255 at most"
+            )
         self._cpuhp = cpuhp
         self._cpu_policy = cpu_policy
         self._local = _Local()
@@ -194,12 +237,14 @@ class Zswap(Owner):
         if z == ffi.NULL:
             raise oserror(err[0], "a new Zswap")
         self._z = ffi.gc(z, lib.zswap_destroy)
-        # wakes the worker of an instance that nobody closed: it holds the C instance while it sleeps there
+        # wakes the worker of an instance that nobody closed: it holds the C instance
+        # while it sleeps there
         self._finalizer = weakref.finalize(self, lib.zswap_shutdown, self._z)
         self._finalizer.atexit = False  # _close_all() is for that
         self._faults = Faults(self._z, cpuhp.nr_cpus)
         self._pools = Pools(self._z, cpuhp, self._rules)
-        self._devices: tuple[crypto.DeviceCompressor, ...] = ()  # their drivers may log something in a call
+        # their drivers may log something in a call
+        self._devices: tuple[crypto.DeviceCompressor, ...] = ()
         _instances.add(self)
         try:
             self.enabled = enabled
@@ -216,20 +261,24 @@ class Zswap(Owner):
     def __enter__(self) -> Zswap:
         return self
 
-    def __exit__(self, t: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, t: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
-        """Drop everything. Waits for calls that are inside; later ones raise ValueError. Closing twice is fine, also to
-        go on with a close() that was interrupted.
+        """Drop everything. Waits for calls that are inside; later ones raise
+        ValueError. Closing twice is fine, also to go on with a close() that was
+        interrupted.
 
-        OSError EDEADLK from inside a compressor, or from a signal handler or a `__del__` in the middle of a switch of
-        the compressor; nothing has changed then.
+        OSError EDEADLK from inside a compressor, or from a signal handler or a
+        `__del__` in the middle of a switch of the compressor; nothing has changed then.
         """
         if lib.zswap_inside(self._z):
             check(-errno.EDEADLK, "close()")
         with self._closing:
-            if self._released or self._is_closing:  # the latter: by this thread, which a signal handler interrupts
+            # the latter: by this thread, which a signal handler interrupts
+            if self._released or self._is_closing:
                 return
             self._is_closing = True
             try:
@@ -239,7 +288,8 @@ class Zswap(Owner):
                 self._finalizer.detach()
                 self._pools.close()
                 drain_messages(self._z)
-                # The instance itself goes with the last reference to it: a thread that is late gets -ESHUTDOWN.
+                # The instance itself goes with the last reference to it: a thread that
+                # is late gets -ESHUTDOWN.
                 lib.zswap_release(self._z)
                 self._released = True
                 _instances.discard(self)
@@ -333,7 +383,9 @@ class Zswap(Owner):
 
     @property
     def enabled(self) -> bool:
-        """False refuses stores, which still erase what their slots held; entries stay, and are loaded as before."""
+        """False refuses stores, which still erase what their slots held; entries stay,
+        and are loaded as before.
+        """
         return bool(lib.zswap_get_param(self._z, lib.ZSWAP_ENABLED))
 
     @enabled.setter
@@ -342,7 +394,9 @@ class Zswap(Owner):
 
     @property
     def max_pool_percent(self) -> int:
-        """The pools' limit in percent of total_ram, checked before each store. No range check, as in the kernel."""
+        """The pools' limit in percent of total_ram, checked before each store. No range
+        check, as in the kernel.
+        """
         return int(lib.zswap_get_param(self._z, lib.ZSWAP_MAX_POOL_PERCENT))
 
     @max_pool_percent.setter
@@ -351,7 +405,9 @@ class Zswap(Owner):
 
     @property
     def accept_threshold_percent(self) -> int:
-        """Once the limit was hit, stores are refused until the pools are down to so many percent of it."""
+        """Once the limit was hit, stores are refused until the pools are down to so
+        many percent of it.
+        """
         return int(lib.zswap_get_param(self._z, lib.ZSWAP_ACCEPT_THRESHOLD_PERCENT))
 
     @accept_threshold_percent.setter
@@ -360,9 +416,11 @@ class Zswap(Owner):
 
     @property
     def compressor(self) -> str:
-        """The current compressor, as it was set. Another takes effect at the next store; old entries stay as they are.
+        """The current compressor, as it was set. Another takes effect at the next
+        store; old entries stay as they are.
 
-        OSError ENOENT for one that is not available, or the error of its pool's creation: the old one stays current.
+        OSError ENOENT for one that is not available, or the error of its pool's
+        creation: the old one stays current.
         """
         return self._compressor
 
@@ -375,7 +433,9 @@ class Zswap(Owner):
     def _switch(self, compressor: crypto.Compressor, name: str) -> None:
         self._pools.switch(compressor, name)
         used = (pool.compressor for pool in self._pools.all)
-        self._devices = tuple(dict.fromkeys(c for c in used if isinstance(c, crypto.DeviceCompressor)))
+        self._devices = tuple(
+            dict.fromkeys(c for c in used if isinstance(c, crypto.DeviceCompressor))
+        )
 
     @property
     def pool(self) -> Pool:
@@ -387,13 +447,17 @@ class Zswap(Owner):
 
     @property
     def pools(self) -> tuple[Pool, ...]:
-        """All pools: the current one first, then those that still hold entries, and those that are being released."""
+        """All pools: the current one first, then those that still hold entries, and
+        those that are being released.
+        """
         return self._pools.all
 
     # ---- swap files ----
 
     def swapon(self, pages: int) -> int:
-        """Room for a new swap file's slots, 0 to pages - 1. The swap type: 0 for the first."""
+        """Room for a new swap file's slots, 0 to pages - 1. The swap type: 0 for the
+        first.
+        """
         pages = whole("pages", pages, 1, (1 << SWP_TYPE_SHIFT) - 1, of="swapon")
         return check(lib.zswap_swapon(self._z, pages), f"swapon(pages={pages})")
 
@@ -431,10 +495,14 @@ class Zswap(Owner):
         nr_cpus = self._cpuhp.nr_cpus
         if cpu is not None and not 0 <= cpu < nr_cpus:
             return ValueError(f"cpu={cpu}: the CPUs are 0 to {nr_cpus - 1} (nr_cpus={nr_cpus})")
-        return ValueError(f"entry {reprlib.repr(entry)}: swap entries are 0 to 2^64 - 1; see swp_entry()")
+        return ValueError(
+            f"entry {reprlib.repr(entry)}: swap entries are 0 to 2^64 - 1; see swp_entry()"
+        )
 
     def _failed(self, rc: int, what: str, cpu: int | None = None) -> None:
-        """Raise what a compressor written in Python raised in the call that just returned, or what its result means."""
+        """Raise what a compressor written in Python raised in the call that just
+        returned, or what its result means.
+        """
         drain_messages(self._z)
         self._log_devices()
         e, crypto.raised.exception = crypto.raised.exception, None
@@ -449,10 +517,12 @@ class Zswap(Owner):
             device.log_messages()
 
     def store(self, entry: int, folio: Any, *, cpu: int | None = None) -> StoreResult:
-        """Compress and store a folio: a buffer of 1 to 512 pages, for slots entry, entry + 1, ...
+        """Compress and store a folio: a buffer of 1 to 512 pages, for slots entry,
+        entry + 1, ...
 
-        If the result is false no slot of the folio holds anything any more, and the page is the caller's to keep (see
-        SwapDevice for who keeps it in the kernel). OSError ENODEV: the CPU has no context; the same holds then.
+        If the result is false no slot of the folio holds anything any more, and the
+        page is the caller's to keep (see SwapDevice for who keeps it in the kernel).
+        OSError ENODEV: the CPU has no context; the same holds then.
         """
         if type(entry) is not int:
             entry = index("entry", entry)
@@ -464,7 +534,9 @@ class Zswap(Owner):
         try:
             nr, rest = divmod(len(buf), _page_size(self._z))
             if rest or not 0 < nr <= MAX_FOLIO:
-                raise ValueError(f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}")
+                raise ValueError(
+                    f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}"
+                )
             rc: int = _store(self._z, on, entry, buf, nr)
         except OverflowError:
             raise self._bad_number(entry, on) from None
@@ -477,10 +549,12 @@ class Zswap(Owner):
         return _RESULTS[rc]
 
     def load(self, entry: int, out: Any, *, swapcache: bool = True, cpu: int | None = None) -> bool:
-        """Decompress a slot's page into `out`, a writable buffer of one page; False if zswap does not hold it.
+        """Decompress a slot's page into `out`, a writable buffer of one page; False if
+        zswap does not hold it.
 
-        The page then leaves zswap, unless it goes to a folio outside the swap cache (swapcache=False). OSError EIO: the
-        object is corrupt, and stays; EINVAL: `out` is a larger folio; ENODEV: the CPU has no context.
+        The page then leaves zswap, unless it goes to a folio outside the swap cache
+        (swapcache=False). OSError EIO: the object is corrupt, and stays; EINVAL: `out`
+        is a larger folio; ENODEV: the CPU has no context.
         """
         if type(entry) is not int:
             entry = index("entry", entry)
@@ -505,12 +579,18 @@ class Zswap(Owner):
                 self._log_devices()
             return True
         if rc != _ENOENT:
-            what = f"load(entry={entry}, {nr} pages; zswap loads one)" if nr > 1 else f"load(entry={entry})"
+            what = (
+                f"load(entry={entry}, {nr} pages; zswap loads one)"
+                if nr > 1
+                else f"load(entry={entry})"
+            )
             self._failed(rc, what, on)
         return False
 
     def peek(self, entry: int, out: Any, *, cpu: int | None = None) -> bool:
-        """Like load(), but the page stays, and nothing is counted but a decompress_fail."""
+        """Like load(), but the page stays, and nothing is counted but a
+        decompress_fail.
+        """
         if type(entry) is not int:
             entry = index("entry", entry)
         on = self._cpu() if cpu is None else self._on(cpu)
@@ -532,13 +612,16 @@ class Zswap(Owner):
         return False
 
     def load_batch(self, entries: Iterable[int], out: Any, *, cpu: int | None = None) -> list[int]:
-        """Load several slots, in any order, the i-th into the i-th page of `out`. A list of 0 or a negative errno each.
+        """Load several slots, in any order, the i-th into the i-th page of `out`. A
+        list of 0 or a negative errno each.
 
-        Up to pool.compr_batch_size objects are one request to the compressor. ValueError for one outside of all swap
-        files: the others are loaded then.
+        Up to pool.compr_batch_size objects are one request to the compressor.
+        ValueError for one outside of all swap files: the others are loaded then.
         """
         try:
-            entries = [entry if type(entry) is int else index("entries", entry) for entry in entries]
+            entries = [
+                entry if type(entry) is int else index("entries", entry) for entry in entries
+            ]
         except TypeError:
             raise TypeError(f"entries={reprlib.repr(entries)}: ints") from None
         n, on = len(entries), self._cpu() if cpu is None else self._on(cpu)
@@ -551,7 +634,9 @@ class Zswap(Owner):
             raise no_buffer("out", out, e) from None
         try:
             if len(buf) != n * _page_size(self._z):
-                raise ValueError(f"out: a buffer of {len(buf)} bytes for {n} pages of {self.page_size}")
+                raise ValueError(
+                    f"out: a buffer of {len(buf)} bytes for {n} pages of {self.page_size}"
+                )
             swp[0:n] = entries
             rc = _load_batch(self._z, on, swp, n, buf, ret)
             results: list[int] = [0] * n if not rc else ffi.unpack(ret, n) if rc > 0 else []
@@ -565,12 +650,16 @@ class Zswap(Owner):
                 self._log_devices()
             return results
         if -errno.EBADSLT in results:
-            self._failed(-errno.EBADSLT, f"load_batch: entry {entries[results.index(-errno.EBADSLT)]}")
+            self._failed(
+                -errno.EBADSLT, f"load_batch: entry {entries[results.index(-errno.EBADSLT)]}"
+            )
         self._failed(rc, f"load_batch({n} entries)", on)
         return results
 
     def invalidate(self, entry: int, nr: int = 1, *, cpu: int | None = None) -> None:
-        """Free what `nr` slots hold, if anything: their swap entries have no user any more."""
+        """Free what `nr` slots hold, if anything: their swap entries have no user any
+        more.
+        """
         entry, on = index("entry", entry), self._on(cpu)
         nr = whole("nr", nr, 0, (1 << 64) - 1, of="invalidate")
         try:
@@ -597,7 +686,9 @@ class Zswap(Owner):
         return True
 
     def length(self, entry: int) -> int:
-        """The compressed bytes of a slot's object, a page's for one that is stored raw. KeyError if there is none."""
+        """The compressed bytes of a slot's object, a page's for one that is stored raw.
+        KeyError if there is none.
+        """
         info = ffi.new("struct zswap_entry_info *")
         entry = index("entry", entry)
         try:
@@ -617,15 +708,21 @@ class Zswap(Owner):
         return struct_dict(p)
 
     def stats(self) -> dict[str, int]:
-        """The counters of debugfs' zswap directory, by their names; pool_total_size in bytes."""
+        """The counters of debugfs' zswap directory, by their names; pool_total_size in
+        bytes.
+        """
         return self._struct("zswap_stats", lib.zswap_stats)
 
     def events(self) -> dict[str, int]:
-        """What the kernel counts elsewhere, and what only a simulated machine can (struct zswap_events)."""
+        """What the kernel counts elsewhere, and what only a simulated machine can
+        (struct zswap_events).
+        """
         return self._struct("zswap_events", lib.zswap_events)
 
     def memory(self, node: int | None = None) -> dict[str, int]:
-        """Bytes allocated besides the pools' pages, by what they are for, on one node or on all."""
+        """Bytes allocated besides the pools' pages, by what they are for, on one node
+        or on all.
+        """
         kinds = strings(lib.zswap_memory_kind)
         total = dict.fromkeys(kinds, 0)
         p = ffi.new("uint64_t *")
@@ -643,7 +740,9 @@ class Zswap(Owner):
         check(lib.zswap_trim(self._z), "trim()")
 
     def verify(self) -> None:
-        """Walk index, LRU and pools; AssertionError says what does not hold. Only while no other thread is inside."""
+        """Walk index, LRU and pools; AssertionError says what does not hold. Only while
+        no other thread is inside.
+        """
         wrong = ffi.new("const char **")
         check(lib.zswap_check(self._z, wrong), "verify()")
         if wrong[0] != ffi.NULL:
@@ -660,10 +759,11 @@ class _Arguments:
 
 
 class _Thread:
-    """What a thread keeps of an instance: its CPU, and the arguments of a load_batch() that has returned.
+    """What a thread keeps of an instance: its CPU, and the arguments of a load_batch()
+    that has returned.
 
-    A call takes these for as long as it runs: a signal handler, a `__del__` or a compressor may call load_batch() in
-    the middle of it, and makes its own.
+    A call takes these for as long as it runs: a signal handler, a `__del__` or a
+    compressor may call load_batch() in the middle of it, and makes its own.
     """
 
     __slots__ = ("cpu", "online", "spare")

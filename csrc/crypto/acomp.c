@@ -3,7 +3,8 @@
 
 /* ---- transforms ---- */
 
-struct crypto_acomp *crypto_alloc_acomp_node(struct kmem *mm, const struct acomp_alg *alg, unsigned int node)
+struct crypto_acomp *crypto_alloc_acomp_node(struct kmem *mm, const struct acomp_alg *alg,
+					     unsigned int node)
 {
 	struct crypto_acomp *tfm = kzalloc_node(mm, FAULT_ACOMP, sizeof(*tfm), node);
 	int ret;
@@ -39,7 +40,10 @@ unsigned int crypto_acomp_batch_size(const struct crypto_acomp *tfm)
 {
 	const struct acomp_alg *alg = tfm->alg;
 
-	/* Page by page goes only with answers that are there when a call returns: until then the request is in use. */
+	/*
+	 * Page by page goes only with answers that are there when a call
+	 * returns: until then the request is in use.
+	 */
 	if (alg->async && !(alg->batch_compress && alg->batch_decompress))
 		return 1;
 	return max(alg->batch_size, 1u);
@@ -62,7 +66,8 @@ void acomp_request_free(struct acomp_req *req)
 		kfree(req->tfm->mm, req);
 }
 
-void acomp_request_set_callback(struct acomp_req *req, u32 flags, crypto_completion_t complete, void *data)
+void acomp_request_set_callback(struct acomp_req *req, u32 flags, crypto_completion_t complete,
+				void *data)
 {
 	req->flags = flags;
 	req->complete = complete;
@@ -80,8 +85,8 @@ void acomp_request_set_params(struct acomp_req *req, const void *src, void *dst,
 }
 
 /*
- * The batch of an algorithm that has no way of its own to run one: page by page, with the room and the page
- * size that the request came with.
+ * The batch of an algorithm that has no way of its own to run one: page by
+ * page, with the room and the page size that the request came with.
  */
 static int compress_each(struct acomp_req *req)
 {
@@ -106,7 +111,8 @@ static int decompress_each(struct acomp_req *req)
 	int ret = 0;
 
 	for (u8 i = 0; i < batch->nr_decomps; i++) {
-		acomp_request_set_params(req, batch->srcs[i], batch->pages[i], batch->slens[i], page_size);
+		acomp_request_set_params(req, batch->srcs[i], batch->pages[i], batch->slens[i],
+					 page_size);
 		batch->errors[i] = req->tfm->alg->decompress(req);
 		batch->dlens[i] = batch->errors[i] ? 0 : req->dlen;
 		if (batch->errors[i])
@@ -153,7 +159,7 @@ void crypto_req_done(void *data, int err)
 {
 	struct crypto_wait *wait = data;
 
-	if (err == -EINPROGRESS)	/* out of the backlog: the result follows */
+	if (err == -EINPROGRESS) /* out of the backlog: the result follows */
 		return;
 	pthread_mutex_lock(&wait->lock);
 	wait->err = err;

@@ -30,7 +30,8 @@ static void free_ctx(struct crypto_acomp *tfm)
 enum { LZ4_COMPRESS, LZ4_SIZEOF_STATE, LZ4_DECOMPRESS };
 #define LZ4HC_DEFAULT_CLEVEL 9
 
-typedef int (*lz4_compress_fn)(void *state, const char *src, char *dst, int slen, int room, int acceleration);
+typedef int (*lz4_compress_fn)(void *state, const char *src, char *dst, int slen, int room,
+			       int acceleration);
 typedef int (*lz4_decompress_fn)(const char *src, char *dst, int slen, int room);
 typedef int (*lz4_sizeof_fn)(void);
 
@@ -41,8 +42,8 @@ static int liblz4_init(struct crypto_acomp *tfm)
 
 static int liblz4_run(struct acomp_req *req, int effort)
 {
-	int n = BORROWED(req->tfm, LZ4_COMPRESS, lz4_compress_fn)(req->tfm->ctx, req->src, req->dst, req->slen,
-								  req->dlen, effort);
+	int n = BORROWED(req->tfm, LZ4_COMPRESS, lz4_compress_fn)(req->tfm->ctx, req->src, req->dst,
+								  req->slen, req->dlen, effort);
 
 	if (n <= 0)
 		return nospace(req);
@@ -62,7 +63,8 @@ static int liblz4hc_compress(struct acomp_req *req)
 
 static int lz4_read(struct acomp_req *req, int symbol)
 {
-	int n = BORROWED(req->tfm, symbol, lz4_decompress_fn)(req->src, req->dst, req->slen, req->dlen);
+	int n = BORROWED(req->tfm, symbol, lz4_decompress_fn)(req->src, req->dst, req->slen,
+							      req->dlen);
 
 	if (n < 0)
 		return -EINVAL;
@@ -77,7 +79,7 @@ static int liblz4_decompress(struct acomp_req *req)
 
 /* ---- lz4, lzo, lzo-rle as the kernel encodes them ---- */
 
-enum { LZ4ENC_DECOMPRESS };	/* the kernel's streams are any lz4's to read */
+enum { LZ4ENC_DECOMPRESS }; /* the kernel's streams are any lz4's to read */
 
 typedef int (*encode_fn)(const void *src, size_t slen, void *dst, size_t *dlen, void *wrkmem);
 
@@ -132,8 +134,14 @@ static int lzo_decode(struct acomp_req *req)
 /* ---- zstd ---- */
 
 enum {
-	ZSTD_CREATE_C, ZSTD_FREE_C, ZSTD_SET_PARAMETER, ZSTD_COMPRESS2,
-	ZSTD_CREATE_D, ZSTD_FREE_D, ZSTD_DECOMPRESS, ZSTD_IS_ERROR,
+	ZSTD_CREATE_C,
+	ZSTD_FREE_C,
+	ZSTD_SET_PARAMETER,
+	ZSTD_COMPRESS2,
+	ZSTD_CREATE_D,
+	ZSTD_FREE_D,
+	ZSTD_DECOMPRESS,
+	ZSTD_IS_ERROR,
 };
 
 struct zstd_ctx {
@@ -146,11 +154,14 @@ typedef size_t (*zstd_set_fn)(void *cctx, int parameter, int value);
 typedef size_t (*zstd_run_fn)(void *ctx, void *dst, size_t room, const void *src, size_t slen);
 typedef unsigned int (*zstd_is_error_fn)(size_t code);
 
-/* window, chain, hash, search, minMatch, target, strategy, as ZSTD_cParameter numbers them */
+/*
+ * window, chain, hash, search, minMatch, target, strategy, as ZSTD_cParameter
+ * numbers them
+ */
 static const int zstd_parameters[] = { 101, 103, 102, 104, 105, 106, 107 };
 static const int zstd_values[2][ARRAY_SIZE(zstd_parameters)] = {
-	{ 18, 16, 16, 1, 4, 0, 2 },	/* Linux 6.17 and later: level 3 for 256 KiB */
-	{ 21, 16, 17, 1, 5, 0, 2 },	/* before: level 3 for an unknown size */
+	{ 18, 16, 16, 1, 4, 0, 2 }, /* Linux 6.17 and later: level 3 for 256 KiB */
+	{ 21, 16, 17, 1, 5, 0, 2 }, /* before: level 3 for an unknown size */
 };
 
 static void zstd_exit(struct crypto_acomp *tfm)
@@ -177,7 +188,8 @@ static int zstd_init(struct crypto_acomp *tfm)
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(zstd_parameters); i++)
-		BORROWED(tfm, ZSTD_SET_PARAMETER, zstd_set_fn)(ctx->cctx, zstd_parameters[i], values[i]);
+		BORROWED(tfm, ZSTD_SET_PARAMETER, zstd_set_fn)(ctx->cctx, zstd_parameters[i],
+							       values[i]);
 	return 0;
 }
 
@@ -192,7 +204,8 @@ static int zstd_result(struct acomp_req *req, size_t n, int error)
 static int zstd_compress(struct acomp_req *req)
 {
 	struct zstd_ctx *ctx = req->tfm->ctx;
-	size_t n = BORROWED(req->tfm, ZSTD_COMPRESS2, zstd_run_fn)(ctx->cctx, req->dst, req->dlen, req->src, req->slen);
+	size_t n = BORROWED(req->tfm, ZSTD_COMPRESS2, zstd_run_fn)(ctx->cctx, req->dst, req->dlen,
+								   req->src, req->slen);
 
 	return zstd_result(req, n, nospace(req));
 }
@@ -200,7 +213,8 @@ static int zstd_compress(struct acomp_req *req)
 static int zstd_decompress(struct acomp_req *req)
 {
 	struct zstd_ctx *ctx = req->tfm->ctx;
-	size_t n = BORROWED(req->tfm, ZSTD_DECOMPRESS, zstd_run_fn)(ctx->dctx, req->dst, req->dlen, req->src, req->slen);
+	size_t n = BORROWED(req->tfm, ZSTD_DECOMPRESS, zstd_run_fn)(ctx->dctx, req->dst, req->dlen,
+								    req->src, req->slen);
 
 	return zstd_result(req, n, -EINVAL);
 }
@@ -208,8 +222,15 @@ static int zstd_decompress(struct acomp_req *req)
 /* ---- deflate: zlib ---- */
 
 enum {
-	Z_DEFLATE_INIT, Z_DEFLATE_RESET, Z_DEFLATE, Z_DEFLATE_END,
-	Z_INFLATE_INIT, Z_INFLATE_RESET, Z_INFLATE, Z_INFLATE_END, Z_VERSION,
+	Z_DEFLATE_INIT,
+	Z_DEFLATE_RESET,
+	Z_DEFLATE,
+	Z_DEFLATE_END,
+	Z_INFLATE_INIT,
+	Z_INFLATE_RESET,
+	Z_INFLATE,
+	Z_INFLATE_END,
+	Z_VERSION,
 };
 
 /* zlib.h's z_stream: libz checks the size that it is given. */
@@ -233,12 +254,12 @@ struct zlib_ctx {
 	struct z_stream deflate, inflate;
 };
 
-#define Z_OK			0
-#define Z_STREAM_END		1
-#define Z_SYNC_FLUSH		2
-#define Z_FINISH		4
-#define Z_DEFLATED		8
-#define Z_FIXED			4	/* a strategy */
+#define Z_OK         0
+#define Z_STREAM_END 1
+#define Z_SYNC_FLUSH 2
+#define Z_FINISH     4
+#define Z_DEFLATED   8
+#define Z_FIXED      4 /* a strategy */
 
 /* What deflateInit2() takes; a raw stream's window is negative there. */
 struct zlib_params {
@@ -248,9 +269,10 @@ struct zlib_params {
 /* the kernel's crypto/deflate.c: raw, 2 KiB window */
 static const struct zlib_params deflate_params = { -1, 11, 8, 0 };
 
-typedef int (*z_deflate_init_fn)(struct z_stream *s, int level, int method, int window_bits, int mem_level,
-				 int strategy, const char *version, int stream_size);
-typedef int (*z_inflate_init_fn)(struct z_stream *s, int window_bits, const char *version, int stream_size);
+typedef int (*z_deflate_init_fn)(struct z_stream *s, int level, int method, int window_bits,
+				 int mem_level, int strategy, const char *version, int stream_size);
+typedef int (*z_inflate_init_fn)(struct z_stream *s, int window_bits, const char *version,
+				 int stream_size);
 typedef int (*z_stream_fn)(struct z_stream *s);
 typedef int (*z_run_fn)(struct z_stream *s, int flush);
 typedef const char *(*z_version_fn)(void);
@@ -259,23 +281,26 @@ static void zlib_exit(struct crypto_acomp *tfm)
 {
 	struct zlib_ctx *ctx = tfm->ctx;
 
-	/* a stream whose init failed has no state, which both take without harm */
+	/*
+	 * a stream whose init failed has no state, which both take without harm
+	 */
 	BORROWED(tfm, Z_DEFLATE_END, z_stream_fn)(&ctx->deflate);
 	BORROWED(tfm, Z_INFLATE_END, z_stream_fn)(&ctx->inflate);
 	free_ctx(tfm);
 }
 
-static int zlib_init_deflate(struct crypto_acomp *tfm, struct z_stream *s, const struct zlib_params *p)
+static int zlib_init_deflate(struct crypto_acomp *tfm, struct z_stream *s,
+			     const struct zlib_params *p)
 {
-	return BORROWED(tfm, Z_DEFLATE_INIT, z_deflate_init_fn)(s, p->level, Z_DEFLATED, -p->window_bits, p->mem_level,
-								p->strategy, BORROWED(tfm, Z_VERSION, z_version_fn)(),
-								sizeof(*s));
+	return BORROWED(tfm, Z_DEFLATE_INIT, z_deflate_init_fn)(
+		s, p->level, Z_DEFLATED, -p->window_bits, p->mem_level, p->strategy,
+		BORROWED(tfm, Z_VERSION, z_version_fn)(), sizeof(*s));
 }
 
 static int zlib_init_inflate(struct crypto_acomp *tfm, struct z_stream *s, int window_bits)
 {
-	return BORROWED(tfm, Z_INFLATE_INIT, z_inflate_init_fn)(s, -window_bits,
-								BORROWED(tfm, Z_VERSION, z_version_fn)(), sizeof(*s));
+	return BORROWED(tfm, Z_INFLATE_INIT, z_inflate_init_fn)(
+		s, -window_bits, BORROWED(tfm, Z_VERSION, z_version_fn)(), sizeof(*s));
 }
 
 static int zlib_init_as(struct crypto_acomp *tfm, const struct zlib_params *p)
@@ -328,20 +353,22 @@ static int zlib_decompress(struct acomp_req *req)
 /*
  * ---- deflate-iaa: what Intel's IAA makes in its fixed mode ----
  *
- * Raw deflate of a page as one final block of the fixed Huffman codes, in a 4 KiB window. The device's search for
- * matches is nobody's to borrow; by the ratios that are published it finds about what zlib's level 1 does.
+ * Raw deflate of a page as one final block of the fixed Huffman codes, in a 4
+ * KiB window. The device's search for matches is nobody's to borrow; by the
+ * ratios that are published it finds about what zlib's level 1 does.
  */
 
-#define IAA_WINBITS		12
-#define IAA_WINDOW		(1u << IAA_WINBITS)
-#define IAA_STEP		256
-#define DEFLATE_HEADER		7	/* BFINAL and, above it, BTYPE: the first bits of a stream */
-#define DEFLATE_FINAL_STORED	1
+#define IAA_WINBITS          12
+#define IAA_WINDOW           (1u << IAA_WINBITS)
+#define IAA_STEP             256
+#define DEFLATE_HEADER       7 /* BFINAL and, above it, BTYPE: the first bits of a stream */
+#define DEFLATE_FINAL_STORED 1
 
 /*
- * zlib follows a match back through all that its call has put out, and from there a window further. The first window's
- * worth cannot reach too far, so a page of that size is one call; beyond it short calls hold a stream to the window,
- * to within one step.
+ * zlib follows a match back through all that its call has put out, and from
+ * there a window further. The first window's worth cannot reach too far, so a
+ * page of that size is one call; beyond it short calls hold a stream to the
+ * window, to within one step.
  */
 static int iaa_inflate(struct acomp_req *req, struct z_stream *s)
 {
@@ -355,7 +382,8 @@ static int iaa_inflate(struct acomp_req *req, struct z_stream *s)
 	do {
 		piece = min(left, piece);
 		s->avail_out = piece;
-		ret = BORROWED(req->tfm, Z_INFLATE, z_run_fn)(s, piece == left ? Z_FINISH : Z_SYNC_FLUSH);
+		ret = BORROWED(req->tfm, Z_INFLATE,
+			       z_run_fn)(s, piece == left ? Z_FINISH : Z_SYNC_FLUSH);
 		left -= piece - s->avail_out;
 		piece = IAA_STEP;
 	} while (ret == Z_OK);
@@ -367,7 +395,10 @@ static int iaa_inflate(struct acomp_req *req, struct z_stream *s)
 
 /* ---- deflate-iaa: zlib ---- */
 
-/* The largest buffer of symbols: a block ends where it is full, after 32,767 of them, so up to 32 KiB are one block. */
+/*
+ * The largest buffer of symbols: a block ends where it is full, after 32,767 of
+ * them, so up to 32 KiB are one block.
+ */
 static const struct zlib_params iaa_params = { 1, IAA_WINBITS, 9, Z_FIXED };
 
 static int iaa_zlib_init(struct crypto_acomp *tfm)
@@ -380,7 +411,10 @@ static int iaa_zlib_compress(struct acomp_req *req)
 	const u8 *dst = req->dst;
 	int ret = zlib_compress(req);
 
-	/* zlib stores what the codes make longer; the device has only the codes. In a page's room it never fits. */
+	/*
+	 * zlib stores what the codes make longer; the device has only the
+	 * codes. In a page's room it never fits.
+	 */
 	if (!ret && (dst[0] & DEFLATE_HEADER) == DEFLATE_FINAL_STORED)
 		return nospace(req);
 	return ret;
@@ -399,7 +433,10 @@ static int iaa_zlib_decompress(struct acomp_req *req)
 enum { ISAL_DEFLATE_INIT, ISAL_SET_HUFFTABLES, ISAL_DEFLATE_RESET, ISAL_DEFLATE };
 _Static_assert(ISAL_DEFLATE + 1 == Z_INFLATE_INIT, "zlib's reading half comes next");
 
-/* igzip_lib.h's isal_zstream. The state behind its public head is 82,320 bytes in ISA-L 2.30; here is room for more. */
+/*
+ * igzip_lib.h's isal_zstream. The state behind its public head is 82,320 bytes
+ * in ISA-L 2.30; here is room for more.
+ */
 struct isal_zstream {
 	const u8 *next_in;
 	u32 avail_in, total_in;
@@ -412,7 +449,7 @@ struct isal_zstream {
 	u8 internal_state[256 * 1024 - 64];
 };
 
-#if UINTPTR_MAX == UINT64_MAX	/* elsewhere kernel.h has the one message */
+#if UINTPTR_MAX == UINT64_MAX /* elsewhere kernel.h has the one message */
 _Static_assert(offsetof(struct isal_zstream, avail_in) == 8, "as igzip_lib.h");
 _Static_assert(offsetof(struct isal_zstream, next_out) == 16, "as igzip_lib.h");
 _Static_assert(offsetof(struct isal_zstream, total_out) == 28, "as igzip_lib.h");
@@ -428,8 +465,8 @@ struct isal_ctx {
 	struct z_stream inflate;
 };
 
-#define COMP_OK			0
-#define IGZIP_HUFFTABLE_STATIC	2
+#define COMP_OK                0
+#define IGZIP_HUFFTABLE_STATIC 2
 
 typedef void (*isal_stream_fn)(struct isal_zstream *s);
 typedef int (*isal_set_hufftables_fn)(struct isal_zstream *s, void *hufftables, int type);
@@ -453,8 +490,9 @@ static int isal_init(struct crypto_acomp *tfm)
 	/* sets level 0, which needs no memory of the caller's */
 	BORROWED(tfm, ISAL_DEFLATE_INIT, isal_stream_fn)(&ctx->deflate);
 	ctx->deflate.hist_bits = IAA_WINBITS;
-	ctx->deflate.end_of_stream = 1;	/* each page is a stream, given whole */
-	if (BORROWED(tfm, ISAL_SET_HUFFTABLES, isal_set_hufftables_fn)(&ctx->deflate, NULL, IGZIP_HUFFTABLE_STATIC) ||
+	ctx->deflate.end_of_stream = 1; /* each page is a stream, given whole */
+	if (BORROWED(tfm, ISAL_SET_HUFFTABLES, isal_set_hufftables_fn)(&ctx->deflate, NULL,
+								       IGZIP_HUFFTABLE_STATIC) ||
 	    zlib_init_inflate(tfm, &ctx->inflate, IAA_WINBITS) != Z_OK) {
 		isal_exit(tfm);
 		return -ENOMEM;
@@ -463,8 +501,9 @@ static int isal_init(struct crypto_acomp *tfm)
 }
 
 /*
- * Not by isal_deflate_stateless(): that one stores what does not compress, and a run of 4 KiB has codes of its own.
- * Where fewer than 8 bytes of room are left igzip cuts matches short, so a page that just fits may be refused.
+ * Not by isal_deflate_stateless(): that one stores what does not compress, and
+ * a run of 4 KiB has codes of its own. Where fewer than 8 bytes of room are
+ * left igzip cuts matches short, so a page that just fits may be refused.
  */
 static int isal_compress(struct acomp_req *req)
 {
@@ -478,7 +517,7 @@ static int isal_compress(struct acomp_req *req)
 	s->avail_out = req->dlen;
 	if (BORROWED(req->tfm, ISAL_DEFLATE, isal_deflate_fn)(s) != COMP_OK)
 		return -EINVAL;
-	if (!s->avail_out)	/* there may be more; zlib too wants the one byte over */
+	if (!s->avail_out) /* there may be more; zlib too wants the one byte over */
 		return nospace(req);
 	req->dlen = s->total_out;
 	return 0;
@@ -494,8 +533,12 @@ static int isal_decompress(struct acomp_req *req)
 /* ---- deflate: libdeflate ---- */
 
 enum {
-	LIBDEFLATE_ALLOC_C, LIBDEFLATE_FREE_C, LIBDEFLATE_COMPRESS,
-	LIBDEFLATE_ALLOC_D, LIBDEFLATE_FREE_D, LIBDEFLATE_DECOMPRESS,
+	LIBDEFLATE_ALLOC_C,
+	LIBDEFLATE_FREE_C,
+	LIBDEFLATE_COMPRESS,
+	LIBDEFLATE_ALLOC_D,
+	LIBDEFLATE_FREE_D,
+	LIBDEFLATE_DECOMPRESS,
 };
 #define LIBDEFLATE_LEVEL 6
 
@@ -506,8 +549,10 @@ struct libdeflate_ctx {
 typedef void *(*libdeflate_alloc_c_fn)(int level);
 typedef void *(*libdeflate_alloc_d_fn)(void);
 typedef void (*libdeflate_free_fn)(void *p);
-typedef size_t (*libdeflate_compress_fn)(void *c, const void *src, size_t slen, void *dst, size_t room);
-typedef int (*libdeflate_decompress_fn)(void *d, const void *src, size_t slen, void *dst, size_t room, size_t *ret);
+typedef size_t (*libdeflate_compress_fn)(void *c, const void *src, size_t slen, void *dst,
+					 size_t room);
+typedef int (*libdeflate_decompress_fn)(void *d, const void *src, size_t slen, void *dst,
+					size_t room, size_t *ret);
 
 static void libdeflate_exit(struct crypto_acomp *tfm)
 {
@@ -527,7 +572,8 @@ static int libdeflate_init(struct crypto_acomp *tfm)
 	if (!ctx)
 		return -ENOMEM;
 	tfm->ctx = ctx;
-	ctx->compressor = BORROWED(tfm, LIBDEFLATE_ALLOC_C, libdeflate_alloc_c_fn)(LIBDEFLATE_LEVEL);
+	ctx->compressor =
+		BORROWED(tfm, LIBDEFLATE_ALLOC_C, libdeflate_alloc_c_fn)(LIBDEFLATE_LEVEL);
 	ctx->decompressor = BORROWED(tfm, LIBDEFLATE_ALLOC_D, libdeflate_alloc_d_fn)();
 	if (!ctx->compressor || !ctx->decompressor) {
 		libdeflate_exit(tfm);
@@ -539,8 +585,8 @@ static int libdeflate_init(struct crypto_acomp *tfm)
 static int libdeflate_compress(struct acomp_req *req)
 {
 	struct libdeflate_ctx *ctx = req->tfm->ctx;
-	size_t n = BORROWED(req->tfm, LIBDEFLATE_COMPRESS, libdeflate_compress_fn)(ctx->compressor, req->src, req->slen,
-										   req->dst, req->dlen);
+	size_t n = BORROWED(req->tfm, LIBDEFLATE_COMPRESS, libdeflate_compress_fn)(
+		ctx->compressor, req->src, req->slen, req->dst, req->dlen);
 
 	if (!n)
 		return nospace(req);
@@ -553,8 +599,8 @@ static int libdeflate_decompress(struct acomp_req *req)
 	struct libdeflate_ctx *ctx = req->tfm->ctx;
 	size_t n;
 
-	if (BORROWED(req->tfm, LIBDEFLATE_DECOMPRESS, libdeflate_decompress_fn)(ctx->decompressor, req->src, req->slen,
-										req->dst, req->dlen, &n))
+	if (BORROWED(req->tfm, LIBDEFLATE_DECOMPRESS, libdeflate_decompress_fn)(
+		    ctx->decompressor, req->src, req->slen, req->dst, req->dlen, &n))
 		return -EINVAL;
 	req->dlen = n;
 	return 0;
@@ -563,20 +609,22 @@ static int libdeflate_decompress(struct acomp_req *req)
 /* ---- the table ---- */
 
 struct codec {
-	const char *name, *backend;	/* the kernel's name; whose code it is */
-	const char *symbols[ACOMP_MAX_SYMBOLS];	/* to be found by the caller, in this order; none: written here */
+	const char *name, *backend; /* the kernel's name; whose code it is */
+	/* to be found by the caller, in this order; none: written here */
+	const char *symbols[ACOMP_MAX_SYMBOLS];
 	int (*init)(struct crypto_acomp *tfm);
 	void (*exit)(struct crypto_acomp *tfm);
 	acomp_fn compress, decompress;
-	int nospace;			/* the kernel's errno where the output does not fit */
+	int nospace; /* the kernel's errno where the output does not fit */
 };
 
 /* zlib's reading half, which igzip's row borrows too. */
 #define ZLIB_READS "inflateInit2_", "inflateReset", "inflate", "inflateEnd", "zlibVersion"
 
 /*
- * A name's first backend that can be had is what the bare name means: the kernel's own before a library's. Not so
- * deflate-iaa's, which is the accelerator's.
+ * A name's first backend that can be had is what the bare name means: the
+ * kernel's own before a library's. Not so deflate-iaa's, which is the
+ * accelerator's.
  */
 static const struct codec codecs[] = {
 	{
@@ -726,7 +774,8 @@ static int custom_decompress(struct acomp_req *req)
 	return custom_run(req, false);
 }
 
-struct acomp_alg *acomp_alg_create_custom(const char *name, const char *driver, acomp_custom_fn function, void *handle)
+struct acomp_alg *acomp_alg_create_custom(const char *name, const char *driver,
+					  acomp_custom_fn function, void *handle)
 {
 	struct acomp_alg *alg = alg_alloc(name, driver);
 
@@ -754,7 +803,8 @@ void acomp_alg_free(struct acomp_alg *alg)
 	free(alg);
 }
 
-int acomp_alg_run(const struct acomp_alg *alg, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+int acomp_alg_run(const struct acomp_alg *alg, bool compress, const void *src, unsigned int slen,
+		  void *dst, unsigned int *dlen)
 {
 	struct faults faults = { 0 };
 	struct kmem mm;
@@ -776,7 +826,9 @@ int acomp_alg_run(const struct acomp_alg *alg, bool compress, const void *src, u
 		crypto_init_wait(&wait);
 		acomp_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done, &wait);
 		acomp_request_set_params(req, src, dst, slen, *dlen);
-		ret = crypto_wait_req(compress ? crypto_acomp_compress(req) : crypto_acomp_decompress(req), &wait);
+		ret = crypto_wait_req(compress ? crypto_acomp_compress(req) :
+						 crypto_acomp_decompress(req),
+				      &wait);
 		*dlen = req->dlen;
 		acomp_request_free(req);
 		crypto_destroy_wait(&wait);

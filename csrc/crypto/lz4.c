@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * LZ4 as the kernel compresses it: the greedy search of LZ4 1.7 with a table of 2^13 16-bit
- * positions, which gives up where the next probe would lie in the last 12 bytes.
+ * LZ4 as the kernel compresses it: the greedy search of LZ4 1.7 with a table of
+ * 2^13 16-bit positions, which gives up where the next probe would lie in the
+ * last 12 bytes.
  *
- * A block is a row of sequences: a token (literals << 4 | match length - 4, 15 in either: a count
- * follows, 255s and then the rest), the literals, the offset in 16 bits, little endian. The last
- * sequence has literals only, at least 5.
+ * A block is a row of sequences: a token (literals << 4 | match length - 4, 15
+ * in either: a count follows, 255s and then the rest), the literals, the offset
+ * in 16 bits, little endian. The last sequence has literals only, at least 5.
  */
 #include <string.h>
 
 #include "crypto/lz4.h"
 #include "crypto/unaligned.h"
 
-#define MINMATCH	4
-#define MFLIMIT		12	/* a match does not start in the last so many bytes */
-#define LASTLITERALS	5	/* nor reach into the last so many */
-#define RUN_MASK	15
-#define ML_MASK		15
-#define HASH_BITS	13
-#define SKIP_TRIGGER	6	/* a longer step after each 2^6 misses */
+#define MINMATCH     4
+#define MFLIMIT      12 /* a match does not start in the last so many bytes */
+#define LASTLITERALS 5  /* nor reach into the last so many */
+#define RUN_MASK     15
+#define ML_MASK      15
+#define HASH_BITS    13
+#define SKIP_TRIGGER 6 /* a longer step after each 2^6 misses */
 
 static inline u32 get32(const void *p)
 {
@@ -68,7 +69,10 @@ static inline u8 *put_count(u8 *op, size_t v)
 	return op;
 }
 
-/* A sequence's size without its match, and what the match adds to token and offset. */
+/*
+ * A sequence's size without its match, and what the match adds to token and
+ * offset.
+ */
 static inline size_t literals_size(size_t t)
 {
 	return 1 + t + (t + 255 - RUN_MASK) / 255;
@@ -89,7 +93,9 @@ static inline u8 *put_literals_head(u8 *op, size_t t)
 	return put_count(op, t - RUN_MASK);
 }
 
-/* Token and literals in front of a match, where 8 bytes can be read past them. */
+/*
+ * Token and literals in front of a match, where 8 bytes can be read past them.
+ */
 static inline u8 *put_literals(u8 *op, const u8 *end, const u8 *lit, size_t t)
 {
 	const size_t room = end - op;
@@ -108,7 +114,10 @@ static inline u8 *put_literals(u8 *op, const u8 *end, const u8 *lit, size_t t)
 	return op + t;
 }
 
-/* The match of the sequence whose token is given; code is its length - MINMATCH. */
+/*
+ * The match of the sequence whose token is given; code is its length -
+ * MINMATCH.
+ */
 static inline u8 *put_match(u8 *op, const u8 *end, u8 *token, size_t off, size_t code)
 {
 	const size_t room = end - op;

@@ -2,8 +2,8 @@
 /*
  * LZO1X as the kernel writes it, and a decoder.
  *
- * A stream is a row of instructions; the first byte tells which (L: length bits, O: offset bits,
- * S: how many literals, 0 to 3, follow the instruction):
+ * A stream is a row of instructions; the first byte tells which (L: length
+ * bits, O: offset bits, S: how many literals, 0 to 3, follow the instruction):
  *
  *   LLLOOOSS O             L >= 2   M2: L + 1 bytes from at most 2,048 back
  *   001LLLLL OOOOOOSS O             M3: L + 2 bytes from at most 16,384 back
@@ -13,30 +13,32 @@
  *   0000LLLL               after an instruction with S = 0: L + 3 literals
  *   0000OOSS O             else     M1: 2 bytes; right after a long run of literals 3, 2,048 further back
  *
- * L = 0 where a length is due: a count follows, zero bytes for 255 each and then the rest.
- * A first byte over 17 stands for that less 17 literals. lzo-rle streams begin with 17, 1.
+ * L = 0 where a length is due: a count follows, zero bytes for 255 each and
+ * then the rest. A first byte over 17 stands for that less 17 literals. lzo-rle
+ * streams begin with 17, 1.
  */
 #include <string.h>
 
 #include "crypto/lzo.h"
 #include "crypto/unaligned.h"
 
-#define D_BITS		13
-#define TAIL		20	/* a block's last bytes: never searched, so wild reads are safe before them */
-#define M2_MAX_LEN	8
-#define M2_MAX_OFFSET	0x0800
-#define M3_MAX_LEN	33
-#define M3_MAX_OFFSET	0x4000
-#define M3_MARKER	32
-#define M4_MAX_LEN	9
-#define M4_MARKER	16
-#define BLOCK_LZO	0xc000
-#define BLOCK_LZORLE	0xbfff	/* one less: the longest offset would read as a run of zeros */
-#define MIN_ZERO_RUN	4
-#define MAX_ZERO_RUN	(2047 + MIN_ZERO_RUN)
-#define RUN_INSTRUCTION	0xfffc18
-#define VERSION_MARKER	17
-#define AFTER_LITERALS	4	/* decoder: the last instruction was a long run of literals */
+#define D_BITS 13
+/* a block's last bytes: never searched, so wild reads are safe before them */
+#define TAIL            20
+#define M2_MAX_LEN      8
+#define M2_MAX_OFFSET   0x0800
+#define M3_MAX_LEN      33
+#define M3_MAX_OFFSET   0x4000
+#define M3_MARKER       32
+#define M4_MAX_LEN      9
+#define M4_MARKER       16
+#define BLOCK_LZO       0xc000
+#define BLOCK_LZORLE    0xbfff /* one less: the longest offset would read as a run of zeros */
+#define MIN_ZERO_RUN    4
+#define MAX_ZERO_RUN    (2047 + MIN_ZERO_RUN)
+#define RUN_INSTRUCTION 0xfffc18
+#define VERSION_MARKER  17
+#define AFTER_LITERALS  4 /* decoder: the last instruction was a long run of literals */
 
 static inline u32 get_le32(const void *p)
 {
@@ -66,9 +68,9 @@ static inline void copy16(u8 *to, const u8 *from)
 **********************************/
 
 struct lzo_out {
-	u8 *op;		/* the next byte; NULL once the room was passed */
+	u8 *op; /* the next byte; NULL once the room was passed */
 	u8 *end;
-	u8 *state;	/* where the count of 1 to 3 literals goes: the last instruction's S */
+	u8 *state; /* where the count of 1 to 3 literals goes: the last instruction's S */
 };
 
 static inline size_t count_size(size_t v)
@@ -179,7 +181,10 @@ static inline u8 *put_zero_run(u8 *op, const u8 *end, size_t run)
 	return op;
 }
 
-/* How many zeros, at most max, from p on, where the first four bytes are known to be. */
+/*
+ * How many zeros, at most max, from p on, where the first four bytes are known
+ * to be.
+ */
 static inline size_t zero_run(const u8 *p, size_t max)
 {
 	size_t run = MIN_ZERO_RUN;
@@ -200,7 +205,10 @@ static inline size_t zero_run(const u8 *p, size_t max)
 	return run < MIN_ZERO_RUN ? MIN_ZERO_RUN : run;
 }
 
-/* How many bytes are equal; the first four are known to be. Eight at a time, up to end at least. */
+/*
+ * How many bytes are equal; the first four are known to be. Eight at a time, up
+ * to end at least.
+ */
 static inline size_t match_length(const u8 *pos, const u8 *m, const u8 *end)
 {
 	size_t len = 4;
@@ -216,11 +224,13 @@ static inline size_t match_length(const u8 *pos, const u8 *m, const u8 *end)
 }
 
 /*
- * One block of more than TAIL bytes, in front of which `carried` literals are pending. Returns how
- * many are pending at its end.
+ * One block of more than TAIL bytes, in front of which `carried` literals are
+ * pending. Returns how many are pending at its end.
  */
-static inline __attribute__((always_inline))
-size_t compress_block(const u8 *in, size_t n, size_t carried, struct lzo_out *out, u16 *dict, bool rle)
+static inline __attribute__((always_inline)) size_t compress_block(const u8 *in, size_t n,
+								   size_t carried,
+								   struct lzo_out *out, u16 *dict,
+								   bool rle)
 {
 	const u8 *end = in + n - TAIL, *lit = in, *pos = in + (carried < 4 ? 4 - carried : 0) + 1;
 	u8 *op = out->op, *state = out->state;
@@ -283,8 +293,8 @@ static u8 *put_last(struct lzo_out *out, const u8 *start, const u8 *lit, size_t 
 	return op + t;
 }
 
-static inline __attribute__((always_inline))
-int compress(const u8 *in, size_t n, u8 *dst, size_t *dlen, u16 *dict, bool rle)
+static inline __attribute__((always_inline)) int compress(const u8 *in, size_t n, u8 *dst,
+							  size_t *dlen, u16 *dict, bool rle)
 {
 	struct lzo_out out = { .op = dst, .end = dst + *dlen };
 	const size_t block = rle ? BLOCK_LZORLE : BLOCK_LZO;
@@ -334,7 +344,10 @@ int lzorle1x_1_compress(const void *src, size_t slen, void *dst, size_t *dlen, v
 * decoder
 **********************************/
 
-/* len bytes from off back; the caller has checked both. May use the room behind them, up to end. */
+/*
+ * len bytes from off back; the caller has checked both. May use the room behind
+ * them, up to end.
+ */
 static inline void copy_match(u8 *op, const u8 *end, size_t off, size_t len)
 {
 	const u8 *m = op - off, *stop = op + len;
@@ -353,7 +366,10 @@ static inline void copy_match(u8 *op, const u8 *end, size_t off, size_t len)
 		return;
 	}
 	if (off < 8) {
-		/* the first eight by hand; from then on the pattern repeats a multiple of off back */
+		/*
+		 * the first eight by hand; from then on the pattern repeats a
+		 * multiple of off back
+		 */
 		for (int i = 0; i < 8; i++)
 			op[i] = m[i];
 		op += 8;
@@ -367,8 +383,8 @@ static inline void copy_match(u8 *op, const u8 *end, size_t off, size_t len)
 }
 
 /*
- * A count: value so far in *v, *ip behind the instruction's first byte. Stops at `most`, so that a
- * long row of zero bytes cannot overflow it.
+ * A count: value so far in *v, *ip behind the instruction's first byte. Stops
+ * at `most`, so that a long row of zero bytes cannot overflow it.
  */
 static inline bool get_count(const u8 **ip, const u8 *end, size_t *v, size_t most)
 {
@@ -407,7 +423,10 @@ int lzo1x_decompress_safe(const void *src, size_t slen, void *dst, size_t *dlen)
 	for (;;) {
 		unsigned int t, next;
 
-		/* each instruction is the end mark, of three bytes, or has it behind itself */
+		/*
+		 * each instruction is the end mark, of three bytes, or has it
+		 * behind itself
+		 */
 		if (unlikely(ip_end - ip < 3))
 			return -EINVAL;
 		t = *ip++;
@@ -438,7 +457,8 @@ int lzo1x_decompress_safe(const void *src, size_t slen, void *dst, size_t *dlen)
 			}
 			if (!len) {
 				len = m3 ? M3_MAX_LEN - 2 : M4_MAX_LEN - 2;
-				if (unlikely(!get_count(&ip, ip_end, &len, op_end - op) || ip_end - ip < 2))
+				if (unlikely(!get_count(&ip, ip_end, &len, op_end - op) ||
+					     ip_end - ip < 2))
 					return -EINVAL;
 				next = get_le16(ip);
 			}
@@ -459,10 +479,11 @@ int lzo1x_decompress_safe(const void *src, size_t slen, void *dst, size_t *dlen)
 					return -EINVAL;
 			}
 			len += 3;
-long_run:
+		long_run:
 			if (unlikely(len > (size_t)(op_end - op) || len > (size_t)(ip_end - ip)))
 				return -EINVAL;
-			if (likely((size_t)(op_end - op) >= len + 16 && (size_t)(ip_end - ip) >= len + 16)) {
+			if (likely((size_t)(op_end - op) >= len + 16 &&
+				   (size_t)(ip_end - ip) >= len + 16)) {
 				const u8 *stop = op + len;
 				const u8 *from = ip;
 
@@ -493,7 +514,7 @@ long_run:
 			return -EINVAL;
 		copy_match(op, op_end, off, len);
 		op += len;
-short_run:
+	short_run:
 		state = literals;
 		if (likely(op_end - op >= 4 && ip_end - ip >= 4)) {
 			memcpy(op, ip, 4);

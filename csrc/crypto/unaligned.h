@@ -15,7 +15,10 @@ static inline u64 get64(const void *p)
 	return v;
 }
 
-/* Which of eight bytes, in memory order, is the first that is not zero; v is not 0. */
+/*
+ * Which of eight bytes, in memory order, is the first that is not zero; v is
+ * not 0.
+ */
 static inline unsigned int first_set_byte(u64 v)
 {
 	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)

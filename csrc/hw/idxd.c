@@ -10,20 +10,21 @@
 
 #include "hw/idxd.h"
 
-#define SPIN_NS		2000		/* a poller spins no longer, then sleeps */
-#define HOLD_STEP_NS	1000000		/* an engine that a fault holds looks up so often */
-#define RETRY_NS	50000		/* who waits for a descriptor without end, so often */
-#define LOOK_NS		5000000		/* a sleeper looks at the device's time so often */
-#define MAX_TRANSFER	65536		/* the largest page; a configured limit, as a queue's max_transfer_size is */
-#define MAX_OUTPUT	(2 * MAX_TRANSFER)
+#define SPIN_NS      2000    /* a poller spins no longer, then sleeps */
+#define HOLD_STEP_NS 1000000 /* an engine that a fault holds looks up so often */
+#define RETRY_NS     50000   /* who waits for a descriptor without end, so often */
+#define LOOK_NS      5000000 /* a sleeper looks at the device's time so often */
+/* the largest page; a configured limit, as a queue's max_transfer_size is */
+#define MAX_TRANSFER 65536
+#define MAX_OUTPUT   (2 * MAX_TRANSFER)
 
-#define SIZE_4K		4096
+#define SIZE_4K 4096
 
 struct idxd_group {
-	pthread_mutex_t lock;		/* its queues */
+	pthread_mutex_t lock; /* its queues */
 	pthread_cond_t work;
-	unsigned int idle;		/* engines that sleep on 'work' */
-	unsigned int turn;		/* the queue after the one that was served last */
+	unsigned int idle; /* engines that sleep on 'work' */
+	unsigned int turn; /* the queue after the one that was served last */
 };
 
 struct idxd_wq {
@@ -31,12 +32,13 @@ struct idxd_wq {
 	unsigned int id;
 	struct idxd_wq_config config;
 	struct idxd_group *group;
-	struct list_head queue;		/* group->lock */
+	struct list_head queue; /* group->lock */
 	unsigned int queued;
-	spinlock_t free_lock;		/* nr_free, free; nothing is taken inside it */
+	spinlock_t free_lock; /* nr_free, free; nothing is taken inside it */
 	unsigned int nr_free;
 	u8 free[IDXD_MAX_WQ_SIZE];
-	struct list_head waiters;	/* for a free one, in virtual time: whose turn it is may touch them */
+	/* for a free one, in virtual time: whose turn it is may touch them */
+	struct list_head waiters;
 	struct idxd_desc *descs;
 };
 
@@ -47,10 +49,10 @@ struct wq_waiter {
 
 struct idxd_engine {
 	struct idxd_device *device;
-	struct idxd_group *group;	/* NULL: not in use */
+	struct idxd_group *group; /* NULL: not in use */
 	struct crypto_acomp *tfm;
-	bool busy;			/* virtual time's */
-	struct iax_hw_desc hw;		/* the descriptor that it works on, and all below: its own memory */
+	bool busy;             /* virtual time's */
+	struct iax_hw_desc hw; /* the descriptor that it works on, and all below: its own memory */
 	struct iax_completion_record record;
 	u8 *src, *dst;
 };
@@ -62,17 +64,17 @@ struct idxd_device {
 	struct idxd_profile profile;
 	struct idxd_plan *plan;
 	struct vclock *clock;
-	_Atomic int state;		/* enum idxd_device_state */
+	_Atomic int state; /* enum idxd_device_state */
 	_Atomic bool stopping;
-	_Atomic u64 stopped_since, stopped_until;	/* takes nothing up: from, to; to 0: it works */
+	_Atomic u64 stopped_since, stopped_until; /* takes nothing up: from, to; to 0: it works */
 	struct idxd_group groups[IDXD_MAX_GROUPS];
 	struct idxd_engine engines[IDXD_MAX_ENGINES];
 	struct idxd_wq wqs[IDXD_MAX_WQS];
 	/* virtual time */
-	u64 transfer_free;		/* when the device's bandwidth is free again */
+	u64 transfer_free; /* when the device's bandwidth is free again */
 	u64 random;
 	struct vclock_event resume;
-	size_t events;			/* that the clock keeps room for */
+	size_t events; /* that the clock keeps room for */
 };
 
 static u64 device_now(const struct idxd_device *device)
@@ -81,8 +83,8 @@ static u64 device_now(const struct idxd_device *device)
 }
 
 /*
- * Waits for the turn, and for memory if it comes to that: an actor is small. A thread that has lost its turn is told so
- * once, and then waits like any other.
+ * Waits for the turn, and for memory if it comes to that: an actor is small. A
+ * thread that has lost its turn is told so once, and then waits like any other.
  */
 static void enter(struct idxd_device *device)
 {
@@ -110,8 +112,9 @@ static u32 desc_move(struct idxd_desc *desc, u32 from, u32 to)
 	do {
 		if ((old & IDXD_DESC_STATE) != from)
 			return 0;
-	} while (!atomic_compare_exchange_weak_explicit(&desc->state, &old, (old & ~IDXD_DESC_STATE) | to,
-							memory_order_acq_rel, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&desc->state, &old, (old & ~IDXD_DESC_STATE) | to, memory_order_acq_rel,
+		memory_order_relaxed));
 	return old;
 }
 
@@ -119,7 +122,8 @@ static u32 desc_move(struct idxd_desc *desc, u32 from, u32 to)
 static void wake_waiter(struct idxd_wq *wq)
 {
 	if (wq->device->clock && wq->nr_free && !list_empty(&wq->waiters))
-		vclock_wake(wq->device->clock, list_first_entry(&wq->waiters, struct wq_waiter, list)->actor);
+		vclock_wake(wq->device->clock,
+			    list_first_entry(&wq->waiters, struct wq_waiter, list)->actor);
 }
 
 static void wq_put_desc(struct idxd_wq *wq, struct idxd_desc *desc)
@@ -139,8 +143,10 @@ static void desc_put(struct idxd_desc *desc)
 }
 
 /*
- * Aborts it, where it is neither done nor aborted already: its state before, with flags, else 0. Nobody touches its owner's memory
- * after that; the device lets go of it when it comes across it. 'why': IDXD_DESC_TIMED_OUT, or 0: its device does not stay enabled.
+ * Aborts it, where it is neither done nor aborted already: its state before,
+ * with flags, else 0. Nobody touches its owner's memory after that; the device
+ * lets go of it when it comes across it. 'why': IDXD_DESC_TIMED_OUT, or 0: its
+ * device does not stay enabled.
  */
 static u32 desc_abort(struct idxd_desc *desc, u32 why)
 {
@@ -168,7 +174,10 @@ static u32 desc_abort(struct idxd_desc *desc, u32 why)
 	}
 }
 
-/* It is at its end. What its state was before says whether its owner sleeps: it may be another's by now. */
+/*
+ * It is at its end. What its state was before says whether its owner sleeps: it
+ * may be another's by now.
+ */
 static void tell_owner(struct idxd_desc *desc, u32 old)
 {
 	struct idxd_device *device = desc->wq->device;
@@ -190,21 +199,26 @@ static void desc_cancel(struct idxd_desc *desc, u32 why)
 		tell_owner(desc, old);
 }
 
-/* So long the device has had it, in its own time: a busy host is no dead device. */
+/*
+ * So long the device has had it, in its own time: a busy host is no dead
+ * device.
+ */
 static u64 desc_device_ns(struct idxd_desc *desc)
 {
 	struct idxd_device *device = desc->wq->device;
 	u64 ns = atomic_load_explicit(&desc->device_ns, memory_order_relaxed);
-	u64 since = atomic_load(&device->stopped_since), until = atomic_load(&device->stopped_until), now;
+	u64 since = atomic_load(&device->stopped_since),
+	    until = atomic_load(&device->stopped_until), now;
 
 	if (device->clock) {
 		now = vclock_now(device->clock);
-		return now < VCLOCK_NEVER - 1 ? now - desc->submitted_ns : VCLOCK_NEVER;	/* or the end of all time */
+		/* or the end of all time */
+		return now < VCLOCK_NEVER - 1 ? now - desc->submitted_ns : VCLOCK_NEVER;
 	}
 	if (likely(!until) || desc_state(desc) != IDXD_DESC_SUBMITTED)
 		return ns;
 	now = ktime_get_ns();
-	now = min(now, until);		/* from then on it is the host that does not come to it */
+	now = min(now, until); /* from then on it is the host that does not come to it */
 	since = max(since, desc->submitted_ns);
 	return ns + (now > since ? now - since : 0);
 }
@@ -232,7 +246,8 @@ static bool engine_fetch(struct idxd_engine *engine, struct idxd_desc *desc)
 	}
 	engine->hw = desc->iax_hw;
 	if (engine->hw.src1_addr && engine->hw.src1_size <= MAX_TRANSFER)
-		memcpy(engine->src, (const void *)(uintptr_t)engine->hw.src1_addr, engine->hw.src1_size);
+		memcpy(engine->src, (const void *)(uintptr_t)engine->hw.src1_addr,
+		       engine->hw.src1_size);
 	desc_move(desc, IDXD_DESC_FETCHING, IDXD_DESC_RUNNING);
 	return true;
 }
@@ -250,7 +265,8 @@ static u8 check_descriptor(const struct iax_hw_desc *hw)
 	return IDXD_COMP_SUCCESS;
 }
 
-static void engine_compress(struct idxd_engine *engine, struct acomp_req *req, struct iax_completion_record *record)
+static void engine_compress(struct idxd_engine *engine, struct acomp_req *req,
+			    struct iax_completion_record *record)
 {
 	req->dlen = engine->hw.max_dst_size;
 	if (engine->tfm->alg->compress(req)) {
@@ -261,8 +277,12 @@ static void engine_compress(struct idxd_engine *engine, struct acomp_req *req, s
 	record->output_size = req->dlen;
 }
 
-/* With more room than was asked for, so that what is too long and what is no stream are told apart. */
-static void engine_decompress(struct idxd_engine *engine, struct acomp_req *req, struct iax_completion_record *record)
+/*
+ * With more room than was asked for, so that what is too long and what is no
+ * stream are told apart.
+ */
+static void engine_decompress(struct idxd_engine *engine, struct acomp_req *req,
+			      struct iax_completion_record *record)
 {
 	req->dlen = MAX_OUTPUT;
 	if (engine->tfm->alg->decompress(req)) {
@@ -281,7 +301,9 @@ static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc
 	const struct iax_hw_desc *hw = &engine->hw;
 	struct iax_completion_record *record = &engine->record;
 	bool compress = hw->opcode == IAX_OPCODE_COMPRESS;
-	struct acomp_req req = { .tfm = engine->tfm, .src = engine->src, .dst = engine->dst, .slen = hw->src1_size };
+	struct acomp_req req = {
+		.tfm = engine->tfm, .src = engine->src, .dst = engine->dst, .slen = hw->src1_size
+	};
 
 	*record = (struct iax_completion_record){ .status = check_descriptor(hw) };
 	if (record->status == IDXD_COMP_PAGE_FAULT_NOBOF)
@@ -302,9 +324,13 @@ static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc
 	if (record->status != IDXD_COMP_SUCCESS)
 		return;
 	record->bytes_completed = hw->src1_size;
-	/* Of what is not compressed, on either way. It costs more than the compression, so only those who look at it get it. */
+	/*
+	 * Of what is not compressed, on either way. It costs more than the
+	 * compression, so only those who look at it get it.
+	 */
 	if (hw->filter_flags & IAX_FILTER_CRC)
-		record->crc = compress ? crc32(engine->src, hw->src1_size) : crc32(engine->dst, record->output_size);
+		record->crc = compress ? crc32(engine->src, hw->src1_size) :
+					 crc32(engine->dst, record->output_size);
 	/* not alike on both ways, or two wrong ones would agree */
 	if (desc->flip_crc)
 		record->crc ^= hw->opcode;
@@ -319,11 +345,16 @@ static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 		desc_put(desc);
 		return;
 	}
-	if (engine->record.status == IDXD_COMP_SUCCESS && !(engine->hw.compr_flags & IAX_DECOMP_SUPPRESS_OUTPUT))
-		memcpy((void *)(uintptr_t)engine->hw.dst_addr, engine->dst, engine->record.output_size);
+	if (engine->record.status == IDXD_COMP_SUCCESS &&
+	    !(engine->hw.compr_flags & IAX_DECOMP_SUPPRESS_OUTPUT))
+		memcpy((void *)(uintptr_t)engine->hw.dst_addr, engine->dst,
+		       engine->record.output_size);
 	desc->iax_completion = engine->record;
 
-	/* The device's reference goes first: once it is DONE its owner may use it for something else. */
+	/*
+	 * The device's reference goes first: once it is DONE its owner may use
+	 * it for something else.
+	 */
 	atomic_fetch_sub_explicit(&desc->refs, 1, memory_order_acq_rel);
 	old = atomic_exchange_explicit(&desc->state, IDXD_DESC_DONE, memory_order_acq_rel);
 	tell_owner(desc, old);
@@ -331,7 +362,10 @@ static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 
 /* ---- queues, from the engines' side ---- */
 
-/* The next descriptor that an engine of the group takes: of the queue with the highest priority, equals in turn. */
+/*
+ * The next descriptor that an engine of the group takes: of the queue with the
+ * highest priority, equals in turn.
+ */
 static struct idxd_desc *group_pop(struct idxd_device *device, struct idxd_group *group)
 {
 	struct idxd_wq *best = NULL;
@@ -340,7 +374,8 @@ static struct idxd_desc *group_pop(struct idxd_device *device, struct idxd_group
 	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
 		struct idxd_wq *wq = &device->wqs[(group->turn + i) % IDXD_MAX_WQS];
 
-		if (wq->group == group && wq->queued && (!best || wq->config.priority > best->config.priority))
+		if (wq->group == group && wq->queued &&
+		    (!best || wq->config.priority > best->config.priority))
 			best = wq;
 	}
 	if (!best)
@@ -392,7 +427,9 @@ static struct idxd_desc *engine_take(struct idxd_device *device, struct idxd_gro
 	return desc;
 }
 
-/* The time that a fault takes. What the host takes besides is not the device's. */
+/*
+ * The time that a fault takes. What the host takes besides is not the device's.
+ */
 static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 {
 	u64 left = desc->no_answer ? VCLOCK_NEVER : desc->delay_ns;
@@ -404,7 +441,10 @@ static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 		held = min(ktime_get_ns() - start, 2 * step);
 		atomic_fetch_add_explicit(&desc->device_ns, held, memory_order_relaxed);
 		left -= min(left, held);
-		/* its owner may be waiting for another one, which waits behind it, or look up when this one is done */
+		/*
+		 * its owner may be waiting for another one, which waits behind
+		 * it, or look up when this one is done
+		 */
 		if (left && desc_device_ns(desc) >= device->profile.timeout_ns)
 			desc_cancel(desc, IDXD_DESC_TIMED_OUT);
 		/* a delay lasts, also one that nobody waits for any more */
@@ -440,16 +480,21 @@ static void wake_engines(struct idxd_device *device)
 
 void idxd_device_stop(struct idxd_device *device)
 {
-	/* first: who enables it once more meanwhile has a device that takes no descriptor */
+	/*
+	 * first: who enables it once more meanwhile has a device that takes no
+	 * descriptor
+	 */
 	atomic_store(&device->stopping, true);
 	idxd_device_set_state(device, IDXD_DEV_DISABLED);
 }
 
-/* ---- virtual time: whoever has the turn does the work, which takes what the profile says ---- */
+/* ---- virtual time ---- */
+
+/* whoever has the turn does the work, which takes what the profile says */
 
 static u64 device_random(struct idxd_device *device)
 {
-	u64 z = device->random += 0x9e3779b97f4a7c15;	/* splitmix64 */
+	u64 z = device->random += 0x9e3779b97f4a7c15; /* splitmix64 */
 
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
 	z = (z ^ z >> 27) * 0x94d049bb133111eb;
@@ -463,11 +508,16 @@ static u64 service_ns(struct idxd_device *device, const struct iax_hw_desc *hw, 
 
 	ns += (pages - 1) * profile->transfer_ns;
 	if (profile->jitter)
-		ns = ns * (1000 - profile->jitter + device_random(device) % (2 * profile->jitter + 1)) / 1000;
+		ns = ns *
+		     (1000 - profile->jitter + device_random(device) % (2 * profile->jitter + 1)) /
+		     1000;
 	return ns;
 }
 
-/* The engine has begun: when it will be done, which also depends on what the device's other engines do. */
+/*
+ * The engine has begun: when it will be done, which also depends on what the
+ * device's other engines do.
+ */
 static u64 engine_end(struct idxd_engine *engine, const struct idxd_desc *desc)
 {
 	struct idxd_device *device = engine->device;
@@ -490,14 +540,16 @@ static void virtual_dispatch(struct idxd_device *device)
 		struct idxd_engine *engine = &device->engines[i];
 		struct idxd_desc *desc;
 
-		while (engine->group && !engine->busy && (desc = group_pop(device, engine->group))) {
+		while (engine->group && !engine->busy &&
+		       (desc = group_pop(device, engine->group))) {
 			if (!engine_fetch(engine, desc))
 				continue;
 			engine->busy = true;
 			desc->engine = engine;
 			engine_work(engine, desc);
 			if (!desc->no_answer)
-				vclock_schedule(device->clock, &desc->event, engine_end(engine, desc));
+				vclock_schedule(device->clock, &desc->event,
+						engine_end(engine, desc));
 		}
 	}
 }
@@ -536,9 +588,10 @@ static int config_check(const struct idxd_config *config)
 			continue;
 		entries += wq->size;
 		for (unsigned int j = 0; j < IDXD_MAX_ENGINES; j++)
-			served |= config->engine_group[j] >= 0 && (unsigned int)config->engine_group[j] == wq->group;
-		if (wq->size > IDXD_MAX_WQ_SIZE || wq->group >= IDXD_MAX_GROUPS || !wq->priority || wq->priority > 15 ||
-		    wq->enqcmds_retries > IDXD_MAX_RETRIES || !served ||
+			served |= config->engine_group[j] >= 0 &&
+				  (unsigned int)config->engine_group[j] == wq->group;
+		if (wq->size > IDXD_MAX_WQ_SIZE || wq->group >= IDXD_MAX_GROUPS || !wq->priority ||
+		    wq->priority > 15 || wq->enqcmds_retries > IDXD_MAX_RETRIES || !served ||
 		    (wq->shared && (!wq->threshold || wq->threshold > wq->size)))
 			return -EINVAL;
 		if (wq->shared && !config->pasid)
@@ -547,7 +600,8 @@ static int config_check(const struct idxd_config *config)
 	return entries && entries <= IDXD_MAX_WQ_SIZE && engines ? 0 : -EINVAL;
 }
 
-static int engine_init(struct idxd_device *device, struct idxd_engine *engine, const struct acomp_alg *software)
+static int engine_init(struct idxd_device *device, struct idxd_engine *engine,
+		       const struct acomp_alg *software)
 {
 	struct crypto_acomp *tfm = crypto_alloc_acomp_node(device->mm, software, device->nid);
 
@@ -615,9 +669,11 @@ static int device_init(struct idxd_device *device, const struct acomp_alg *softw
 	return ret;
 }
 
-struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigned int nid, const struct idxd_config *config,
-				       const struct idxd_profile *profile, const struct acomp_alg *software,
-				       struct idxd_plan *plan, struct vclock *clock, int *err)
+struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigned int nid,
+				       const struct idxd_config *config,
+				       const struct idxd_profile *profile,
+				       const struct acomp_alg *software, struct idxd_plan *plan,
+				       struct vclock *clock, int *err)
 {
 	struct idxd_device *device;
 
@@ -659,7 +715,8 @@ struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigne
 static void cancel_events(struct idxd_device *device)
 {
 	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++)
-		for (unsigned int j = 0; device->wqs[i].descs && j < device->wqs[i].config.size; j++)
+		for (unsigned int j = 0; device->wqs[i].descs && j < device->wqs[i].config.size;
+		     j++)
 			vclock_cancel(device->clock, &device->wqs[i].descs[j].event);
 	vclock_cancel(device->clock, &device->resume);
 }
@@ -702,7 +759,10 @@ enum idxd_device_state idxd_device_state(struct idxd_device *device)
 	return atomic_load(&device->state);
 }
 
-/* What is in the queues is thrown away; what engines have in hand they will not be allowed to commit. */
+/*
+ * What is in the queues is thrown away; what engines have in hand they will not
+ * be allowed to commit.
+ */
 static void abort_all(struct idxd_device *device)
 {
 	for (unsigned int i = 0; i < IDXD_MAX_GROUPS; i++) {
@@ -784,12 +844,15 @@ bool idxd_wq_drain(struct idxd_wq *wq)
 			nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
 		return wq_drained(wq);
 	}
-	for (; !wq_drained(wq); ns += ns / 8)	/* a fault may hold an engine for a virtual year */
+	for (; !wq_drained(wq); ns += ns / 8) /* a fault may hold an engine for a virtual year */
 		vclock_sleep(wq->device->clock, ns);
 	return true;
 }
 
-/* Between two tries: the CPU's pause instruction for as long as a poller may spin, then others are let run; who tries without end sleeps. */
+/*
+ * Between two tries: the CPU's pause instruction for as long as a poller may
+ * spin, then others are let run; who tries without end sleeps.
+ */
 static void pause_between(u64 start, bool endless)
 {
 	if (ktime_get_ns() - start < SPIN_NS)
@@ -831,14 +894,16 @@ static u64 tries_ns(const struct idxd_device *device, unsigned int tries)
 }
 
 /*
- * A free descriptor, or NULL after so many tries, or once the device is not enabled. In virtual time who tries is woken by who
- * frees one, in the order of asking: each try would be a turn.
+ * A free descriptor, or NULL after so many tries, or once the device is not
+ * enabled. In virtual time who tries is woken by who frees one, in the order of
+ * asking: each try would be a turn.
  */
 static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tries)
 {
 	struct idxd_device *device = wq->device;
 	struct wq_waiter waiter = { .actor = vclock_current(device->clock) };
-	u64 deadline = tries ? vclock_add(vclock_now(device->clock), tries_ns(device, tries)) : VCLOCK_NEVER;
+	u64 deadline = tries ? vclock_add(vclock_now(device->clock), tries_ns(device, tries)) :
+			       VCLOCK_NEVER;
 	struct idxd_desc *desc;
 
 	list_add_tail(&waiter.list, &wq->waiters);
@@ -846,7 +911,7 @@ static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tri
 	       atomic_load(&device->state) == IDXD_DEV_ENABLED)
 		vclock_park(device->clock, deadline);
 	list_del_init(&waiter.list);
-	wake_waiter(wq);	/* two may have come while this one was being woken */
+	wake_waiter(wq); /* two may have come while this one was being woken */
 	return desc;
 }
 
@@ -857,7 +922,8 @@ static struct idxd_desc *real_await_desc(struct idxd_wq *wq, unsigned int tries)
 	for (unsigned int i = 1;; i++) {
 		struct idxd_desc *desc = wq_get_desc(wq);
 
-		if (likely(desc) || i == tries || atomic_load(&wq->device->state) != IDXD_DEV_ENABLED)
+		if (likely(desc) || i == tries ||
+		    atomic_load(&wq->device->state) != IDXD_DEV_ENABLED)
 			return desc;
 		pause_between(start, !tries);
 	}
@@ -892,14 +958,18 @@ void idxd_renew_desc(struct idxd_desc *desc)
 	desc_prepare(desc);
 }
 
-/* Puts it into the queue, if that has room: all of a dedicated queue's descriptors have. */
+/*
+ * Puts it into the queue, if that has room: all of a dedicated queue's
+ * descriptors have.
+ */
 static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
 {
 	struct idxd_group *group = wq->group;
 	int ret = 0;
 
 	pthread_mutex_lock(&group->lock);
-	if (atomic_load(&wq->device->state) != IDXD_DEV_ENABLED || atomic_load(&wq->device->stopping)) {
+	if (atomic_load(&wq->device->state) != IDXD_DEV_ENABLED ||
+	    atomic_load(&wq->device->stopping)) {
 		ret = -EIO;
 	} else if (wq->config.shared && wq->queued >= wq->config.threshold) {
 		ret = -EAGAIN;
@@ -934,8 +1004,9 @@ int idxd_submit_desc(struct idxd_desc *desc)
 		ret = full ? -EAGAIN : wq_push(wq, desc);
 		if (ret != -EAGAIN || !--tries)
 			break;
+		/* or what is waited for never comes */
 		if (device->clock)
-			vclock_sleep(device->clock, max(device->profile.pause_ns, 1u));	/* or what is waited for never comes */
+			vclock_sleep(device->clock, max(device->profile.pause_ns, 1u));
 		else
 			pause_between(start, false);
 	}
@@ -963,7 +1034,8 @@ static int wait_result(struct idxd_desc *desc)
 
 static bool timed_out(struct idxd_desc *desc)
 {
-	return unlikely(desc_device_ns(desc) >= desc->wq->device->profile.timeout_ns) && desc_abort(desc, IDXD_DESC_TIMED_OUT);
+	return unlikely(desc_device_ns(desc) >= desc->wq->device->profile.timeout_ns) &&
+	       desc_abort(desc, IDXD_DESC_TIMED_OUT);
 }
 
 static void virtual_wait(struct idxd_desc *desc)
@@ -998,7 +1070,10 @@ static void real_wait(struct idxd_desc *desc)
 	}
 }
 
-/* Given up while it was in its queue: a device that stands still would not come across it. */
+/*
+ * Given up while it was in its queue: a device that stands still would not come
+ * across it.
+ */
 static void unqueue(struct idxd_desc *desc)
 {
 	struct idxd_wq *wq = desc->wq;

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What shall go wrong: which descriptor, in the order of submission, gets which fault. */
+/*
+ * What shall go wrong: which descriptor, in the order of submission, gets which
+ * fault.
+ */
 #include <stdlib.h>
 
 #include "hw/idxd.h"
 
-#define MAX_FAULTS	256
+#define MAX_FAULTS 256
 
 struct idxd_plan {
-	pthread_mutex_t lock;		/* everything here, but for nr, which it is read without */
+	pthread_mutex_t lock; /* everything here, but for nr, which it is read without */
 	_Atomic unsigned int nr;
 	struct planned {
 		struct idxd_fault fault;
@@ -60,17 +63,21 @@ static bool planned_hit(struct planned *planned, struct idxd_wq *wq, int opcode)
 {
 	const struct idxd_fault *fault = &planned->fault;
 
-	if ((fault->device >= 0 && (unsigned int)fault->device != idxd_device_id(idxd_wq_device(wq))) ||
-	    (fault->wq >= 0 && (unsigned int)fault->wq != idxd_wq_id(wq)) || (fault->opcode >= 0 && fault->opcode != opcode))
+	if ((fault->device >= 0 &&
+	     (unsigned int)fault->device != idxd_device_id(idxd_wq_device(wq))) ||
+	    (fault->wq >= 0 && (unsigned int)fault->wq != idxd_wq_id(wq)) ||
+	    (fault->opcode >= 0 && fault->opcode != opcode))
 		return false;
 	planned->seen++;
-	if (planned->seen < fault->nth || (fault->times && planned->seen - fault->nth >= fault->times))
+	if (planned->seen < fault->nth ||
+	    (fault->times && planned->seen - fault->nth >= fault->times))
 		return false;
 	planned->hits++;
 	return true;
 }
 
-bool idxd_plan_apply(struct idxd_plan *plan, struct idxd_desc *desc, struct idxd_fault *device_fault)
+bool idxd_plan_apply(struct idxd_plan *plan, struct idxd_desc *desc,
+		     struct idxd_fault *device_fault)
 {
 	bool found = false;
 
@@ -80,7 +87,8 @@ bool idxd_plan_apply(struct idxd_plan *plan, struct idxd_desc *desc, struct idxd
 	for (unsigned int i = 0; i < plan->nr; i++) {
 		const struct idxd_fault *fault = &plan->planned[i].fault;
 
-		if (fault->kind == IDXD_FAULT_QUEUE_FULL || !planned_hit(&plan->planned[i], desc->wq, desc->iax_hw.opcode))
+		if (fault->kind == IDXD_FAULT_QUEUE_FULL ||
+		    !planned_hit(&plan->planned[i], desc->wq, desc->iax_hw.opcode))
 			continue;
 		switch (fault->kind) {
 		case IDXD_FAULT_STATUS:

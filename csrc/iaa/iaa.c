@@ -17,12 +17,13 @@ struct wq_table {
 
 struct wq_tables {
 	unsigned int nr;
-	unsigned int *comp, *decomp;	/* by CPU */
+	unsigned int *comp, *decomp; /* by CPU */
 	struct wq_table *table;
 };
 
 struct wq_counters {
-	_Atomic u64 comp_calls, comp_bytes, decomp_calls, decomp_bytes, comp_buf_overflows, no_descriptor;
+	_Atomic u64 comp_calls, comp_bytes, decomp_calls, decomp_bytes, comp_buf_overflows,
+		no_descriptor;
 };
 
 struct iaa {
@@ -35,14 +36,14 @@ struct iaa {
 	pid_t pid;
 	unsigned int nr_cpus;
 	_Atomic u32 refs;
-	_Atomic int dead;		/* -ECHILD */
+	_Atomic int dead; /* -ECHILD */
 	_Atomic bool enabled;
-	_Atomic bool refusal_said;	/* since a queue could last be had */
-	struct iaa_mode mode;		/* set while no context is being made */
+	_Atomic bool refusal_said; /* since a queue could last be had */
+	struct iaa_mode mode;      /* set while no context is being made */
 	struct idxd_plan *plan;
 	_Atomic unsigned int nr_devices;
 	struct idxd_device *devices[IAA_MAX_DEVICES];
-	struct srcu srcu;		/* readers choose a queue by the tables */
+	struct srcu srcu; /* readers choose a queue by the tables */
 	_Atomic(struct wq_tables *) tables;
 	struct printk_log log;
 	_Atomic u64 total_comp_calls, total_decomp_calls, total_sw_decomp_calls;
@@ -60,7 +61,7 @@ struct iaa_req {
 	unsigned int slen, dlen;
 	bool compress;
 	struct idxd_wq *wq;
-	struct idxd_desc *desc;		/* while it is with the device */
+	struct idxd_desc *desc; /* while it is with the device */
 };
 
 /* A tfm's; one user at a time. */
@@ -71,8 +72,8 @@ struct iaa_ctx {
 	struct iaa_req reqs[IAA_CRYPTO_MAX_BATCH_SIZE];
 };
 
-#define pr_err(iaa, ...)	printk(&(iaa)->log, LOG_ERR, __VA_ARGS__)
-#define pr_warn(iaa, ...)	printk(&(iaa)->log, LOG_WARNING, __VA_ARGS__)
+#define pr_err(iaa, ...)  printk(&(iaa)->log, LOG_ERR, __VA_ARGS__)
+#define pr_warn(iaa, ...) printk(&(iaa)->log, LOG_WARNING, __VA_ARGS__)
 
 static void add(_Atomic u64 *counter, u64 n)
 {
@@ -98,7 +99,8 @@ static void free_tables(struct wq_tables *tables)
 	free(tables);
 }
 
-static int fill_table(struct iaa *iaa, struct wq_table *table, const unsigned int *wqs, unsigned int nr)
+static int fill_table(struct iaa *iaa, struct wq_table *table, const unsigned int *wqs,
+		      unsigned int nr)
 {
 	table->n_wqs = nr;
 	table->wqs = calloc(max(nr, 1u), sizeof(*table->wqs));
@@ -107,15 +109,17 @@ static int fill_table(struct iaa *iaa, struct wq_table *table, const unsigned in
 	for (unsigned int i = 0; i < nr; i++) {
 		unsigned int device = wqs[i] >> 8;
 
-		table->wqs[i] = device < iaa->nr_devices ? idxd_device_wq(iaa->devices[device], wqs[i] & 0xff) : NULL;
+		table->wqs[i] = device < iaa->nr_devices ?
+					idxd_device_wq(iaa->devices[device], wqs[i] & 0xff) :
+					NULL;
 		if (!table->wqs[i])
 			return -EINVAL;
 	}
 	return 0;
 }
 
-int iaa_set_tables(struct iaa *iaa, unsigned int nr_tables, const unsigned int *start, const unsigned int *wqs,
-		   const unsigned int *comp, const unsigned int *decomp)
+int iaa_set_tables(struct iaa *iaa, unsigned int nr_tables, const unsigned int *start,
+		   const unsigned int *wqs, const unsigned int *comp, const unsigned int *decomp)
 {
 	struct wq_tables *tables = calloc(1, sizeof(*tables));
 	size_t size = iaa->nr_cpus * sizeof(*comp);
@@ -147,7 +151,10 @@ fail:
 	return ret;
 }
 
-/* The next queue of this CPU; the cursor moves before it is used. NULL: there is none. */
+/*
+ * The next queue of this CPU; the cursor moves before it is used. NULL: there
+ * is none.
+ */
 static struct idxd_wq *wq_table_next_wq(struct iaa *iaa, bool compress)
 {
 	unsigned int cpu = raw_smp_processor_id() % iaa->nr_cpus;
@@ -159,7 +166,9 @@ static struct idxd_wq *wq_table_next_wq(struct iaa *iaa, bool compress)
 	if (likely(tables && t < tables->nr && tables->table[t].n_wqs)) {
 		struct wq_table *table = &tables->table[t];
 
-		wq = table->wqs[(atomic_fetch_add_explicit(&table->cur_wq, 1, memory_order_relaxed) + 1) % table->n_wqs];
+		wq = table->wqs[(atomic_fetch_add_explicit(&table->cur_wq, 1, memory_order_relaxed) +
+				 1) %
+				table->n_wqs];
 	}
 	srcu_read_unlock(&iaa->srcu, cpu, idx);
 	return wq;
@@ -174,7 +183,10 @@ static void spend(struct iaa *iaa, u64 ns)
 		vclock_sleep(iaa->clock, ns);
 }
 
-/* Counts a request that no queue takes, and logs the first since one could last be had. Returns 'ret', which says why. */
+/*
+ * Counts a request that no queue takes, and logs the first since one could last
+ * be had. Returns 'ret', which says why.
+ */
 static int refuse(struct iaa *iaa, const struct iaa_req *req, int ret)
 {
 	const char *what = req->compress ? "compressing" : "decompressing";
@@ -187,13 +199,15 @@ static int refuse(struct iaa *iaa, const struct iaa_req *req, int ret)
 	else if (!req->wq)
 		pr_warn(iaa, "no wq configured for cpu=%u, not %s", raw_smp_processor_id(), what);
 	else
-		pr_warn(iaa, "iax%u is not enabled, not %s", 2 * idxd_device_id(idxd_wq_device(req->wq)) + 1, what);
+		pr_warn(iaa, "iax%u is not enabled, not %s",
+			2 * idxd_device_id(idxd_wq_device(req->wq)) + 1, what);
 	return ret;
 }
 
 /*
- * A descriptor of the request's queue, the one that it has if it has one, submitted. -ENODEV: there was no room for it, as often as
- * it was tried (v10); -EIO: its device is not enabled.
+ * A descriptor of the request's queue, the one that it has if it has one,
+ * submitted. -ENODEV: there was no room for it, as often as it was tried (v10);
+ * -EIO: its device is not enabled.
  */
 static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_desc *hw)
 {
@@ -205,7 +219,8 @@ static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_
 	if (desc)
 		idxd_renew_desc(desc);
 	else
-		desc = idxd_alloc_desc(req->wq, req->compress ? ctx->mode.comp_tries : ctx->mode.decomp_tries);
+		desc = idxd_alloc_desc(req->wq, req->compress ? ctx->mode.comp_tries :
+								ctx->mode.decomp_tries);
 	if (IS_ERR(desc)) {
 		ret = PTR_ERR(desc);
 		goto out;
@@ -228,8 +243,12 @@ out:
 	return -ENODEV;
 }
 
-/* What a completion record says. Not for decompressing in software, which the caller decides. */
-static int check_completion(struct iaa *iaa, const struct iax_completion_record *comp, bool compress)
+/*
+ * What a completion record says. Not for decompressing in software, which the
+ * caller decides.
+ */
+static int check_completion(struct iaa *iaa, const struct iax_completion_record *comp,
+			    bool compress)
 {
 	if (likely(comp->status == IDXD_COMP_SUCCESS))
 		return 0;
@@ -237,7 +256,8 @@ static int check_completion(struct iaa *iaa, const struct iax_completion_record 
 		add(&iaa->total_completion_timeout_errors, 1);
 		return -ETIMEDOUT;
 	}
-	if (comp->status == IDXD_COMP_ANALYTICS_ERROR && comp->error_code == IAA_ERROR_COMP_BUF_OVERFLOW && compress) {
+	if (comp->status == IDXD_COMP_ANALYTICS_ERROR &&
+	    comp->error_code == IAA_ERROR_COMP_BUF_OVERFLOW && compress) {
 		add(&iaa->total_completion_comp_buf_overflow_errors, 1);
 		return -E2BIG;
 	}
@@ -245,12 +265,14 @@ static int check_completion(struct iaa *iaa, const struct iax_completion_record 
 		return -EOVERFLOW;
 	add(&iaa->total_completion_einval_errors, 1);
 	pr_warn(iaa, "iaa %s status=0x%x, error=0x%x, size=0x%x, fault=0x%llx, invalid flags=0x%x",
-		compress ? "compress" : "decompress", comp->status, comp->error_code, comp->output_size,
-		(unsigned long long)comp->fault_addr, comp->invalid_flags);
+		compress ? "compress" : "decompress", comp->status, comp->error_code,
+		comp->output_size, (unsigned long long)comp->fault_addr, comp->invalid_flags);
 	return -EINVAL;
 }
 
-/* Waits for the device's answer. *status: the record's, 0 where there is none. */
+/*
+ * Waits for the device's answer. *status: the record's, 0 where there is none.
+ */
 static int wait_completion(struct iaa *iaa, struct idxd_desc *desc, bool compress, u8 *status)
 {
 	int ret = idxd_desc_wait(desc);
@@ -270,7 +292,11 @@ static int wait_completion(struct iaa *iaa, struct idxd_desc *desc, bool compres
 static int deflate_generic_decompress(struct iaa_ctx *ctx, struct iaa_req *req)
 {
 	struct acomp_req software = {
-		.tfm = ctx->software, .src = req->src, .dst = req->dst, .slen = req->slen, .dlen = req->dlen,
+		.tfm = ctx->software,
+		.src = req->src,
+		.dst = req->dst,
+		.slen = req->slen,
+		.dlen = req->dlen,
 	};
 	int ret = crypto_acomp_decompress(&software);
 
@@ -282,8 +308,9 @@ static int deflate_generic_decompress(struct iaa_ctx *ctx, struct iaa_req *req)
 }
 
 /*
- * The result, decompressed by the same queue without an output: its crc must be that of the input. By the same descriptor too: if
- * all who have one waited for another, none would come.
+ * The result, decompressed by the same queue without an output: its crc must be
+ * that of the input. By the same descriptor too: if all who have one waited for
+ * another, none would come.
  */
 static int iaa_compress_verify(struct iaa_ctx *ctx, struct iaa_req *req)
 {
@@ -313,7 +340,8 @@ static int queue_or_fall_back(struct iaa_ctx *ctx, struct iaa_req *req, bool irq
 	struct iaa *iaa = ctx->iaa;
 	const struct iax_hw_desc hw = {
 		.opcode = req->compress ? IAX_OPCODE_COMPRESS : IAX_OPCODE_DECOMPRESS,
-		.flags = (req->compress ? IDXD_OP_FLAG_RD_SRC2_AECS : 0) | (irq ? IDXD_OP_FLAG_RCI : 0),
+		.flags = (req->compress ? IDXD_OP_FLAG_RD_SRC2_AECS : 0) |
+			 (irq ? IDXD_OP_FLAG_RCI : 0),
 		.src1_addr = (uintptr_t)req->src,
 		.dst_addr = (uintptr_t)req->dst,
 		.src1_size = req->slen,
@@ -330,7 +358,9 @@ static int queue_or_fall_back(struct iaa_ctx *ctx, struct iaa_req *req, bool irq
 	req->wq = wq_table_next_wq(iaa, req->compress);
 	ret = likely(req->wq) ? submit(ctx, req, &hw) : refuse(iaa, req, -ENODEV);
 	if (unlikely(ret))
-		return req->compress || !ctx->mode.any_failure ? ret : deflate_generic_decompress(ctx, req);
+		return req->compress || !ctx->mode.any_failure ?
+			       ret :
+			       deflate_generic_decompress(ctx, req);
 
 	wq = counters(iaa, req);
 	add(req->compress ? &iaa->total_comp_calls : &iaa->total_decomp_calls, 1);
@@ -338,7 +368,9 @@ static int queue_or_fall_back(struct iaa_ctx *ctx, struct iaa_req *req, bool irq
 	return -EINPROGRESS;
 }
 
-/* The same; and a CPU that tries again and again does not hold up virtual time. */
+/*
+ * The same; and a CPU that tries again and again does not hold up virtual time.
+ */
 static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 {
 	struct iaa *iaa = ctx->iaa;
@@ -353,7 +385,10 @@ static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 	return ret;
 }
 
-/* Waits for a request that is with the device, and takes it back from there. Software only where the caller is not a batch. */
+/*
+ * Waits for a request that is with the device, and takes it back from there.
+ * Software only where the caller is not a batch.
+ */
 static int iaa_finish(struct iaa_ctx *ctx, struct iaa_req *req, bool batch)
 {
 	struct iaa *iaa = ctx->iaa;
@@ -367,10 +402,12 @@ static int iaa_finish(struct iaa_ctx *ctx, struct iaa_req *req, bool batch)
 		req->dlen = req->desc->iax_completion.output_size;
 		add(req->compress ? &iaa->total_comp_bytes_out : &iaa->total_decomp_bytes_in,
 		    req->compress ? req->dlen : req->slen);
-		add(req->compress ? &wq->comp_bytes : &wq->decomp_bytes, req->compress ? req->dlen : req->slen);
+		add(req->compress ? &wq->comp_bytes : &wq->decomp_bytes,
+		    req->compress ? req->dlen : req->slen);
 		if (req->compress && ctx->mode.verify_compress)
 			ret = iaa_compress_verify(ctx, req);
-	} else if (!req->compress && !batch && (ctx->mode.any_failure || status == IDXD_COMP_ANALYTICS_ERROR)) {
+	} else if (!req->compress && !batch &&
+		   (ctx->mode.any_failure || status == IDXD_COMP_ANALYTICS_ERROR)) {
 		ret = deflate_generic_decompress(ctx, req);
 	}
 	if (req->desc)
@@ -396,7 +433,11 @@ static int iaa_run(struct acomp_req *areq, bool compress)
 	int ret;
 
 	*req = (struct iaa_req){
-		.src = areq->src, .dst = areq->dst, .slen = areq->slen, .dlen = areq->dlen, .compress = compress,
+		.src = areq->src,
+		.dst = areq->dst,
+		.slen = areq->slen,
+		.dlen = areq->dlen,
+		.compress = compress,
 	};
 	ret = iaa->clock ? vclock_enter(iaa->clock) : 0;
 	if (ret)
@@ -430,10 +471,11 @@ static int iaa_comp_adecompress(struct acomp_req *areq)
 /* ---- acomp: a batch ---- */
 
 /*
- * Submits all in that order, then waits for all, in whatever state the first ones are: no call returns with one in flight.
- * -EINVAL if any has an error.
+ * Submits all in that order, then waits for all, in whatever state the first
+ * ones are: no call returns with one in flight. -EINVAL if any has an error.
  */
-static int iaa_run_batch(struct iaa_ctx *ctx, const u8 *order, u8 nr, unsigned int *dlens, int *errors)
+static int iaa_run_batch(struct iaa_ctx *ctx, const u8 *order, u8 nr, unsigned int *dlens,
+			 int *errors)
 {
 	struct iaa *iaa = ctx->iaa;
 	int ret = iaa->clock ? vclock_enter(iaa->clock) : 0;
@@ -468,13 +510,20 @@ static int iaa_comp_acompress_batch(struct acomp_req *areq)
 	for (u8 i = 0; i < batch->nr_comps; i++) {
 		order[i] = i;
 		ctx->reqs[i] = (struct iaa_req){
-			.src = batch->pages[i], .dst = batch->dsts[i], .slen = areq->slen, .dlen = areq->dlen, .compress = true,
+			.src = batch->pages[i],
+			.dst = batch->dsts[i],
+			.slen = areq->slen,
+			.dlen = areq->dlen,
+			.compress = true,
 		};
 	}
 	return iaa_run_batch(ctx, order, batch->nr_comps, batch->dlens, batch->errors);
 }
 
-/* The two that take longest first: the largest, of equals the last, then the largest of the rest; the others as they come. */
+/*
+ * The two that take longest first: the largest, of equals the last, then the
+ * largest of the rest; the others as they come.
+ */
 static void order_by_size(const struct swap_batch_decomp_data *batch, u8 *order)
 {
 	u8 nr = batch->nr_decomps, first = 0, second = 0, n = 0;
@@ -504,7 +553,10 @@ static int iaa_comp_adecompress_batch(struct acomp_req *areq)
 		return -EINVAL;
 	for (u8 i = 0; i < batch->nr_decomps; i++)
 		ctx->reqs[i] = (struct iaa_req){
-			.src = batch->srcs[i], .dst = batch->pages[i], .slen = batch->slens[i], .dlen = areq->dlen,
+			.src = batch->srcs[i],
+			.dst = batch->pages[i],
+			.slen = batch->slens[i],
+			.dlen = areq->dlen,
 		};
 	order_by_size(batch, order);
 	return iaa_run_batch(ctx, order, batch->nr_decomps, batch->dlens, batch->errors);
@@ -558,8 +610,9 @@ static void iaa_free(struct iaa *iaa)
 	free(iaa);
 }
 
-struct iaa *iaa_create(const struct acomp_alg *engine, const struct acomp_alg *software, const struct idxd_profile *profile,
-		       struct vclock *clock, unsigned int nr_cpus, unsigned int nr_nodes, int *err)
+struct iaa *iaa_create(const struct acomp_alg *engine, const struct acomp_alg *software,
+		       const struct idxd_profile *profile, struct vclock *clock,
+		       unsigned int nr_cpus, unsigned int nr_nodes, int *err)
 {
 	struct iaa *iaa;
 
@@ -578,7 +631,8 @@ struct iaa *iaa_create(const struct acomp_alg *engine, const struct acomp_alg *s
 	iaa->nr_cpus = nr_cpus;
 	iaa->refs = 1;
 	iaa->plan = idxd_plan_create();
-	if (srcu_init(&iaa->srcu, nr_cpus) || kmem_init(&iaa->mm, &iaa->faults, nr_cpus, nr_nodes) || !iaa->plan) {
+	if (srcu_init(&iaa->srcu, nr_cpus) ||
+	    kmem_init(&iaa->mm, &iaa->faults, nr_cpus, nr_nodes) || !iaa->plan) {
 		iaa_free(iaa);
 		return NULL;
 	}
@@ -598,7 +652,10 @@ struct iaa *iaa_create(const struct acomp_alg *engine, const struct acomp_alg *s
 
 void iaa_put(struct iaa *iaa)
 {
-	/* A child's copy of the locks is in whatever state another thread left it. */
+	/*
+	 * A child's copy of the locks is in whatever state another thread left
+	 * it.
+	 */
 	if (!iaa || iaa->pid != getpid() || atomic_fetch_sub(&iaa->refs, 1) > 1)
 		return;
 	iaa_free(iaa);
@@ -646,7 +703,8 @@ int iaa_device_add(struct iaa *iaa, unsigned int nid, const struct idxd_config *
 		return -ENOSPC;
 	if (nid >= iaa->mm.nr_nodes)
 		return -EINVAL;
-	iaa->devices[id] = idxd_device_create(&iaa->mm, id, nid, config, &iaa->profile, iaa->engine, iaa->plan, iaa->clock, &err);
+	iaa->devices[id] = idxd_device_create(&iaa->mm, id, nid, config, &iaa->profile, iaa->engine,
+					      iaa->plan, iaa->clock, &err);
 	if (!iaa->devices[id])
 		return err;
 	iaa->nr_devices = id + 1;
@@ -722,12 +780,14 @@ void iaa_get_stats(struct iaa *iaa, struct iaa_stats *ret)
 		.total_decomp_bytes_in = iaa->total_decomp_bytes_in,
 		.total_completion_einval_errors = iaa->total_completion_einval_errors,
 		.total_completion_timeout_errors = iaa->total_completion_timeout_errors,
-		.total_completion_comp_buf_overflow_errors = iaa->total_completion_comp_buf_overflow_errors,
+		.total_completion_comp_buf_overflow_errors =
+			iaa->total_completion_comp_buf_overflow_errors,
 		.total_no_wq_errors = iaa->total_no_wq_errors,
 	};
 }
 
-void iaa_get_wq_stats(struct iaa *iaa, unsigned int device, unsigned int wq, struct iaa_wq_stats *ret)
+void iaa_get_wq_stats(struct iaa *iaa, unsigned int device, unsigned int wq,
+		      struct iaa_wq_stats *ret)
 {
 	const struct wq_counters *c;
 

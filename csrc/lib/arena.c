@@ -7,19 +7,23 @@
 #include "lib/vmalloc.h"
 
 #ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23	/* Linux 5.14; older ones say EINVAL, and each page faults by itself */
+/* Linux 5.14; older ones say EINVAL, and each page faults by itself */
+#define MADV_POPULATE_WRITE 23
 #endif
 
-#define NO_FRAME	UINT32_MAX
-#define MIN_FRAMES	256u	/* less is no arena */
-#define OPEN_STEP	(2u << 20)	/* bytes of pages that mprotect() opens at once */
-#define OPEN_STEP_TABLE	(64u << 10)	/* bytes of a table, likewise */
-/* Bytes mapped at once where the part grows: a fault a page costs more than the store. */
-#define POPULATE	(256u << 10)
+#define NO_FRAME        UINT32_MAX
+#define MIN_FRAMES      256u        /* less is no arena */
+#define OPEN_STEP       (2u << 20)  /* bytes of pages that mprotect() opens at once */
+#define OPEN_STEP_TABLE (64u << 10) /* bytes of a table, likewise */
+/*
+ * Bytes mapped at once where the part grows: a fault a page costs more than the
+ * store.
+ */
+#define POPULATE (256u << 10)
 /* Freed bytes that stay mapped without a trim, beside 1/8 of those in use. */
-#define HOT_SLACK	(16u << 20)
-#define AS_SHARE	4		/* an arena reserves 1/4 of what RLIMIT_AS leaves, at most */
-#define GIVEN_BACK	0x80
+#define HOT_SLACK  (16u << 20)
+#define AS_SHARE   4 /* an arena reserves 1/4 of what RLIMIT_AS leaves, at most */
+#define GIVEN_BACK 0x80
 
 _Static_assert(POPULATE <= ARENA_SLACK && ARENA_MAX_RUN << 16 <= ARENA_SLACK,
 	       "what a part maps ahead, at any page size, is what a trim may leave");
@@ -40,13 +44,13 @@ _Static_assert(OPEN_STEP % POPULATE == 0 && OPEN_STEP % (ARENA_MAX_RUN << 16) ==
 struct part {
 	spinlock_t lock;
 	struct vm_area pages;
-	struct vm_area next;		/* u32 by frame: the next free run of this length */
-	struct vm_area warm;		/* u8 by group */
+	struct vm_area next; /* u32 by frame: the next free run of this length */
+	struct vm_area warm; /* u8 by group */
 	unsigned int page_shift, group_shift;
 	u32 nr_frames, frontier, populated;
 	u32 hot[ARENA_MAX_RUN + 1], cold[ARENA_MAX_RUN + 1];
-	u64 nr_hot, nr_given;		/* pages */
-	_Atomic u64 nr_used;		/* written under the lock, read without */
+	u64 nr_hot, nr_given; /* pages */
+	_Atomic u64 nr_used;  /* written under the lock, read without */
 };
 
 struct arena {
@@ -75,7 +79,9 @@ static bool part_init(struct part *part, u64 nr_frames, unsigned int page_shift,
 		      unsigned int group_shift)
 {
 	*part = (struct part){
-		.nr_frames = nr_frames, .page_shift = page_shift, .group_shift = group_shift,
+		.nr_frames = nr_frames,
+		.page_shift = page_shift,
+		.group_shift = group_shift,
 	};
 	for (int k = 0; k <= ARENA_MAX_RUN; k++)
 		part->hot[k] = part->cold[k] = NO_FRAME;
@@ -85,7 +91,9 @@ static bool part_init(struct part *part, u64 nr_frames, unsigned int page_shift,
 		part_deinit(part);
 		return false;
 	}
-	/* small runs must really go back; huge pages gained nothing measurable */
+	/*
+	 * small runs must really go back; huge pages gained nothing measurable
+	 */
 	madvise(part->pages.base, part->pages.size, MADV_NOHUGEPAGE);
 	return true;
 }
@@ -95,8 +103,7 @@ static bool arena_init(struct arena *arena, u64 nr_frames, unsigned int group_sh
 {
 	if (!part_init(&arena->low, nr_frames, arena->page_shift, group_shift))
 		return false;
-	if (!arena->highmem ||
-	    part_init(&arena->high, nr_frames, arena->page_shift, group_shift))
+	if (!arena->highmem || part_init(&arena->high, nr_frames, arena->page_shift, group_shift))
 		return true;
 	part_deinit(&arena->low);
 	return false;
@@ -119,7 +126,7 @@ struct arena *arena_create(unsigned int page_shift, u64 max_pages, unsigned int 
 	nr_frames = min(nr_frames, (vm_left() / AS_SHARE / (highmem ? 2 : 1)) >> page_shift);
 	for (; nr_frames >= MIN_FRAMES; nr_frames /= 2)
 		if (arena_init(arena, nr_frames & ~(u64)(MIN_FRAMES - 1), group_shift))
-			return arena;	/* of whole groups */
+			return arena; /* of whole groups */
 	free(arena);
 	return NULL;
 }
@@ -172,7 +179,7 @@ static void cool_down(struct part *part, u32 frame, unsigned int nr)
 		return;
 	if (madvise(part->pages.base + ((size_t)first << shift), (size_t)(end - first) << shift,
 		    MADV_DONTNEED))
-		return;		/* locked memory stays mapped */
+		return; /* locked memory stays mapped */
 	memset(warm_of(part, first), GIVEN_BACK, end - first);
 	part->nr_given += (u64)(end - first) << part->group_shift;
 }
@@ -276,7 +283,10 @@ static void *part_alloc(struct part *part, unsigned int nr)
 	return frame == NO_FRAME ? NULL : part->pages.base + ((size_t)frame << part->page_shift);
 }
 
-/* Turn hot runs cold until at most 'keep' pages of them are left. Called with the lock held. */
+/*
+ * Turn hot runs cold until at most 'keep' pages of them are left. Called with
+ * the lock held.
+ */
 static void part_trim(struct part *part, u64 keep)
 {
 	for (unsigned int k = ARENA_MAX_RUN; k; k--) {
@@ -299,7 +309,7 @@ static void part_free(struct part *part, char *addr, unsigned int nr)
 	push_run(part, &part->hot[nr], (addr - part->pages.base) >> part->page_shift);
 	part->nr_hot += nr;
 	keep = (HOT_SLACK >> part->page_shift) +
-		(atomic_fetch_sub_explicit(&part->nr_used, nr, memory_order_relaxed) - nr) / 8;
+	       (atomic_fetch_sub_explicit(&part->nr_used, nr, memory_order_relaxed) - nr) / 8;
 	if (unlikely(part->nr_hot > 2 * keep))
 		part_trim(part, keep);
 	spin_unlock(&part->lock);
@@ -322,7 +332,9 @@ void *arena_alloc_page(struct arena *arena)
 	if (arena->highmem) {
 		unsigned int turn;
 
-		/* spread evenly: every thousand pages hold 'highmem' high ones */
+		/*
+		 * spread evenly: every thousand pages hold 'highmem' high ones
+		 */
 		spin_lock(&arena->high.lock);
 		turn = arena->turn + arena->highmem;
 		arena->turn = turn % 1000;

@@ -11,23 +11,29 @@
 
 #include "lib/kernel.h"
 
-#define ARENA_MAX_RUN	16
-#define ARENA_SLACK	(2u << 20)	/* bytes that a part may keep mapped after a trim, beyond those in use */
+#define ARENA_MAX_RUN 16
+/* bytes that a part may keep mapped after a trim, beyond those in use */
+#define ARENA_SLACK (2u << 20)
 
 struct arena;
 
-/* 'highmem' is the share of pages that come from the part that a compressor cannot address, in 1/1000. */
+/*
+ * 'highmem' is the share of pages that come from the part that a compressor
+ * cannot address, in 1/1000.
+ */
 struct arena *arena_create(unsigned int page_shift, u64 max_pages, unsigned int highmem);
 void arena_destroy(struct arena *arena);
 
-void *arena_alloc(struct arena *arena, unsigned int nr_pages);	/* lowmem, contiguous; NULL if there is none */
-void *arena_alloc_page(struct arena *arena);	/* of either part, in the ratio that 'highmem' says */
+/* lowmem, contiguous; NULL if there is none */
+void *arena_alloc(struct arena *arena, unsigned int nr_pages);
+void *arena_alloc_page(struct arena *arena); /* of either part, in the ratio that 'highmem' says */
 void arena_free(struct arena *arena, void *addr, unsigned int nr_pages);
 void arena_trim(struct arena *arena);
 
-u64 arena_pages(struct arena *arena);		/* handed out */
-u64 arena_mapped(struct arena *arena);		/* bytes that the process really has for them */
+u64 arena_pages(struct arena *arena);  /* handed out */
+u64 arena_mapped(struct arena *arena); /* bytes that the process really has for them */
 bool arena_has_highmem(const struct arena *arena);
-bool virt_addr_valid(const struct arena *arena, const void *addr);	/* false only inside the highmem part */
+/* false only inside the highmem part */
+bool virt_addr_valid(const struct arena *arena, const void *addr);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Faults on demand: the nth time something of a kind is tried, it fails. A check costs one load while
- * nothing is armed. Any thread may check; arming and disarming is for one thread at a time.
+ * Faults on demand: the nth time something of a kind is tried, it fails. A
+ * check costs one load while nothing is armed. Any thread may check; arming and
+ * disarming is for one thread at a time.
  */
 #ifndef ZSWAP_FAULT_H
 #define ZSWAP_FAULT_H
@@ -9,7 +10,10 @@
 #include "lib/kernel.h"
 
 enum fault_kind {
-	/* allocations, by what they are for: slab.h counts bytes by the same names */
+	/*
+	 * allocations, by what they are for: slab.h counts bytes by the same
+	 * names
+	 */
 	FAULT_POOL,
 	FAULT_PERCPU,
 	FAULT_ACOMP,
@@ -30,15 +34,18 @@ enum fault_kind {
 };
 
 struct fault {
-	/* atomic: a check that saw the fault before armed may read what the next one is being given */
-	_Atomic u64 nth, times;	/* tries nth .. nth + times - 1 fail; times 0: all from nth on */
-	atomic_int error;	/* negative errno */
-	atomic_int cpu;		/* only there; -1: anywhere */
+	/*
+	 * atomic: a check that saw the fault before armed may read what the
+	 * next one is being given
+	 */
+	_Atomic u64 nth, times; /* tries nth .. nth + times - 1 fail; times 0: all from nth on */
+	atomic_int error;       /* negative errno */
+	atomic_int cpu;         /* only there; -1: anywhere */
 	_Atomic u64 seen, hits;
 };
 
 struct faults {
-	atomic_uint armed;	/* bit mask of kinds */
+	atomic_uint armed; /* bit mask of kinds */
 	struct fault fault[NR_FAULT_KINDS];
 };
 

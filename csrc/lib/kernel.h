@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The few kernel primitives that the other files are written in: types, lists, a sleeping spinlock,
- * the time, this thread's CPU, one-time warnings. Nothing here knows of zswap.
+ * The few kernel primitives that the other files are written in: types, lists,
+ * a sleeping spinlock, the time, this thread's CPU, one-time warnings. Nothing
+ * here knows of zswap.
  */
 #ifndef ZSWAP_KERNEL_H
 #define ZSWAP_KERNEL_H
@@ -13,31 +14,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-_Static_assert(sizeof(void *) == 8, "zswap_py is for 64-bit machines: a swap entry, and a handle's cell, need 64 bits");
+_Static_assert(sizeof(void *) == 8,
+	       "zswap_py is for 64-bit machines: a swap entry, and a handle's cell, need 64 bits");
 
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 
-#define likely(x)	__builtin_expect(!!(x), 1)
-#define unlikely(x)	__builtin_expect(!!(x), 0)
-#define noinline	__attribute__((noinline))
-#define prefetch(p)	__builtin_prefetch((p), 0)
-#define prefetchw(p)	__builtin_prefetch((p), 1)
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-#define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
-#define min(a, b)	((a) < (b) ? (a) : (b))
-#define max(a, b)	((a) > (b) ? (a) : (b))
+#define likely(x)                       __builtin_expect(!!(x), 1)
+#define unlikely(x)                     __builtin_expect(!!(x), 0)
+#define noinline                        __attribute__((noinline))
+#define prefetch(p)                     __builtin_prefetch((p), 0)
+#define prefetchw(p)                    __builtin_prefetch((p), 1)
+#define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
+#define DIV_ROUND_UP(n, d)              (((n) + (d) - 1) / (d))
+#define min(a, b)                       ((a) < (b) ? (a) : (b))
+#define max(a, b)                       ((a) > (b) ? (a) : (b))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-#define ____cacheline_aligned __attribute__((aligned(64)))
+#define ____cacheline_aligned           __attribute__((aligned(64)))
 
 /* Error pointers, as <linux/err.h> has them. */
-#define MAX_ERRNO	4095
-#define ERR_PTR(err)	((void *)(intptr_t)(err))
-#define PTR_ERR(p)	((int)(intptr_t)(p))
-#define IS_ERR_VALUE(x)	unlikely((uintptr_t)(x) >= (uintptr_t)-MAX_ERRNO)
-#define IS_ERR(p)	IS_ERR_VALUE(p)
+#define MAX_ERRNO         4095
+#define ERR_PTR(err)      ((void *)(intptr_t)(err))
+#define PTR_ERR(p)        ((int)(intptr_t)(p))
+#define IS_ERR_VALUE(x)   unlikely((uintptr_t)(x) >= (uintptr_t)-MAX_ERRNO)
+#define IS_ERR(p)         IS_ERR_VALUE(p)
 #define IS_ERR_OR_NULL(p) (unlikely(!(p)) || IS_ERR(p))
 
 /*
@@ -47,11 +49,11 @@ typedef uint64_t u64;
 #define first_time(flag) (!atomic_exchange_explicit(&(flag), true, memory_order_relaxed))
 
 #if defined(__x86_64__) || defined(__i386__)
-#define cpu_relax()	__builtin_ia32_pause()
+#define cpu_relax() __builtin_ia32_pause()
 #elif defined(__aarch64__)
-#define cpu_relax()	__asm__ volatile("yield" ::: "memory")
+#define cpu_relax() __asm__ volatile("yield" ::: "memory")
 #else
-#define cpu_relax()	__asm__ volatile("" ::: "memory")
+#define cpu_relax() __asm__ volatile("" ::: "memory")
 #endif
 
 /* ---- lists ---- */
@@ -95,14 +97,18 @@ static inline void list_del_init(struct list_head *entry)
 	INIT_LIST_HEAD(entry);
 }
 
-#define list_entry(ptr, type, member) container_of(ptr, type, member)
+#define list_entry(ptr, type, member)        container_of(ptr, type, member)
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
-#define list_for_each_entry(pos, head, member)					\
-	for (pos = list_first_entry(head, __typeof__(*pos), member);		\
-	     &pos->member != (head);						\
+#define list_for_each_entry(pos, head, member)                                               \
+	for (pos = list_first_entry(head, __typeof__(*pos), member); &pos->member != (head); \
 	     pos = list_entry(pos->member.next, __typeof__(*pos), member))
 
-/* ---- a spinlock: sections are of some ten instructions, but for the rare ones that ask the system for memory ---- */
+/* ---- a spinlock ---- */
+
+/*
+ * sections are of some ten instructions, but for the rare ones that ask the
+ * system for memory
+ */
 
 typedef struct {
 	atomic_bool held;
@@ -130,12 +136,14 @@ bool cond_init(pthread_cond_t *cond);
 /* True: ktime_get_ns() has come to that. */
 bool cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, u64 ns);
 
-/* ---- this thread's CPU: set by each call that enters the library, as the caller said ---- */
+/* ---- this thread's CPU ---- */
+
+/* set by each call that enters the library, as the caller said */
 
 struct task {
 	unsigned int cpu;
-	const void *owner;	/* the instance that the call is in */
-	struct task *outer;	/* a compressor's callback may enter another instance */
+	const void *owner;  /* the instance that the call is in */
+	struct task *outer; /* a compressor's callback may enter another instance */
 };
 
 extern __thread struct task *current_task;

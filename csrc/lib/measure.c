@@ -2,11 +2,13 @@
 /*
  * measure.c - many pages through zswap_store() and zswap_peek(), timed
  *
- * Between two reads of the clock lies a run of pages, so that the clock costs a page next to nothing; and no
- * interpreter, whose lock would make threads wait for each other.
+ * Between two reads of the clock lies a run of pages, so that the clock costs a
+ * page next to nothing; and no interpreter, whose lock would make threads wait
+ * for each other.
  *
- * The clock is the thread's CPU time: where other threads take turns at the CPU, the wall clock would count their
- * turns, and a slow compressor's runs meet more of them than a fast one's.
+ * The clock is the thread's CPU time: where other threads take turns at the
+ * CPU, the wall clock would count their turns, and a slow compressor's runs
+ * meet more of them than a fast one's.
  */
 #include <string.h>
 #include <time.h>
@@ -51,7 +53,8 @@ int zswap_drop_zero_folios(struct zswap_span *span)
 	return 0;
 }
 
-int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span, struct zswap_run *runs)
+int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span,
+		     struct zswap_run *runs)
 {
 	if (!span_is_valid(span))
 		return -EINVAL;
@@ -59,7 +62,8 @@ int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span 
 		u64 end = min(start + span->run_pages, span->nr_pages), began = thread_cpu_ns();
 
 		for (u64 i = start; i < end; i += span->folio_pages) {
-			int ret = zswap_store(z, cpu, span->swp + i, span->pages + i * span->page_size,
+			int ret = zswap_store(z, cpu, span->swp + i,
+					      span->pages + i * span->page_size,
 					      min(span->folio_pages, end - i));
 
 			if (ret < 0)
@@ -83,16 +87,18 @@ int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *
 		u64 nr = min(span->run_pages, span->nr_pages - start), began = thread_cpu_ns();
 
 		for (u64 i = 0; i < nr; i++)
-			ret[i] = zswap_peek(z, cpu, span->swp + start + i, (u8 *)out + i * span->page_size);
+			ret[i] = zswap_peek(z, cpu, span->swp + start + i,
+					    (u8 *)out + i * span->page_size);
 		runs->ns = thread_cpu_ns() - began;
 		runs->pages = 0;
 		for (u64 i = 0; i < nr; i++) {
 			if (ret[i] && ret[i] != -ENOENT && ret[i] != -EIO)
 				return ret[i];
 			runs->pages += !ret[i];
-			*wrong += ret[i] == -EIO || (!ret[i] && memcmp((u8 *)out + i * span->page_size,
-								       span->pages + (start + i) * span->page_size,
-								       span->page_size));
+			*wrong += ret[i] == -EIO ||
+				  (!ret[i] && memcmp((u8 *)out + i * span->page_size,
+						     span->pages + (start + i) * span->page_size,
+						     span->page_size));
 		}
 	}
 	return 0;

@@ -1,29 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the kernel would log, kept until somebody asks: the latest 16 messages. Any thread may write, any may read.
+ * What the kernel would log, kept until somebody asks: the latest 16 messages.
+ * Any thread may write, any may read.
  */
 #ifndef ZSWAP_PRINTK_H
 #define ZSWAP_PRINTK_H
 
 #include "lib/kernel.h"
 
-#define LOG_ALERT	1
-#define LOG_ERR		3
-#define LOG_WARNING	4
-#define LOG_MESSAGES	16
-#define LOG_WIDTH	160
+#define LOG_ALERT    1
+#define LOG_ERR      3
+#define LOG_WARNING  4
+#define LOG_MESSAGES 16
+#define LOG_WIDTH    160
 
 struct printk_log {
-	spinlock_t lock;		/* innermost */
-	u64 first, end;			/* messages first .. end - 1 wait */
+	spinlock_t lock; /* innermost */
+	u64 first, end;  /* messages first .. end - 1 wait */
 	struct {
 		int level;
 		char text[LOG_WIDTH];
 	} message[LOG_MESSAGES];
 };
 
-__attribute__((format(printf, 3, 4)))
-void printk(struct printk_log *log, int level, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void printk(struct printk_log *log, int level,
+						  const char *fmt, ...);
 /* The oldest, which is then gone, and its level; 0 if there is none. */
 int printk_next(struct printk_log *log, char *buf, size_t len);
 

@@ -5,10 +5,10 @@
 #include "lib/slab.h"
 #include "lib/vmalloc.h"
 
-#define CHUNK_SIZE	(64u << 10)
-#define STACK_REFILL	32	/* objects that go to a CPU's stack at once */
-#define STACK_MAX	128	/* when so many are there, half go back to the depot */
-#define STACK_AHEAD	8	/* the next ones to be handed out are fetched into the cache meanwhile */
+#define CHUNK_SIZE   (64u << 10)
+#define STACK_REFILL 32  /* objects that go to a CPU's stack at once */
+#define STACK_MAX    128 /* when so many are there, half go back to the depot */
+#define STACK_AHEAD  8   /* the next ones to be handed out are fetched into the cache meanwhile */
 
 /* ---- kmalloc ---- */
 
@@ -87,8 +87,12 @@ u64 kmem_bytes(const struct kmem *mm, enum fault_kind kind, unsigned int nid)
 struct kmem_stack {
 	spinlock_t lock;
 	unsigned int nr;
-	void *objects[STACK_MAX];	/* pointers: handing one out does not touch it */
-	int64_t *inuse;		/* by node: allocated minus freed on this CPU, so only the sum over CPUs is >= 0 */
+	void *objects[STACK_MAX]; /* pointers: handing one out does not touch it */
+	/*
+	 * by node: allocated minus freed on this CPU, so only the sum over CPUs
+	 * is >= 0
+	 */
+	int64_t *inuse;
 } ____cacheline_aligned;
 
 struct kmem_chunk {
@@ -103,7 +107,7 @@ struct kmem_cache {
 	int64_t *inuse;
 	spinlock_t depot_lock;
 	void *depot;
-	char *fresh, *fresh_end;	/* the part of the newest chunk that was never handed out */
+	char *fresh, *fresh_end; /* the part of the newest chunk that was never handed out */
 	struct kmem_chunk *chunks;
 	size_t nr_chunks;
 };
@@ -188,7 +192,8 @@ static void refill(struct kmem_cache *cache, struct kmem_stack *stack)
 		if (p) {
 			cache->depot = *(void **)p;
 		} else {
-			if ((size_t)(cache->fresh_end - cache->fresh) < cache->size && !add_chunk(cache))
+			if ((size_t)(cache->fresh_end - cache->fresh) < cache->size &&
+			    !add_chunk(cache))
 				break;
 			p = cache->fresh;
 			cache->fresh += cache->size;
@@ -210,7 +215,8 @@ static void spill(struct kmem_cache *cache, struct kmem_stack *stack)
 	spin_unlock(&cache->depot_lock);
 }
 
-unsigned int kmem_cache_alloc_bulk(struct kmem_cache *cache, unsigned int nid, unsigned int nr, void **ret)
+unsigned int kmem_cache_alloc_bulk(struct kmem_cache *cache, unsigned int nid, unsigned int nr,
+				   void **ret)
 {
 	unsigned int cpu = raw_smp_processor_id(), i;
 	struct kmem_stack *stack = &cache->stacks[cpu];
@@ -245,7 +251,8 @@ void *kmem_cache_alloc_node(struct kmem_cache *cache, unsigned int nid)
 	return kmem_cache_alloc_bulk(cache, nid, 1, &p) ? p : NULL;
 }
 
-void kmem_cache_free_bulk(struct kmem_cache *cache, const unsigned int *nids, unsigned int nr, void **p)
+void kmem_cache_free_bulk(struct kmem_cache *cache, const unsigned int *nids, unsigned int nr,
+			  void **p)
 {
 	struct kmem_stack *stack = &cache->stacks[raw_smp_processor_id()];
 

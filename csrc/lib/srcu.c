@@ -35,8 +35,9 @@ static bool readers(struct srcu *srcu, unsigned int idx)
 }
 
 /*
- * Twice: a reader may have read idx and not yet counted itself when the first turn looked. One that
- * counts itself after a look sees all that was written before it.
+ * Twice: a reader may have read idx and not yet counted itself when the first
+ * turn looked. One that counts itself after a look sees all that was written
+ * before it.
  */
 void synchronize_srcu(struct srcu *srcu)
 {

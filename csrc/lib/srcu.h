@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Readers that may sleep, and a writer that waits until all who were inside have left: what RCU and the
- * pools' and swap files' life in the kernel rest on. A reader touches only its CPU's line.
+ * Readers that may sleep, and a writer that waits until all who were inside
+ * have left: what RCU and the pools' and swap files' life in the kernel rest
+ * on. A reader touches only its CPU's line.
  */
 #ifndef ZSWAP_SRCU_H
 #define ZSWAP_SRCU_H
@@ -18,7 +19,7 @@ struct srcu {
 	atomic_uint idx;
 	unsigned int nr_cpus;
 	struct srcu_cpu *cpus;
-	pthread_mutex_t mutex;	/* one writer at a time; taken outside of every other lock */
+	pthread_mutex_t mutex; /* one writer at a time; taken outside of every other lock */
 };
 
 int srcu_init(struct srcu *srcu, unsigned int nr_cpus);

@@ -5,31 +5,31 @@
 
 #include "lib/vclock.h"
 
-#define NSEC_PER_SEC	1000000000ull
-#define STALL_NS	(10 * NSEC_PER_SEC)
-#define MIN_ROOM	16
+#define NSEC_PER_SEC 1000000000ull
+#define STALL_NS     (10 * NSEC_PER_SEC)
+#define MIN_ROOM     16
 
 struct vclock_actor {
-	struct vclock_event event;	/* its next turn; without a fire() */
+	struct vclock_event event; /* its next turn; without a fire() */
 	struct vclock *clock;
-	struct vclock_actor *outer;	/* this thread's actor of another clock */
-	unsigned int depth;		/* of vclock_enter() */
-	bool attached;			/* it ends by vclock_detach(), not by its last vclock_leave() */
-	bool lost;			/* it had its turn for too long, and gets no other */
+	struct vclock_actor *outer; /* this thread's actor of another clock */
+	unsigned int depth;         /* of vclock_enter() */
+	bool attached;              /* it ends by vclock_detach(), not by its last vclock_leave() */
+	bool lost;                  /* it had its turn for too long, and gets no other */
 	pthread_cond_t turn;
-	bool waiting;			/* for its turn: queued, or parked with no deadline */
+	bool waiting; /* for its turn: queued, or parked with no deadline */
 	bool parked, woken;
 };
 
 struct vclock {
-	pthread_mutex_t lock;		/* the innermost; not held while an event fires or an actor runs */
-	struct vclock_event **heap;	/* from 1 on, by time and seq */
-	size_t nr, room, reserved;	/* nr <= reserved <= room */
+	pthread_mutex_t lock; /* the innermost; not held while an event fires or an actor runs */
+	struct vclock_event **heap; /* from 1 on, by time and seq */
+	size_t nr, room, reserved;  /* nr <= reserved <= room */
 	u64 now, seq, stall_ns, stalls;
-	struct vclock_actor *running;	/* has the turn, or is passing it on */
-	u64 turn_since;			/* real time */
-	bool firing;			/* an event, by 'running' */
-	size_t nr_waiting;		/* actors */
+	struct vclock_actor *running; /* has the turn, or is passing it on */
+	u64 turn_since;               /* real time */
+	bool firing;                  /* an event, by 'running' */
+	size_t nr_waiting;            /* actors */
 	atomic_uint refs;
 };
 
@@ -161,8 +161,8 @@ static void fire(struct vclock *clock, struct vclock_event *event)
 }
 
 /*
- * Time goes on to an actor's turn, if any waits; this thread's, where that is the next. 'me' has the turn meanwhile, so
- * that nobody else does the same.
+ * Time goes on to an actor's turn, if any waits; this thread's, where that is
+ * the next. 'me' has the turn meanwhile, so that nobody else does the same.
  */
 static void pass_turn(struct vclock *clock, struct vclock_actor *me)
 {
@@ -180,7 +180,10 @@ static void pass_turn(struct vclock *clock, struct vclock_actor *me)
 	clock->running = NULL;
 }
 
-/* Of an actor that has no turn there is none to pass on, unless no other has one. */
+/*
+ * Of an actor that has no turn there is none to pass on, unless no other has
+ * one.
+ */
 static void give_up_turn(struct vclock *clock, struct vclock_actor *me)
 {
 	if (!clock->running || clock->running == me)
@@ -188,8 +191,9 @@ static void give_up_turn(struct vclock *clock, struct vclock_actor *me)
 }
 
 /*
- * True while the actor that runs can lose its turn to another. It cannot while it fires an event, or is between
- * vclock_enter() and vclock_leave(): there it waits for no other, and relies on it that no other has a turn.
+ * True while the actor that runs can lose its turn to another. It cannot while
+ * it fires an event, or is between vclock_enter() and vclock_leave(): there it
+ * waits for no other, and relies on it that no other has a turn.
  */
 static bool can_be_lost(const struct vclock *clock)
 {
@@ -208,7 +212,10 @@ static void take_turn(struct vclock *clock, struct vclock_actor *me)
 	pass_turn(clock, me);
 }
 
-/* Returns 0, or -EDEADLK if the turn came and was lost before this thread saw it. */
+/*
+ * Returns 0, or -EDEADLK if the turn came and was lost before this thread saw
+ * it.
+ */
 static int wait_for_turn(struct vclock *clock, struct vclock_actor *me)
 {
 	give_up_turn(clock, me);
@@ -336,7 +343,7 @@ void vclock_leave(struct vclock *clock)
 		vclock_detach(clock, me);
 		return;
 	}
-	pthread_mutex_lock(&clock->lock);	/* others look whether its turn can be lost */
+	pthread_mutex_lock(&clock->lock); /* others look whether its turn can be lost */
 	me->depth--;
 	pthread_mutex_unlock(&clock->lock);
 }

@@ -15,7 +15,10 @@ size_t host_page_size(void);
 void *vzalloc(size_t size);
 void vfree(void *p, size_t size);
 
-/* The same, but a forked child has it too, zeroed (Linux 4.14; older ones copy it). */
+/*
+ * The same, but a forked child has it too, zeroed (Linux 4.14; older ones copy
+ * it).
+ */
 void *vzalloc_wiped_by_fork(size_t size);
 
 /*
@@ -31,13 +34,18 @@ bool vm_reserve(struct vm_area *area, size_t size);
 void vm_release(struct vm_area *area);
 bool vm_open_slow(struct vm_area *area, size_t upto, size_t step);
 
-/* Makes at least the first 'upto' bytes usable, by steps. False if the system refuses. */
+/*
+ * Makes at least the first 'upto' bytes usable, by steps. False if the system
+ * refuses.
+ */
 static inline bool vm_open(struct vm_area *area, size_t upto, size_t step)
 {
 	return likely(upto <= area->open) || vm_open_slow(area, upto, step);
 }
 
-/* Bytes of addresses that RLIMIT_AS leaves; SIZE_MAX where there is no limit. */
+/*
+ * Bytes of addresses that RLIMIT_AS leaves; SIZE_MAX where there is no limit.
+ */
 size_t vm_left(void);
 
 #endif

@@ -3,17 +3,21 @@
 
 #include "mm/swap_table.h"
 
-#define SLOT_SPINS	50
-#define SLOT_SLEEP_MIN	20000	/* ns */
-#define SLOT_SLEEP_MAX	1000000
+#define SLOT_SPINS     50
+#define SLOT_SLEEP_MIN 20000 /* ns */
+#define SLOT_SLEEP_MAX 1000000
 
-/* A slot is fought for only where two do the same page at once, and is held while it is compressed: so sleep, and look again. */
+/*
+ * A slot is fought for only where two do the same page at once, and is held
+ * while it is compressed: so sleep, and look again.
+ */
 void slot_lock_slow(slot_t *slot)
 {
 	struct timespec sleep = { .tv_nsec = SLOT_SLEEP_MIN };
 
 	for (int i = 0;; i++) {
-		if (!(atomic_load_explicit(slot, memory_order_relaxed) & SLOT_LOCKED) && slot_trylock(slot))
+		if (!(atomic_load_explicit(slot, memory_order_relaxed) & SLOT_LOCKED) &&
+		    slot_trylock(slot))
 			return;
 		if (i < SLOT_SPINS) {
 			cpu_relax();
@@ -24,10 +28,12 @@ void slot_lock_slow(slot_t *slot)
 	}
 }
 
-/* ---- directories: level 1 has trees, each above has directories of the level below ---- */
+/* ---- directories ---- */
 
-#define TREE_BYTES	(SWAP_ADDRESS_SPACE_PAGES * sizeof(slot_t))
-#define DIR_CELLS	(1u << SWAP_DIR_SHIFT)
+/* level 1 has trees, each above has directories of the level below */
+
+#define TREE_BYTES (SWAP_ADDRESS_SPACE_PAGES * sizeof(slot_t))
+#define DIR_CELLS  (1u << SWAP_DIR_SHIFT)
 
 /* Slots below one cell of a directory. */
 static unsigned int cell_shift(unsigned int level)
@@ -99,8 +105,7 @@ static void free_dir(struct swap_index *index, unsigned int level, _Atomic(void 
 	}
 }
 
-static noinline slot_t *create_slow(struct swap_index *index, struct swap_file *file,
-				    u64 offset)
+static noinline slot_t *create_slow(struct swap_index *index, struct swap_file *file, u64 offset)
 {
 	_Atomic(void *) *dir = file->dir;
 
@@ -113,7 +118,7 @@ static noinline slot_t *create_slow(struct swap_index *index, struct swap_file *
 			if (!below)
 				return NULL;
 			if (!atomic_compare_exchange_strong(cell, &none, below)) {
-				free_below(index, level, below);	/* another thread was first */
+				free_below(index, level, below); /* another thread was first */
 				below = none;
 			}
 		}
@@ -168,7 +173,8 @@ struct swap_file *swap_index_kill(struct swap_index *index, unsigned int type)
 
 void swap_index_free(struct swap_index *index, unsigned int type)
 {
-	struct swap_file *file = (struct swap_file *)(atomic_exchange(&index->files[type], 0) & ~SWAP_FILE_DYING);
+	struct swap_file *file =
+		(struct swap_file *)(atomic_exchange(&index->files[type], 0) & ~SWAP_FILE_DYING);
 
 	if (!file)
 		return;

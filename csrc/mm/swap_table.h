@@ -16,27 +16,30 @@
 
 #define SWAP_ADDRESS_SPACE_SHIFT 14
 #define SWAP_ADDRESS_SPACE_PAGES (1u << SWAP_ADDRESS_SPACE_SHIFT)
-#define SWAP_DIR_SHIFT		12
-#define MAX_SWAPFILES_SHIFT	5
-#define MAX_SWAPFILES		(1u << MAX_SWAPFILES_SHIFT)
-#define SWP_TYPE_SHIFT		58
+#define SWAP_DIR_SHIFT           12
+#define MAX_SWAPFILES_SHIFT      5
+#define MAX_SWAPFILES            (1u << MAX_SWAPFILES_SHIFT)
+#define SWP_TYPE_SHIFT           58
 
-/* In the pointer, not in what it points to: who reads it late must not look at a file that is freed. */
-#define SWAP_FILE_DYING		1ul
+/*
+ * In the pointer, not in what it points to: who reads it late must not look at
+ * a file that is freed.
+ */
+#define SWAP_FILE_DYING 1ul
 
-#define SLOT_LOCKED	1ul
+#define SLOT_LOCKED 1ul
 
 typedef _Atomic u64 slot_t;
 
 struct swap_file {
 	u64 nr_pages;
-	unsigned int height;		/* directories from the topmost to a tree */
-	_Atomic(void *) dir[];		/* the topmost */
+	unsigned int height;   /* directories from the topmost to a tree */
+	_Atomic(void *) dir[]; /* the topmost */
 };
 
 struct swap_index {
 	struct kmem *mm;
-	_Atomic uintptr_t files[MAX_SWAPFILES];	/* struct swap_file *, and SWAP_FILE_DYING */
+	_Atomic uintptr_t files[MAX_SWAPFILES]; /* struct swap_file *, and SWAP_FILE_DYING */
 };
 
 static inline unsigned int swp_type(u64 swp)
@@ -57,8 +60,9 @@ static inline u64 swp_entry(unsigned int type, u64 offset)
 /* The new type, -ENOMEM, or -EPERM if all types are in use. */
 int swap_index_add(struct swap_index *index, u64 nr_pages);
 /*
- * Takes a file out of callers' sight, whose slots nobody uses any more once those that are inside have left; then it may be freed. NULL
- * if there is none, or another was first.
+ * Takes a file out of callers' sight, whose slots nobody uses any more once
+ * those that are inside have left; then it may be freed. NULL if there is none,
+ * or another was first.
  */
 struct swap_file *swap_index_kill(struct swap_index *index, unsigned int type);
 void swap_index_free(struct swap_index *index, unsigned int type);
@@ -69,7 +73,10 @@ static inline struct swap_file *swap_file_any(struct swap_index *index, unsigned
 	return (struct swap_file *)(atomic_load(&index->files[type]) & ~SWAP_FILE_DYING);
 }
 
-/* The swap file of slots swp .. swp + nr - 1, or NULL if they are not all in one. */
+/*
+ * The swap file of slots swp .. swp + nr - 1, or NULL if they are not all in
+ * one.
+ */
 static inline struct swap_file *swap_file_of(struct swap_index *index, u64 swp, u64 nr)
 {
 	unsigned int type = swp_type(swp);
@@ -92,8 +99,9 @@ slot_t *swap_tree_slow(struct swap_file *file, u64 offset);
 static inline slot_t *swap_slot(struct swap_file *file, u64 offset)
 {
 	slot_t *tree = likely(file->height == 1) ?
-		atomic_load_explicit(&file->dir[offset >> SWAP_ADDRESS_SPACE_SHIFT], memory_order_acquire) :
-		swap_tree_slow(file, offset);
+			       atomic_load_explicit(&file->dir[offset >> SWAP_ADDRESS_SPACE_SHIFT],
+						    memory_order_acquire) :
+			       swap_tree_slow(file, offset);
 
 	return likely(tree) ? &tree[offset & (SWAP_ADDRESS_SPACE_PAGES - 1)] : NULL;
 }
@@ -101,7 +109,9 @@ static inline slot_t *swap_slot(struct swap_file *file, u64 offset)
 /* The same, making the tree; NULL if there is no memory for it. */
 slot_t *swap_slot_create(struct swap_index *index, struct swap_file *file, u64 offset);
 
-/* The first slot from 'offset' on that has a word; nr_pages if there is none. */
+/*
+ * The first slot from 'offset' on that has a word; nr_pages if there is none.
+ */
 u64 swap_next_slot(struct swap_file *file, u64 offset);
 
 void slot_lock_slow(slot_t *slot);
@@ -125,12 +135,18 @@ static inline void *slot_lock(slot_t *slot)
 	return slot_get(slot);
 }
 
-/* Replace what is stored at a slot whose lock the caller holds; gives back the old. */
+/*
+ * Replace what is stored at a slot whose lock the caller holds; gives back the
+ * old.
+ */
 static inline void *slot_xchg(slot_t *slot, void *new)
 {
 	void *old = slot_get(slot);
 
-	/* plain stores, here and below: only a holder changes more than the lock's bit, which is set */
+	/*
+	 * plain stores, here and below: only a holder changes more than the
+	 * lock's bit, which is set
+	 */
 	atomic_store_explicit(slot, (uintptr_t)new | SLOT_LOCKED, memory_order_relaxed);
 	return old;
 }

@@ -2,34 +2,38 @@
 /*
  * zsmalloc: many objects of up to a page in few pages.
  *
- * Compressed pages have all sizes, so a power-of-two allocator wastes a quarter of the room, and a page per
- * object saves nothing. zsmalloc has a class for each 16 bytes (at 4 KiB pages) and lays a class's objects
- * side by side in a *zspage*, a chain of 1 to 16 pages chosen so that little is left at its end; an object may
- * cross one page border.
+ * Compressed pages have all sizes, so a power-of-two allocator wastes a quarter
+ * of the room, and a page per object saves nothing. zsmalloc has a class for
+ * each 16 bytes (at 4 KiB pages) and lays a class's objects side by side in a
+ * *zspage*, a chain of 1 to 16 pages chosen so that little is left at its end;
+ * an object may cross one page border.
  *
- * A handle is the address of a cell that holds the object's place, (zspage << 16 | index): objects can move
- * while handles stay. An object of a class that is not huge starts with its handle, tagged with 1, so that
- * what walks a zspage finds the handle; the caller's bytes follow.
+ * A handle is the address of a cell that holds the object's place, (zspage <<
+ * 16 | index): objects can move while handles stay. An object of a class that
+ * is not huge starts with its handle, tagged with 1, so that what walks a
+ * zspage finds the handle; the caller's bytes follow.
  *
- * Zspages of a class hang on lists by how full they are. Allocation takes the first of the fullest list, so
- * that others run empty and go. Which list, and which end, decides how many pages a pool holds after frees:
- * both are the kernel's (mm/zsmalloc.c, Linux 6.4 and later).
+ * Zspages of a class hang on lists by how full they are. Allocation takes the
+ * first of the fullest list, so that others run empty and go. Which list, and
+ * which end, decides how many pages a pool holds after frees: both are the
+ * kernel's (mm/zsmalloc.c, Linux 6.4 and later).
  *
- * Lock: a class's, around everything of its zspages but the bytes of live objects. Nothing is taken inside it.
+ * Lock: a class's, around everything of its zspages but the bytes of live
+ * objects. Nothing is taken inside it.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "mm/zsmalloc.h"
 
-#define ZS_ALIGN		8
-#define ZS_HANDLE_SIZE		8
-#define ZS_MIN_ALLOC_SIZE	32
-#define CLASS_BITS		8
-#define OBJ_ALLOCATED_TAG	1
-#define OBJ_INDEX_BITS		16
-#define OBJ_INDEX_MASK		((1u << OBJ_INDEX_BITS) - 1)
-#define NO_OBJ			UINT32_MAX
+#define ZS_ALIGN          8
+#define ZS_HANDLE_SIZE    8
+#define ZS_MIN_ALLOC_SIZE 32
+#define CLASS_BITS        8
+#define OBJ_ALLOCATED_TAG 1
+#define OBJ_INDEX_BITS    16
+#define OBJ_INDEX_MASK    ((1u << OBJ_INDEX_BITS) - 1)
+#define NO_OBJ            UINT32_MAX
 
 /* Empty, ten tenths, full. */
 enum fullness_group {
@@ -45,7 +49,7 @@ struct size_class {
 	u32 size, objs_per_zspage, index;
 	u8 pages_per_zspage;
 	bool huge;
-	u16 nonempty;		/* a bit a fullness list */
+	u16 nonempty; /* a bit a fullness list */
 	u64 nr_zspages, nr_inuse;
 	struct list_head fullness_list[NR_FULLNESS_GROUPS];
 } ____cacheline_aligned;
@@ -54,14 +58,19 @@ struct zspage {
 	struct list_head list;
 	struct size_class *class;
 	u32 inuse;
-	u32 freeobj;		/* last freed, NO_OBJ if none; linked through the objects' first word */
-	u32 fresh;		/* objects from here on were never allocated: they need no links, so no page is touched */
+	u32 freeobj; /* last freed, NO_OBJ if none; linked through the objects' first word */
+	/*
+	 * objects from here on were never allocated: they need no links, so no
+	 * page is touched
+	 */
+	u32 fresh;
 	u8 fullness;
 	u8 nid;
-	u8 *pages[];		/* one where the pages are contiguous, else each */
+	u8 *pages[]; /* one where the pages are contiguous, else each */
 };
 
-_Static_assert(sizeof(struct zspage) + sizeof(u8 *) <= 64, "a zspage's descriptor has one cache line");
+_Static_assert(sizeof(struct zspage) + sizeof(u8 *) <= 64,
+	       "a zspage's descriptor has one cache line");
 
 struct crossing {
 	_Atomic u64 reads;
@@ -73,8 +82,8 @@ struct zs_pool {
 	unsigned int nr_slots;
 	bool contiguous;
 	_Atomic u64 pages_allocated;
-	struct crossing *crossing;	/* by CPU */
-	struct size_class **size_class;	/* by slot; several slots may share one */
+	struct crossing *crossing;      /* by CPU */
+	struct size_class **size_class; /* by slot; several slots may share one */
 	struct size_class *classes;
 };
 
@@ -90,7 +99,8 @@ static unsigned int nr_class_slots(size_t page_size)
 	return DIV_ROUND_UP(page_size - ZS_MIN_ALLOC_SIZE, class_delta(page_size)) + 1;
 }
 
-static unsigned int calculate_zspage_chain_size(size_t page_size, unsigned int max_chain, u32 class_size)
+static unsigned int calculate_zspage_chain_size(size_t page_size, unsigned int max_chain,
+						u32 class_size)
 {
 	unsigned int chain = 1;
 	size_t least = SIZE_MAX;
@@ -117,15 +127,20 @@ static unsigned int get_size_class_index(const struct zs_pool *pool, size_t size
 	return min(idx, pool->nr_slots - 1);
 }
 
-/* From the largest slot down; one that lays out its objects as the last one built shares its class. */
+/*
+ * From the largest slot down; one that lays out its objects as the last one
+ * built shares its class.
+ */
 static void init_classes(struct zs_pool *pool)
 {
 	struct size_class *prev = NULL;
 
 	for (unsigned int i = pool->nr_slots; i-- > 0;) {
 		struct size_class *class = &pool->classes[i];
-		u32 size = min(ZS_MIN_ALLOC_SIZE + i * class_delta(pool->page_size), pool->page_size);
-		unsigned int chain = calculate_zspage_chain_size(pool->page_size, pool->host->chain_size, size);
+		u32 size =
+			min(ZS_MIN_ALLOC_SIZE + i * class_delta(pool->page_size), pool->page_size);
+		unsigned int chain =
+			calculate_zspage_chain_size(pool->page_size, pool->host->chain_size, size);
 		u32 objs = chain * pool->page_size / size;
 
 		if (prev && prev->pages_per_zspage == chain && prev->objs_per_zspage == objs) {
@@ -145,7 +160,8 @@ static void init_classes(struct zs_pool *pool)
 
 /* ---- fullness groups ---- */
 
-static enum fullness_group get_fullness_group(const struct size_class *class, const struct zspage *zspage)
+static enum fullness_group get_fullness_group(const struct size_class *class,
+					      const struct zspage *zspage)
 {
 	if (zspage->inuse == 0)
 		return ZS_INUSE_RATIO_0;
@@ -185,7 +201,8 @@ static struct zspage *find_get_zspage(struct size_class *class)
 
 	if (!partial)
 		return NULL;
-	return list_first_entry(&class->fullness_list[31 - __builtin_clz(partial)], struct zspage, list);
+	return list_first_entry(&class->fullness_list[31 - __builtin_clz(partial)], struct zspage,
+				list);
 }
 
 /* ---- zspages ---- */
@@ -241,7 +258,8 @@ no_pages:
 static void __free_zspage(struct zs_pool *pool, struct size_class *class, struct zspage *zspage)
 {
 	free_zspage_pages(pool, zspage, class->pages_per_zspage);
-	atomic_fetch_sub_explicit(&pool->pages_allocated, class->pages_per_zspage, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&pool->pages_allocated, class->pages_per_zspage,
+				  memory_order_relaxed);
 	kmem_cache_free(pool->host->zspages, zspage, zspage->nid);
 }
 
@@ -256,7 +274,8 @@ static void location(unsigned long handle, struct zspage **zspage, u32 *idx)
 }
 
 /* Where byte 'off' of a zspage is, and how many bytes follow it there. */
-static u8 *zspage_byte(const struct zs_pool *pool, const struct zspage *zspage, size_t off, size_t *room)
+static u8 *zspage_byte(const struct zs_pool *pool, const struct zspage *zspage, size_t off,
+		       size_t *room)
 {
 	size_t in_page = off & (pool->page_size - 1);
 
@@ -268,7 +287,10 @@ static u8 *zspage_byte(const struct zs_pool *pool, const struct zspage *zspage, 
 	return zspage->pages[off / pool->page_size] + in_page;
 }
 
-/* The word that starts an object: its tagged handle while allocated, else the next free object. */
+/*
+ * The word that starts an object: its tagged handle while allocated, else the
+ * next free object.
+ */
 static u64 *obj_head(const struct zs_pool *pool, const struct zspage *zspage, u32 idx)
 {
 	size_t room;
@@ -331,7 +353,8 @@ static int zs_malloc(void *arg, size_t size, unsigned long *ret, unsigned int ni
 		kmem_cache_free(pool->host->handles, (void *)handle, 0);
 		return -ENOMEM;
 	}
-	atomic_fetch_add_explicit(&pool->pages_allocated, class->pages_per_zspage, memory_order_relaxed);
+	atomic_fetch_add_explicit(&pool->pages_allocated, class->pages_per_zspage,
+				  memory_order_relaxed);
 	spin_lock(&class->lock);
 	class->nr_zspages++;
 	obj_malloc(pool, zspage, handle);
@@ -368,7 +391,8 @@ static void zs_free(void *arg, unsigned long handle)
 
 static bool crosses_pages(const struct zs_pool *pool, const struct size_class *class, u32 idx)
 {
-	return (((size_t)idx * class->size) & (pool->page_size - 1)) + class->size > pool->page_size;
+	return (((size_t)idx * class->size) & (pool->page_size - 1)) + class->size >
+	       pool->page_size;
 }
 
 static void zs_obj_prefetch(void *arg, unsigned long handle, size_t len)
@@ -385,7 +409,10 @@ static void zs_obj_prefetch(void *arg, unsigned long handle, size_t len)
 		prefetch(obj + off);
 }
 
-/* Not an atomic addition, which a load would feel: two threads that say they are on one CPU may lose a count. */
+/*
+ * Not an atomic addition, which a load would feel: two threads that say they
+ * are on one CPU may lose a count.
+ */
 static void count_crossing(struct crossing *crossing)
 {
 	u64 reads = atomic_load_explicit(&crossing->reads, memory_order_relaxed);
@@ -394,8 +421,9 @@ static void count_crossing(struct crossing *crossing)
 }
 
 /*
- * Linux 6.15 to 6.18: an object that crosses pages is copied whole, with its handle, and the answer is
- * 'local' + 8. Where a zspage's pages are contiguous it is used in place, and the copy only counted.
+ * Linux 6.15 to 6.18: an object that crosses pages is copied whole, with its
+ * handle, and the answer is 'local' + 8. Where a zspage's pages are contiguous
+ * it is used in place, and the copy only counted.
  */
 static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 {
@@ -414,7 +442,8 @@ static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 		count_crossing(&pool->crossing[raw_smp_processor_id()]);
 		if (!pool->contiguous) {
 			memcpy(local, obj, room);
-			memcpy((u8 *)local + room, zspage_byte(pool, zspage, off + room, &(size_t){ 0 }),
+			memcpy((u8 *)local + room,
+			       zspage_byte(pool, zspage, off + room, &(size_t){ 0 }),
 			       class->size - room);
 			obj = local;
 		}
@@ -446,7 +475,8 @@ static void zs_obj_write(void *arg, unsigned long handle, const void *mem, size_
 		return;
 	}
 	memcpy(obj, mem, room);
-	memcpy(zspage_byte(pool, zspage, off + room, &(size_t){ 0 }), (const u8 *)mem + room, len - room);
+	memcpy(zspage_byte(pool, zspage, off + room, &(size_t){ 0 }), (const u8 *)mem + room,
+	       len - room);
 }
 
 static u64 zs_get_total_pages(void *arg)
@@ -482,9 +512,12 @@ int zs_create_pool(struct zs_host *host, struct zpool *zpool)
 	pool->page_size = page_size;
 	pool->nr_slots = nr_class_slots(page_size);
 	pool->contiguous = !arena_has_highmem(host->arena);
-	pool->crossing = kzalloc_node(host->mm, FAULT_PERCPU, host->mm->nr_cpus * sizeof(*pool->crossing), 0);
-	pool->size_class = kzalloc_node(host->mm, FAULT_POOL, pool->nr_slots * sizeof(*pool->size_class), 0);
-	pool->classes = kzalloc_node(host->mm, FAULT_POOL, pool->nr_slots * sizeof(*pool->classes), 0);
+	pool->crossing = kzalloc_node(host->mm, FAULT_PERCPU,
+				      host->mm->nr_cpus * sizeof(*pool->crossing), 0);
+	pool->size_class =
+		kzalloc_node(host->mm, FAULT_POOL, pool->nr_slots * sizeof(*pool->size_class), 0);
+	pool->classes =
+		kzalloc_node(host->mm, FAULT_POOL, pool->nr_slots * sizeof(*pool->classes), 0);
 	if (!pool->crossing || !pool->size_class || !pool->classes) {
 		zs_destroy_pool(pool);
 		return -ENOMEM;
@@ -545,7 +578,8 @@ size_t zs_huge_class_size(struct zs_pool *pool)
 	return 0;
 }
 
-static const char *check_zspage(struct zs_pool *pool, struct size_class *class, struct zspage *zspage, int fg)
+static const char *check_zspage(struct zs_pool *pool, struct size_class *class,
+				struct zspage *zspage, int fg)
 {
 	u32 nr_free = 0;
 
@@ -555,7 +589,8 @@ static const char *check_zspage(struct zs_pool *pool, struct size_class *class, 
 		return "a zspage hangs on another fullness list";
 	if (zspage->fresh > class->objs_per_zspage)
 		return "a zspage handed out more objects than it has";
-	for (u32 idx = zspage->freeobj; idx != NO_OBJ; idx = *obj_head(pool, zspage, idx) >> OBJ_ALLOCATED_TAG)
+	for (u32 idx = zspage->freeobj; idx != NO_OBJ;
+	     idx = *obj_head(pool, zspage, idx) >> OBJ_ALLOCATED_TAG)
 		if (idx >= zspage->fresh || nr_free++ >= zspage->fresh)
 			return "a free list leaves its zspage or runs in a circle";
 	if (zspage->inuse + nr_free != zspage->fresh)

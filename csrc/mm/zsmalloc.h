@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The mirror of mm/zsmalloc.c. Its users reach it through zpool.h; what else it tells is here. */
+/*
+ * The mirror of mm/zsmalloc.c. Its users reach it through zpool.h; what else it
+ * tells is here.
+ */
 #ifndef ZSWAP_ZSMALLOC_H
 #define ZSWAP_ZSMALLOC_H
 
@@ -14,8 +17,8 @@ struct zs_pool;
 struct zs_host {
 	struct kmem *mm;
 	struct arena *arena;
-	struct kmem_cache *handles;	/* cells of 8 bytes */
-	struct kmem_cache *zspages;	/* zs_zspage_size() each */
+	struct kmem_cache *handles; /* cells of 8 bytes */
+	struct kmem_cache *zspages; /* zs_zspage_size() each */
 	unsigned int page_shift, chain_size;
 };
 
@@ -29,12 +32,22 @@ struct zs_class_info {
 	u64 zspages, objs_inuse;
 };
 
-/* The class of the i-th slot, -ENOENT past the last one; slots that share a class tell the same. */
+/*
+ * The class of the i-th slot, -ENOENT past the last one; slots that share a
+ * class tell the same.
+ */
 int zs_class_info(struct zs_pool *pool, unsigned int i, struct zs_class_info *ret);
-u64 zs_crossing_reads(struct zs_pool *pool);	/* reads for which the kernel would copy: the object crosses pages */
-/* The smallest length that goes to a class of one object a page, where nothing is saved. */
+/* reads for which the kernel would copy: the object crosses pages */
+u64 zs_crossing_reads(struct zs_pool *pool);
+/*
+ * The smallest length that goes to a class of one object a page, where nothing
+ * is saved.
+ */
 size_t zs_huge_class_size(struct zs_pool *pool);
-/* Walks everything. NULL, or what does not hold. Only while no other thread uses the pool. */
+/*
+ * Walks everything. NULL, or what does not hold. Only while no other thread
+ * uses the pool.
+ */
 const char *zs_check(struct zs_pool *pool);
 
 #endif

@@ -2,10 +2,12 @@
 /*
  * zswap.c - the mirror of mm/zswap.c
  *
- * zswap takes pages that are in the process of being swapped out and attempts to compress them into a
- * dynamically allocated RAM-based memory pool. Functions, labels and banners are those of the kernel with the
- * series "zswap compression batching" (v10) applied, in its order; the bodies are ours. What is Python's
- * (which pool is made when, CPU hotplug, parameters' syntax) is not here.
+ * zswap takes pages that are in the process of being swapped out and attempts
+ * to compress them into a dynamically allocated RAM-based memory pool.
+ * Functions, labels and banners are those of the kernel with the series "zswap
+ * compression batching" (v10) applied, in its order; the bodies are ours. What
+ * is Python's (which pool is made when, CPU hotplug, parameters' syntax) is not
+ * here.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -28,8 +30,14 @@
 
 /* Counters, in the order of struct zswap_stats. */
 enum zswap_stat {
-	pool_limit_hit, reject_reclaim_fail, reject_alloc_fail, reject_kmemcache_fail, reject_compress_fail,
-	reject_compress_poor, decompress_fail, written_back_pages,
+	pool_limit_hit,
+	reject_reclaim_fail,
+	reject_alloc_fail,
+	reject_kmemcache_fail,
+	reject_compress_fail,
+	reject_compress_poor,
+	decompress_fail,
+	written_back_pages,
 	NR_ZSWAP_STATS,
 };
 
@@ -37,7 +45,10 @@ enum zswap_stat {
 * tunables
 **********************************/
 
-/* Their values are in struct zswap, by enum zswap_param; their syntax is Python's. */
+/*
+ * Their values are in struct zswap, by enum zswap_param; their syntax is
+ * Python's.
+ */
 
 /*********************************
 * data structures
@@ -47,21 +58,25 @@ struct crypto_acomp_ctx {
 	struct crypto_acomp *acomp;
 	struct acomp_req *req;
 	struct crypto_wait wait;
-	u8 **buffers;			/* pool->compr_batch_size of two pages each */
-	pthread_mutex_t mutex;		/* everything here, but for prepare, which nobody else sees; after the slots */
+	u8 **buffers; /* pool->compr_batch_size of two pages each */
+	/*
+	 * everything here, but for prepare, which nobody else sees; after the
+	 * slots
+	 */
+	pthread_mutex_t mutex;
 	bool is_sleepable;
-	_Atomic bool ready;		/* the mutex is there */
+	_Atomic bool ready; /* the mutex is there */
 	u64 highmem_copies;
 } ____cacheline_aligned;
 
 /*
- * A reference is held for being current, for each entry, and by each store that uses the pool. 'list' and
- * 'empty' are the pools lock's.
+ * A reference is held for being current, for each entry, and by each store that
+ * uses the pool. 'list' and 'empty' are the pools lock's.
  */
 struct zswap_pool {
 	struct zpool zpool;
-	struct crypto_acomp_ctx *acomp_ctx;	/* by CPU */
-	atomic_uint nr_prepared;	/* contexts made so far, where CPUs also lose theirs */
+	struct crypto_acomp_ctx *acomp_ctx; /* by CPU */
+	atomic_uint nr_prepared;            /* contexts made so far, where CPUs also lose theirs */
 	_Atomic int64_t refs;
 	struct zswap *zswap;
 	const struct acomp_alg *alg;
@@ -69,17 +84,16 @@ struct zswap_pool {
 	struct list_head empty;
 	u8 compr_batch_size;
 	u8 batch_size;
-	char tfm_name[CRYPTO_MAX_ALG_NAME];	/* as the user asked for it */
+	char tfm_name[CRYPTO_MAX_ALG_NAME]; /* as the user asked for it */
 };
 
 /*
- * swpentry, pool, handle, length: written before the entry is in the tree, then read only.
- * length - compressed bytes; page_size where the page is stored raw.
- * referenced - second chance, set at store; the LRU lock's.
- * handle - the allocator's; an error value until there is one.
- * objcg - who pays; NULL: nobody.
- * lru - the LRU lock's; empty where the entry is on no list.
- * The entry itself belongs to its slot: whoever holds the slot's lock may free it.
+ * swpentry, pool, handle, length: written before the entry is in the tree, then
+ * read only. length - compressed bytes; page_size where the page is stored raw.
+ * referenced - second chance, set at store; the LRU lock's. handle - the
+ * allocator's; an error value until there is one. objcg - who pays; NULL:
+ * nobody. lru - the LRU lock's; empty where the entry is on no list. The entry
+ * itself belongs to its slot: whoever holds the slot's lock may free it.
  */
 struct zswap_entry {
 	u64 swpentry;
@@ -92,35 +106,37 @@ struct zswap_entry {
 	struct list_head lru;
 };
 
-_Static_assert(sizeof(struct zswap_entry) <= 56, "an entry and its handle's cell are at most 64 bytes");
-_Static_assert(_Alignof(struct zswap_entry) > SLOT_LOCKED, "a slot keeps its lock in an entry's lowest bit");
+_Static_assert(sizeof(struct zswap_entry) <= 56,
+	       "an entry and its handle's cell are at most 64 bytes");
+_Static_assert(_Alignof(struct zswap_entry) > SLOT_LOCKED,
+	       "a slot keeps its lock in an entry's lowest bit");
 
 #define ALIVE 1
 
 struct zswap {
 	struct zswap_config config;
 	size_t page_size;
-	pid_t pid;			/* whose process this is */
+	pid_t pid; /* whose process this is */
 	struct faults faults;
 	struct kmem mm;
-	struct zs_host host;		/* arena, and the caches of handles and zspages */
+	struct zs_host host; /* arena, and the caches of handles and zspages */
 	struct kmem_cache *entry_cache;
 	struct swap_index index;
-	struct list_lru list_lru;	/* shared by all pools */
-	struct srcu srcu;		/* all calls are readers */
+	struct list_lru list_lru; /* shared by all pools */
+	struct srcu srcu;         /* all calls are readers */
 	struct printk_log log;
 
 	_Atomic u32 param[ZSWAP_ACCEPT_THRESHOLD_PERCENT + 1];
-	_Atomic int *life;		/* ALIVE, or the error of every call; fork() zeroes it */
+	_Atomic int *life; /* ALIVE, or the error of every call; fork() zeroes it */
 	_Atomic bool pool_reached_full;
-	_Atomic bool has_pool;		/* false: zswap was never enabled */
+	_Atomic bool has_pool; /* false: zswap was never enabled */
 	_Atomic bool highmem_warned, batch_warned, batch_size_warned;
 
-	spinlock_t pools_lock;		/* zswap_pools, empty_pools; nothing is taken inside it */
-	struct list_head zswap_pools;	/* started ones: the first is the latest */
+	spinlock_t pools_lock;        /* zswap_pools, empty_pools; nothing is taken inside it */
+	struct list_head zswap_pools; /* started ones: the first is the latest */
 	_Atomic(struct zswap_pool *) current_pool;
-	struct list_head empty_pools;	/* killed, and without a reference */
-	pthread_mutex_t release_mutex;	/* for release_cond; before the pools lock */
+	struct list_head empty_pools;  /* killed, and without a reference */
+	pthread_mutex_t release_mutex; /* for release_cond; before the pools lock */
 	pthread_cond_t release_cond;
 
 	_Atomic u64 stat[NR_ZSWAP_STATS] ____cacheline_aligned;
@@ -201,16 +217,17 @@ static unsigned int cpu_to_node(const struct zswap *z, unsigned int cpu)
 
 /* ---- messages ---- */
 
-#define pr_err(z, ...)		printk(&(z)->log, LOG_ERR, __VA_ARGS__)
-#define pr_alert(z, ...)	printk(&(z)->log, LOG_ALERT, __VA_ARGS__)
+#define pr_err(z, ...)   printk(&(z)->log, LOG_ERR, __VA_ARGS__)
+#define pr_alert(z, ...) printk(&(z)->log, LOG_ALERT, __VA_ARGS__)
 
 /*********************************
 * pool functions
 **********************************/
 
 /*
- * One cleanup for a context in any state, also a half-made one. Each pointer is cleared with what it stood for:
- * v10 left them, so that a prepare that failed was freed twice, and the next one found its acomp "there".
+ * One cleanup for a context in any state, also a half-made one. Each pointer is
+ * cleared with what it stood for: v10 left them, so that a prepare that failed
+ * was freed twice, and the next one found its acomp "there".
  */
 static void acomp_ctx_dealloc(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, u8 nr_buffers)
 {
@@ -231,7 +248,10 @@ static void acomp_ctx_dealloc(struct zswap *z, struct crypto_acomp_ctx *acomp_ct
 	}
 }
 
-/* The context's mutex and wait live from the first prepare (before the series: from the pool's creation) to the pool's end. */
+/*
+ * The context's mutex and wait live from the first prepare (before the series:
+ * from the pool's creation) to the pool's end.
+ */
 static void acomp_ctx_init_locks(struct crypto_acomp_ctx *acomp_ctx)
 {
 	if (atomic_load_explicit(&acomp_ctx->ready, memory_order_relaxed))
@@ -249,7 +269,8 @@ static void acomp_ctx_destroy_locks(struct crypto_acomp_ctx *acomp_ctx)
 	crypto_destroy_wait(&acomp_ctx->wait);
 }
 
-static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu, struct crypto_acomp_ctx *acomp_ctx)
+static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu,
+				struct crypto_acomp_ctx *acomp_ctx)
 {
 	struct zswap *z = pool->zswap;
 	unsigned int nid = cpu_to_node(z, cpu);
@@ -274,16 +295,20 @@ static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu, struc
 		goto fail;
 	}
 
-	/* Up to ZSWAP_MAX_BATCH_SIZE dst buffers if the compressor supports batching. */
+	/*
+	 * Up to ZSWAP_MAX_BATCH_SIZE dst buffers if the compressor supports
+	 * batching.
+	 */
 	compr_batch_size = min(z->config.max_batch, crypto_acomp_batch_size(acomp_ctx->acomp));
 	if (pool->compr_batch_size && pool->compr_batch_size != compr_batch_size) {
-		pr_err(z, "batch size of crypto acomp %s is %u on cpu %u, %u before", pool->tfm_name,
-		       compr_batch_size, cpu, pool->compr_batch_size);
+		pr_err(z, "batch size of crypto acomp %s is %u on cpu %u, %u before",
+		       pool->tfm_name, compr_batch_size, cpu, pool->compr_batch_size);
 		ret = -EINVAL;
 		goto fail;
 	}
 
-	acomp_ctx->buffers = kzalloc_node(&z->mm, FAULT_ARRAY, compr_batch_size * sizeof(u8 *), nid);
+	acomp_ctx->buffers =
+		kzalloc_node(&z->mm, FAULT_ARRAY, compr_batch_size * sizeof(u8 *), nid);
 	if (!acomp_ctx->buffers)
 		goto fail;
 
@@ -296,11 +321,16 @@ static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu, struc
 	}
 
 	/*
-	 * If the backend of acomp is async, crypto_req_done() wakes up crypto_wait_req(); if it is synchronous, the callback
-	 * is not called and crypto_wait_req() returns without blocking.
+	 * If the backend of acomp is async, crypto_req_done() wakes up
+	 * crypto_wait_req(); if it is synchronous, the callback is not called
+	 * and crypto_wait_req() returns without blocking.
 	 */
-	acomp_request_set_callback(acomp_ctx->req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done, &acomp_ctx->wait);
-	/* once: where a dead CPU's context is made anew, others read it meanwhile */
+	acomp_request_set_callback(acomp_ctx->req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done,
+				   &acomp_ctx->wait);
+	/*
+	 * once: where a dead CPU's context is made anew, others read it
+	 * meanwhile
+	 */
 	if (!pool->compr_batch_size)
 		pool->compr_batch_size = compr_batch_size;
 	return 0;
@@ -315,12 +345,18 @@ int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu)
 	struct zswap *z = pool->zswap;
 	struct crypto_acomp_ctx *acomp_ctx;
 	struct zswap_call call;
-	int ret = zswap_enter(z, cpu, &call);	/* on the CPU that is prepared, whichever runs this: a fault asks which */
+	/*
+	 * on the CPU that is prepared, whichever runs this: a fault asks which
+	 */
+	int ret = zswap_enter(z, cpu, &call);
 
 	if (ret)
 		return ret;
 	acomp_ctx = &pool->acomp_ctx[cpu];
-	/* The context is zero-initialised, so an acomp says that all of it is there. */
+	/*
+	 * The context is zero-initialised, so an acomp says that all of it is
+	 * there.
+	 */
 	if (!IS_ERR_OR_NULL(acomp_ctx->acomp))
 		goto exit;
 
@@ -329,7 +365,10 @@ int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu)
 		if (!ret)
 			acomp_ctx_init_locks(acomp_ctx);
 	} else {
-		/* Allocated outside the mutex, which a store that reclaim starts may want; published under it. */
+		/*
+		 * Allocated outside the mutex, which a store that reclaim
+		 * starts may want; published under it.
+		 */
 		struct crypto_acomp_ctx new = { 0 };
 
 		ret = zswap_cpu_comp_alloc(pool, cpu, &new);
@@ -369,14 +408,18 @@ int zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu)
 	acomp_ctx->buffers = NULL;
 	pthread_mutex_unlock(&acomp_ctx->mutex);
 
-	/* Freed outside the mutex: what frees an acomp may wait for somebody who wants it. */
+	/*
+	 * Freed outside the mutex: what frees an acomp may wait for somebody
+	 * who wants it.
+	 */
 	acomp_ctx_dealloc(pool->zswap, &old, pool->compr_batch_size);
 exit:
 	zswap_exit(pool->zswap, &call);
 	return ret;
 }
 
-struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *alg, const char *tfm_name, int *err)
+struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *alg,
+				     const char *tfm_name, int *err)
 {
 	struct zswap_pool *pool;
 	struct zswap_call call;
@@ -397,7 +440,8 @@ struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *al
 
 	if (zs_create_pool(&z->host, &pool->zpool))
 		goto error;
-	pool->acomp_ctx = kzalloc_node(&z->mm, FAULT_PERCPU, z->config.nr_cpus * sizeof(*pool->acomp_ctx), 0);
+	pool->acomp_ctx =
+		kzalloc_node(&z->mm, FAULT_PERCPU, z->config.nr_cpus * sizeof(*pool->acomp_ctx), 0);
 	if (!pool->acomp_ctx)
 		goto error;
 	if (z->config.dead_frees)
@@ -441,17 +485,22 @@ void zswap_pool_start(struct zswap_pool *pool)
 	struct zswap *z = pool->zswap;
 
 	/*
-	 * The unit of compress batching for large folios: a sequential compressor takes them in steps of a few pages (v10:
+	 * The unit of compress batching for large folios: a sequential
+	 * compressor takes them in steps of a few pages (v10:
 	 * ZSWAP_MAX_BATCH_SIZE/4), each page in turn, for the cache's sake.
 	 */
-	pool->batch_size = pool->compr_batch_size > 1 ? pool->compr_batch_size : z->config.sequential_batch;
+	pool->batch_size = pool->compr_batch_size > 1 ? pool->compr_batch_size :
+							z->config.sequential_batch;
 	atomic_store(&pool->refs, 1);
 	spin_lock(&z->pools_lock);
 	list_add(&pool->list, &z->zswap_pools);
 	spin_unlock(&z->pools_lock);
 }
 
-/* The pool's release waits until every call that may still see it has left: then the owner destroys it. */
+/*
+ * The pool's release waits until every call that may still see it has left:
+ * then the owner destroys it.
+ */
 static void __zswap_pool_empty(struct zswap_pool *pool)
 {
 	struct zswap *z = pool->zswap;
@@ -475,8 +524,8 @@ static bool zswap_pool_tryget(struct zswap_pool *pool)
 	do {
 		if (!refs)
 			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&pool->refs, &refs, refs + 1, memory_order_acquire,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&pool->refs, &refs, refs + 1, memory_order_acquire, memory_order_relaxed));
 	return true;
 }
 
@@ -496,7 +545,10 @@ static struct zswap_pool *zswap_pool_current_get(struct zswap *z)
 {
 	struct zswap_pool *pool;
 
-	/* Inside a call, so the pool stays where it is; another may become current, and this one die, meanwhile. */
+	/*
+	 * Inside a call, so the pool stays where it is; another may become
+	 * current, and this one die, meanwhile.
+	 */
 	do {
 		pool = atomic_load(&z->current_pool);
 	} while (pool && !zswap_pool_tryget(pool));
@@ -590,7 +642,10 @@ u32 zswap_get_param(struct zswap *z, enum zswap_param param)
 * lru functions
 **********************************/
 
-/* Entries of one batch: one hold of the list's lock for as many as are on one node. */
+/*
+ * Entries of one batch: one hold of the list's lock for as many as are on one
+ * node.
+ */
 static void zswap_lru_add(struct zswap *z, struct zswap_entry **entries, unsigned int nr)
 {
 	struct list_lru_one *one;
@@ -619,7 +674,8 @@ static void zswap_lru_del(struct zswap *z, struct zswap_entry **entries, unsigne
 * zswap entry functions
 **********************************/
 
-static bool zswap_entry_cache_alloc(struct zswap *z, struct zswap_entry **entries, unsigned int nr, unsigned int nid)
+static bool zswap_entry_cache_alloc(struct zswap *z, struct zswap_entry **entries, unsigned int nr,
+				    unsigned int nid)
 {
 	return kmem_cache_alloc_bulk(z->entry_cache, nid, nr, (void **)entries) == nr;
 }
@@ -629,15 +685,18 @@ static void zswap_entry_cache_free(struct zswap *z, struct zswap_entry *entry)
 	kmem_cache_free(z->entry_cache, entry, entry->nid);
 }
 
-/* Before Linux 6.18 nothing was, and a length of one page is a compressed one. */
+/*
+ * Before Linux 6.18 nothing was, and a length of one page is a compressed one.
+ */
 static bool stored_raw(const struct zswap *z, const struct zswap_entry *entry)
 {
 	return z->config.check_dlen && entry->length == z->page_size;
 }
 
 /*
- * Carries out the common pattern of freeing entries' zsmalloc allocations, freeing the entries themselves, and
- * decrementing the number of stored pages. No slot holds them any more; all are of one pool, at most a batch.
+ * Carries out the common pattern of freeing entries' zsmalloc allocations,
+ * freeing the entries themselves, and decrementing the number of stored pages.
+ * No slot holds them any more; all are of one pool, at most a batch.
  */
 static void zswap_entries_free(struct zswap *z, struct zswap_entry **entries, unsigned int nr)
 {
@@ -655,7 +714,8 @@ static void zswap_entries_free(struct zswap *z, struct zswap_entry **entries, un
 	kmem_cache_free_bulk(z->entry_cache, nids, nr, (void **)entries);
 	atomic_fetch_sub_explicit(&z->zswap_bytes, bytes, memory_order_relaxed);
 	if (nr_raw)
-		atomic_fetch_sub_explicit(&z->stored_incompressible_pages, nr_raw, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&z->stored_incompressible_pages, nr_raw,
+					  memory_order_relaxed);
 	atomic_fetch_sub_explicit(&z->stored_pages, nr, memory_order_relaxed);
 	zswap_pool_put(pool, nr);
 }
@@ -697,7 +757,8 @@ static noinline struct crypto_acomp_ctx *acomp_ctx_move_lock(struct zswap_pool *
 	do {
 		nr_prepared = atomic_load_explicit(&pool->nr_prepared, memory_order_acquire);
 		for (unsigned int i = 0; i < nr_cpus && z->config.dead_frees; i++) {
-			struct crypto_acomp_ctx *acomp_ctx = acomp_ctx_lock(pool, (cpu + i) % nr_cpus);
+			struct crypto_acomp_ctx *acomp_ctx =
+				acomp_ctx_lock(pool, (cpu + i) % nr_cpus);
 
 			if (acomp_ctx)
 				return acomp_ctx;
@@ -720,20 +781,28 @@ static void acomp_ctx_put_unlock(struct crypto_acomp_ctx *acomp_ctx)
 	pthread_mutex_unlock(&acomp_ctx->mutex);
 }
 
-/* One request for nr pages; each page's result in errors[] and dlens[]. Non-zero if the request itself is lost. */
-static int compress_request(struct zswap_pool *pool, struct crypto_acomp_ctx *acomp_ctx, const u8 **pages, u8 nr,
-			    int *errors, unsigned int *dlens)
+/*
+ * One request for nr pages; each page's result in errors[] and dlens[].
+ * Non-zero if the request itself is lost.
+ */
+static int compress_request(struct zswap_pool *pool, struct crypto_acomp_ctx *acomp_ctx,
+			    const u8 **pages, u8 nr, int *errors, unsigned int *dlens)
 {
 	struct zswap *z = pool->zswap;
 	struct acomp_req *req = acomp_ctx->req;
 	struct swap_batch_comp_data batch = {
-		.pages = pages, .dsts = acomp_ctx->buffers, .dlens = dlens, .errors = errors, .nr_comps = nr,
+		.pages = pages,
+		.dsts = acomp_ctx->buffers,
+		.dlens = dlens,
+		.errors = errors,
+		.nr_comps = nr,
 	};
 	int ret;
 
 	/*
-	 * Room for a page, though the buffers have two: some compressors overran what they were given, and one that cannot
-	 * make the page smaller is of no use.
+	 * Room for a page, though the buffers have two: some compressors
+	 * overran what they were given, and one that cannot make the page
+	 * smaller is of no use.
 	 */
 	acomp_request_set_params(req, pages[0], acomp_ctx->buffers[0], z->page_size, z->page_size);
 	if (nr == 1) {
@@ -743,29 +812,35 @@ static int compress_request(struct zswap_pool *pool, struct crypto_acomp_ctx *ac
 	}
 
 	for (u8 i = 0; i < nr; i++)
-		errors[i] = -EINVAL;	/* for an algorithm that fails without saying where */
+		errors[i] = -EINVAL; /* for an algorithm that fails without saying where */
 	req->kernel_data = &batch;
 	ret = crypto_acomp_compress(req);
 	if (unlikely(ret == -EINPROGRESS || ret == -EBUSY)) {
 		if (first_time(z->batch_warned))
-			pr_err(z, "crypto acomp %s answered %d for a batch, which must be done when the call returns",
+			pr_err(z,
+			       "crypto acomp %s answered %d for a batch, which must be done when the call returns",
 			       pool->tfm_name, ret);
 		crypto_wait_req(ret, &acomp_ctx->wait);
 		req->kernel_data = NULL;
 		return -EIO;
 	}
-	req->kernel_data = NULL;	/* a later request of one page is no batch */
+	req->kernel_data = NULL; /* a later request of one page is no batch */
 	return 0;
 }
 
-/* Where one page's bytes are, and how many, once it was compressed or must be kept raw; *error if it must be refused. */
-static const u8 *choose_bytes(struct zswap *z, const u8 *page, const u8 *dst, unsigned int *dlen, int *error)
+/*
+ * Where one page's bytes are, and how many, once it was compressed or must be
+ * kept raw; *error if it must be refused.
+ */
+static const u8 *choose_bytes(struct zswap *z, const u8 *page, const u8 *dst, unsigned int *dlen,
+			      int *error)
 {
 	if (!z->config.check_dlen || (!*error && *dlen && *dlen < z->page_size))
 		return dst;
 	/*
-	 * If a page cannot be compressed into a size smaller than PAGE_SIZE, save the content as is without a compression, to
-	 * keep the LRU order; only where writeback is allowed, else reject.
+	 * If a page cannot be compressed into a size smaller than PAGE_SIZE,
+	 * save the content as is without a compression, to keep the LRU order;
+	 * only where writeback is allowed, else reject.
 	 */
 	if (!z->config.store_incompressible) {
 		*error = *error ? *error : -EINVAL;
@@ -790,7 +865,8 @@ static enum zswap_reject count_compress_failure(struct zswap *z, int comp_ret, i
 	return ZSWAP_REJECT_ALLOC_FAIL;
 }
 
-static int store_bytes(struct zswap *z, struct zswap_pool *pool, struct zswap_entry *entry, const u8 *bytes, unsigned int len)
+static int store_bytes(struct zswap *z, struct zswap_pool *pool, struct zswap_entry *entry,
+		       const u8 *bytes, unsigned int len)
 {
 	int alloc_ret = zpool_malloc(&pool->zpool, len, &entry->handle, entry->nid);
 
@@ -804,23 +880,28 @@ static int store_bytes(struct zswap *z, struct zswap_pool *pool, struct zswap_en
 }
 
 /*
- * Compresses nr_pages from 'pages' into their entries, under one hold of the context's mutex. A compressor that does
- * not batch gets page after page, each put into the allocator before the next. ZSWAP_STORED, an enum zswap_reject,
+ * Compresses nr_pages from 'pages' into their entries, under one hold of the
+ * context's mutex. A compressor that does not batch gets page after page, each
+ * put into the allocator before the next. ZSWAP_STORED, an enum zswap_reject,
  * or -ENODEV; entries whose handle is no error value own what it names.
  */
-static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_pages, struct zswap_entry **entries,
-			  struct zswap_pool *pool)
+static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_pages,
+			  struct zswap_entry **entries, struct zswap_pool *pool)
 {
 	struct crypto_acomp_ctx *acomp_ctx;
-	unsigned int nr_comps = min(nr_pages, max(pool->compr_batch_size, 1)), dlens[ZSWAP_MAX_BATCH_SIZE];
+	unsigned int nr_comps = min(nr_pages, max(pool->compr_batch_size, 1)),
+		     dlens[ZSWAP_MAX_BATCH_SIZE];
 	const u8 *srcs[ZSWAP_MAX_BATCH_SIZE], *bytes[ZSWAP_MAX_BATCH_SIZE];
 	int errors[ZSWAP_MAX_BATCH_SIZE], ret = ZSWAP_STORED;
 
-	/* batch_size is compr_batch_size for a compressor that batches: what is more has no buffers */
+	/*
+	 * batch_size is compr_batch_size for a compressor that batches: what is
+	 * more has no buffers
+	 */
 	if (unlikely(pool->compr_batch_size > 1 && nr_pages > pool->compr_batch_size)) {
 		if (first_time(z->batch_size_warned))
-			pr_err(z, "batch of %u pages, crypto acomp %s takes %u", nr_pages, pool->tfm_name,
-			       pool->compr_batch_size);
+			pr_err(z, "batch of %u pages, crypto acomp %s takes %u", nr_pages,
+			       pool->tfm_name, pool->compr_batch_size);
 		return count_compress_failure(z, -EINVAL, 0);
 	}
 	acomp_ctx = acomp_ctx_get_cpu_lock(pool);
@@ -836,12 +917,14 @@ static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_page
 		lost = compress_request(pool, acomp_ctx, srcs, nr, errors, dlens);
 
 		for (u8 i = 0; i < nr; i++) {
-			int injected = fault_hit(&z->faults, FAULT_COMPRESS, raw_smp_processor_id());
+			int injected =
+				fault_hit(&z->faults, FAULT_COMPRESS, raw_smp_processor_id());
 
 			if (unlikely(injected))
 				errors[i] = injected;
 			if (likely(!lost))
-				bytes[i] = choose_bytes(z, srcs[i], acomp_ctx->buffers[i], &dlens[i], &errors[i]);
+				bytes[i] = choose_bytes(z, srcs[i], acomp_ctx->buffers[i],
+							&dlens[i], &errors[i]);
 			if (unlikely(lost || errors[i]))
 				ret = count_compress_failure(z, lost ? lost : errors[i], 0);
 		}
@@ -853,14 +936,19 @@ static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_page
 	return ret;
 }
 
-/* An object's bytes where the compressor can address them, for slot 'i' of a request. */
-static const u8 *object_source(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, u8 i, const u8 *obj, unsigned int length)
+/*
+ * An object's bytes where the compressor can address them, for slot 'i' of a
+ * request.
+ */
+static const u8 *object_source(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, u8 i,
+			       const u8 *obj, unsigned int length)
 {
 	u8 *buffer = acomp_ctx->buffers[i];
 
 	/*
-	 * zpool_obj_read_begin() might return an address of highmem when the buffer is not used. A compressor does not handle
-	 * highmem addresses, so copy the object to the buffer.
+	 * zpool_obj_read_begin() might return an address of highmem when the
+	 * buffer is not used. A compressor does not handle highmem addresses,
+	 * so copy the object to the buffer.
 	 */
 	if (likely(virt_addr_valid(z->host.arena, obj)))
 		return obj;
@@ -871,7 +959,8 @@ static const u8 *object_source(struct zswap *z, struct crypto_acomp_ctx *acomp_c
 	return buffer;
 }
 
-static int decompress_result(struct zswap *z, struct zswap_entry *entry, int decomp_ret, unsigned int dlen)
+static int decompress_result(struct zswap *z, struct zswap_entry *entry, int decomp_ret,
+			     unsigned int dlen)
 {
 	int injected = fault_hit(&z->faults, FAULT_DECOMPRESS, raw_smp_processor_id());
 
@@ -879,11 +968,13 @@ static int decompress_result(struct zswap *z, struct zswap_entry *entry, int dec
 		return 0;
 	count(z, decompress_fail);
 	pr_alert(z, "Decompression error from zswap (%u:%llu %s %u->%u)", swp_type(entry->swpentry),
-		 (unsigned long long)swp_offset(entry->swpentry), entry->pool->tfm_name, entry->length, dlen);
+		 (unsigned long long)swp_offset(entry->swpentry), entry->pool->tfm_name,
+		 entry->length, dlen);
 	return -EIO;
 }
 
-static int decompress_one(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, struct zswap_entry *entry, u8 *folio)
+static int decompress_one(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx,
+			  struct zswap_entry *entry, u8 *folio)
 {
 	struct zpool *zpool = &entry->pool->zpool;
 	unsigned int dlen = z->page_size;
@@ -896,7 +987,8 @@ static int decompress_one(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, s
 		const u8 *src = object_source(z, acomp_ctx, 0, obj, entry->length);
 
 		acomp_request_set_params(acomp_ctx->req, src, folio, entry->length, z->page_size);
-		decomp_ret = crypto_wait_req(crypto_acomp_decompress(acomp_ctx->req), &acomp_ctx->wait);
+		decomp_ret =
+			crypto_wait_req(crypto_acomp_decompress(acomp_ctx->req), &acomp_ctx->wait);
 		dlen = acomp_ctx->req->dlen;
 	}
 	zpool_obj_read_end(zpool, entry->handle, obj);
@@ -917,8 +1009,8 @@ static int zswap_decompress(struct zswap *z, struct zswap_entry *entry, u8 *foli
 }
 
 /* One request for nr objects, none of them raw. */
-static void decompress_request(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, struct zswap_entry **entries, u8 **pages,
-			       u8 nr, int *ret)
+static void decompress_request(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx,
+			       struct zswap_entry **entries, u8 **pages, u8 nr, int *ret)
 {
 	struct zpool *zpool = &entries[0]->pool->zpool;
 	unsigned int slens[ZSWAP_MAX_BATCH_SIZE], dlens[ZSWAP_MAX_BATCH_SIZE] = { 0 };
@@ -926,7 +1018,12 @@ static void decompress_request(struct zswap *z, struct crypto_acomp_ctx *acomp_c
 	u8 *objs[ZSWAP_MAX_BATCH_SIZE];
 	int errors[ZSWAP_MAX_BATCH_SIZE];
 	struct swap_batch_decomp_data batch = {
-		.srcs = srcs, .pages = pages, .slens = slens, .dlens = dlens, .errors = errors, .nr_decomps = nr,
+		.srcs = srcs,
+		.pages = pages,
+		.slens = slens,
+		.dlens = dlens,
+		.errors = errors,
+		.nr_decomps = nr,
 	};
 	struct acomp_req *req = acomp_ctx->req;
 	int err;
@@ -952,8 +1049,11 @@ static void decompress_request(struct zswap *z, struct crypto_acomp_ctx *acomp_c
 	}
 }
 
-/* Like zswap_decompress(), for entries of one pool under one hold of the mutex. */
-static void zswap_decompress_batch(struct zswap *z, struct zswap_entry **entries, u8 **pages, u8 nr, int *ret)
+/*
+ * Like zswap_decompress(), for entries of one pool under one hold of the mutex.
+ */
+static void zswap_decompress_batch(struct zswap *z, struct zswap_entry **entries, u8 **pages, u8 nr,
+				   int *ret)
 {
 	struct zswap_pool *pool = entries[0]->pool;
 	struct crypto_acomp_ctx *acomp_ctx = acomp_ctx_get_cpu_lock(pool);
@@ -963,15 +1063,20 @@ static void zswap_decompress_batch(struct zswap *z, struct zswap_entry **entries
 			ret[i] = -ENODEV;
 		return;
 	}
-	/* Each object is a chain of cache misses, entry to cell to zspage to object: here they overlap. */
+	/*
+	 * Each object is a chain of cache misses, entry to cell to zspage to
+	 * object: here they overlap.
+	 */
 	for (u8 i = 0; i < nr; i++)
 		zpool_obj_prefetch(&pool->zpool, entries[i]->handle, i ? 64 : entries[i]->length);
 	for (u8 i = 0; i < nr;) {
 		u8 run = 0;
 
 		if (i + 1 < nr)
-			zpool_obj_prefetch(&pool->zpool, entries[i + 1]->handle, entries[i + 1]->length);
-		while (i + run < nr && run < pool->compr_batch_size && !stored_raw(z, entries[i + run]))
+			zpool_obj_prefetch(&pool->zpool, entries[i + 1]->handle,
+					   entries[i + 1]->length);
+		while (i + run < nr && run < pool->compr_batch_size &&
+		       !stored_raw(z, entries[i + run]))
 			run++;
 		if (run > 1) {
 			decompress_request(z, acomp_ctx, entries + i, pages + i, run, ret + i);
@@ -989,7 +1094,8 @@ static void zswap_decompress_batch(struct zswap *z, struct zswap_entry **entries
 **********************************/
 
 /* The batch's entries from index 'from' on, which no slot holds. */
-static void free_entries(struct zswap *z, struct zswap_entry **entries, unsigned int from, unsigned int nr)
+static void free_entries(struct zswap *z, struct zswap_entry **entries, unsigned int from,
+			 unsigned int nr)
 {
 	for (unsigned int i = from; i < nr; i++) {
 		if (!IS_ERR_VALUE(entries[i]->handle))
@@ -998,9 +1104,12 @@ static void free_entries(struct zswap *z, struct zswap_entry **entries, unsigned
 	}
 }
 
-/* Stores nr pages of a folio, at most a pool's batch_size, whose slots are locked. ZSWAP_STORED, an enum zswap_reject, or -ENODEV. */
-static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, const u8 *pages, unsigned int nr,
-			     struct zswap_pool *pool)
+/*
+ * Stores nr pages of a folio, at most a pool's batch_size, whose slots are
+ * locked. ZSWAP_STORED, an enum zswap_reject, or -ENODEV.
+ */
+static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, const u8 *pages,
+			     unsigned int nr, struct zswap_pool *pool)
 {
 	struct zswap_entry *entries[ZSWAP_MAX_BATCH_SIZE];
 	unsigned int nid = cpu_to_node(z, raw_smp_processor_id()), nr_raw = 0, nr_stored = 0;
@@ -1038,7 +1147,10 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
 			ret = ZSWAP_REJECT_ALLOC_FAIL;
 			break;
 		}
-		/* The slot's lock is held, so what was there can neither be loaded nor written back any more. */
+		/*
+		 * The slot's lock is held, so what was there can neither be
+		 * loaded nor written back any more.
+		 */
 		old = slot_xchg(slot, entry);
 		if (old)
 			zswap_entry_free(z, old);
@@ -1048,18 +1160,23 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
 	/* On the list last: from here on a shrinker may see them. */
 	zswap_lru_add(z, entries, nr_stored);
 
-	/* One addition a batch. The entries' slots are locked, so nobody has freed one meanwhile. */
+	/*
+	 * One addition a batch. The entries' slots are locked, so nobody has
+	 * freed one meanwhile.
+	 */
 	zswap_pool_get(pool, nr_stored);
 	atomic_fetch_add_explicit(&z->stored_pages, nr_stored, memory_order_relaxed);
 	atomic_fetch_add_explicit(&z->zswap_bytes, bytes, memory_order_relaxed);
 	if (nr_raw)
-		atomic_fetch_add_explicit(&z->stored_incompressible_pages, nr_raw, memory_order_relaxed);
+		atomic_fetch_add_explicit(&z->stored_incompressible_pages, nr_raw,
+					  memory_order_relaxed);
 	return ret;
 }
 
 /*
- * Locks a folio's slots in ascending order. False, and none is locked, if there is no memory for one of their trees, two at most: another
- * thread may make it, and lock its slots, at any time.
+ * Locks a folio's slots in ascending order. False, and none is locked, if there
+ * is no memory for one of their trees, two at most: another thread may make it,
+ * and lock its slots, at any time.
  */
 static bool lock_slots(struct zswap *z, struct swap_file *file, u64 offset, unsigned int nr)
 {
@@ -1067,7 +1184,8 @@ static bool lock_slots(struct zswap *z, struct swap_file *file, u64 offset, unsi
 
 	if (unlikely(!swap_slot_create(&z->index, file, offset)))
 		return false;
-	if (unlikely((offset ^ last) >> SWAP_ADDRESS_SPACE_SHIFT) && !swap_slot_create(&z->index, file, last))
+	if (unlikely((offset ^ last) >> SWAP_ADDRESS_SPACE_SHIFT) &&
+	    !swap_slot_create(&z->index, file, last))
 		return false;
 	for (unsigned int i = 0; i < nr; i++)
 		slot_lock(swap_slot(file, offset + i));
@@ -1096,7 +1214,10 @@ static void erase_slots(struct zswap *z, struct swap_file *file, u64 offset, uns
 		erase_slot(z, swap_slot(file, offset + i));
 }
 
-/* Frees what the slots hold, under one lock at a time. Passes over missing trees. */
+/*
+ * Frees what the slots hold, under one lock at a time. Passes over missing
+ * trees.
+ */
 static void drop_slots(struct zswap *z, struct swap_file *file, u64 offset, u64 nr)
 {
 	u64 end = offset + nr;
@@ -1131,7 +1252,9 @@ static struct zswap_pool *pool_to_store_in(struct zswap *z, int *ret)
 	return pool;
 }
 
-/* The slots are locked. 'file' is NULL where one of their trees cannot be had. */
+/*
+ * The slots are locked. 'file' is NULL where one of their trees cannot be had.
+ */
 static int store_folio(struct zswap *z, struct swap_file *file, u64 swp, const u8 *folio,
 		       unsigned int nr_pages, struct zswap_pool *pool)
 {
@@ -1143,7 +1266,8 @@ static int store_folio(struct zswap *z, struct swap_file *file, u64 swp, const u
 	return ret;
 }
 
-int zswap_store(struct zswap *z, unsigned int cpu, u64 swp, const void *folio, unsigned int nr_pages)
+int zswap_store(struct zswap *z, unsigned int cpu, u64 swp, const void *folio,
+		unsigned int nr_pages)
 {
 	struct swap_file *file = NULL;
 	struct zswap_pool *pool;
@@ -1172,8 +1296,9 @@ int zswap_store(struct zswap *z, unsigned int cpu, u64 swp, const void *folio, u
 		atomic_fetch_add_explicit(&z->zswpout, nr_pages, memory_order_relaxed);
 check_old:
 	/*
-	 * If the store failed in the middle, or zswap is disabled, or full, no slot may keep anything: a stale entry would be
-	 * written back over newer data.
+	 * If the store failed in the middle, or zswap is disabled, or full, no
+	 * slot may keep anything: a stale entry would be written back over
+	 * newer data.
 	 */
 	if (unlikely(ret && locked))
 		erase_slots(z, file, swp_offset(swp), nr_pages);
@@ -1186,7 +1311,9 @@ exit:
 	return ret;
 }
 
-/* Finds the slot of a page to be read. NULL and *ret: there is nothing to read. */
+/*
+ * Finds the slot of a page to be read. NULL and *ret: there is nothing to read.
+ */
 static slot_t *slot_to_read(struct zswap *z, u64 swp, int *ret)
 {
 	struct swap_file *file = swap_file_of(&z->index, swp, 1);
@@ -1199,7 +1326,8 @@ static slot_t *slot_to_read(struct zswap *z, u64 swp, int *ret)
 	return slot;
 }
 
-int zswap_load(struct zswap *z, unsigned int cpu, u64 swp, void *folio, unsigned int nr_pages, bool swapcache)
+int zswap_load(struct zswap *z, unsigned int cpu, u64 swp, void *folio, unsigned int nr_pages,
+	       bool swapcache)
 {
 	struct zswap_entry *entry;
 	struct zswap_call call;
@@ -1209,7 +1337,10 @@ int zswap_load(struct zswap *z, unsigned int cpu, u64 swp, void *folio, unsigned
 	if (unlikely(ret))
 		return ret;
 	slot = slot_to_read(z, swp, &ret);
-	/* Large folios are not swapped in: nobody knows which part of them zswap has. */
+	/*
+	 * Large folios are not swapped in: nobody knows which part of them
+	 * zswap has.
+	 */
 	if (unlikely(nr_pages != 1 && ret == -ENOENT && !zswap_never_enabled(z))) {
 		ret = -EINVAL;
 		goto exit;
@@ -1254,7 +1385,10 @@ int zswap_peek(struct zswap *z, unsigned int cpu, u64 swp, void *page)
 	return ret;
 }
 
-/* What one turn of zswap_load_batch() holds: slots that are locked, with the entries that they hold. */
+/*
+ * What one turn of zswap_load_batch() holds: slots that are locked, with the
+ * entries that they hold.
+ */
 struct load_turn {
 	slot_t *slots[ZSWAP_MAX_BATCH_SIZE];
 	struct zswap_entry *entries[ZSWAP_MAX_BATCH_SIZE];
@@ -1264,11 +1398,13 @@ struct load_turn {
 };
 
 /*
- * Locks the slots of swp[from..) that hold something, up to a batch of one pool. A slot may be waited for only if it is above all that
- * are held; one that is not, and is not free, starts the next turn. Gives back how far it came.
+ * Locks the slots of swp[from..) that hold something, up to a batch of one
+ * pool. A slot may be waited for only if it is above all that are held; one
+ * that is not, and is not free, starts the next turn. Gives back how far it
+ * came.
  */
-static unsigned int lock_turn(struct zswap *z, const u64 *swp, unsigned int from, unsigned int nr, u8 *out, int *ret,
-			      struct load_turn *turn)
+static unsigned int lock_turn(struct zswap *z, const u64 *swp, unsigned int from, unsigned int nr,
+			      u8 *out, int *ret, struct load_turn *turn)
 {
 	u64 highest = 0;
 	unsigned int i;
@@ -1293,7 +1429,10 @@ static unsigned int lock_turn(struct zswap *z, const u64 *swp, unsigned int from
 			ret[i] = -ENOENT;
 			continue;
 		}
-		/* both lines of it, but no look yet: the misses of a batch overlap */
+		/*
+		 * both lines of it, but no look yet: the misses of a batch
+		 * overlap
+		 */
 		prefetch(entry);
 		prefetch(&entry->lru.prev);
 		highest = max(highest, swp[i]);
@@ -1336,7 +1475,8 @@ static unsigned int load_turn(struct zswap *z, struct load_turn *turn, int *ret)
 	return nr_loaded;
 }
 
-int zswap_load_batch(struct zswap *z, unsigned int cpu, const u64 *swp, unsigned int nr, void *out, int *ret)
+int zswap_load_batch(struct zswap *z, unsigned int cpu, const u64 *swp, unsigned int nr, void *out,
+		     int *ret)
 {
 	struct zswap_call call;
 	struct load_turn turn;
@@ -1375,7 +1515,10 @@ int zswap_is_zero(const void *p, size_t len)
 {
 	const u8 *bytes = p;
 
-	/* the last byte first, as the kernel looks at the last word first: most pages are told apart there */
+	/*
+	 * the last byte first, as the kernel looks at the last word first: most
+	 * pages are told apart there
+	 */
 	return !len || (!bytes[len - 1] && !bytes[0] && !memcmp(bytes, bytes + 1, len - 1));
 }
 
@@ -1461,7 +1604,8 @@ int zswap_events(struct zswap *z, struct zswap_events *ret)
 		.zswap_bytes = z->zswap_bytes,
 		.no_context = z->no_context,
 		.arena_mapped = arena_mapped(z->host.arena),
-		.slab_mapped = kmem_cache_mapped(z->entry_cache) + kmem_cache_mapped(z->host.handles) +
+		.slab_mapped = kmem_cache_mapped(z->entry_cache) +
+			       kmem_cache_mapped(z->host.handles) +
 			       kmem_cache_mapped(z->host.zspages),
 	};
 	zswap_exit(z, &call);
@@ -1565,7 +1709,8 @@ int zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_i
 int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class_info *ret)
 {
 	struct zs_class_info info;
-	int err = dead(pool->zswap) == -ECHILD ? -ECHILD : zs_class_info(pool->zpool.pool, i, &info);
+	int err = dead(pool->zswap) == -ECHILD ? -ECHILD :
+						 zs_class_info(pool->zpool.pool, i, &info);
 
 	if (!err)
 		*ret = (struct zswap_class_info){
@@ -1579,7 +1724,10 @@ int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class
 	return err;
 }
 
-/* Calls 'use' with what a slot holds, under its lock. -ENOENT if that is nothing. */
+/*
+ * Calls 'use' with what a slot holds, under its lock. -ENOENT if that is
+ * nothing.
+ */
 static int with_entry(struct zswap *z, unsigned int cpu, u64 swp,
 		      int (*use)(struct zswap *z, struct zswap_entry *entry, void *arg), void *arg)
 {
@@ -1639,9 +1787,10 @@ static bool config_is_valid(const struct zswap_config *config)
 {
 	return (config->page_shift == 12 || config->page_shift == 14 || config->page_shift == 16) &&
 	       config->chain_size >= ZS_MIN_CHAIN_SIZE && config->chain_size <= ZS_MAX_CHAIN_SIZE &&
-	       config->nr_cpus && config->nr_nodes && config->nr_nodes <= config->nr_cpus && config->nr_nodes <= UINT8_MAX &&
-	       config->highmem <= 1000 && config->max_batch && config->max_batch <= ZSWAP_MAX_BATCH_SIZE &&
-	       config->sequential_batch && config->sequential_batch <= ZSWAP_MAX_BATCH_SIZE;
+	       config->nr_cpus && config->nr_nodes && config->nr_nodes <= config->nr_cpus &&
+	       config->nr_nodes <= UINT8_MAX && config->highmem <= 1000 && config->max_batch &&
+	       config->max_batch <= ZSWAP_MAX_BATCH_SIZE && config->sequential_batch &&
+	       config->sequential_batch <= ZSWAP_MAX_BATCH_SIZE;
 }
 
 static int zswap_setup(struct zswap *z)
@@ -1654,7 +1803,8 @@ static int zswap_setup(struct zswap *z)
 		return -ENOMEM;
 	atomic_store(z->life, ALIVE);
 	if (srcu_init(&z->srcu, config->nr_cpus) ||
-	    kmem_init(&z->mm, &z->faults, config->nr_cpus, config->nr_nodes) || list_lru_init(&z->list_lru, &z->mm))
+	    kmem_init(&z->mm, &z->faults, config->nr_cpus, config->nr_nodes) ||
+	    list_lru_init(&z->list_lru, &z->mm))
 		return -ENOMEM;
 	z->index.mm = &z->mm;
 	host->mm = &z->mm;
@@ -1664,7 +1814,8 @@ static int zswap_setup(struct zswap *z)
 	if (!host->arena)
 		return -ENOMEM;
 	host->handles = kmem_cache_create(&z->mm, FAULT_HANDLE, sizeof(u64));
-	host->zspages = kmem_cache_create(&z->mm, FAULT_ZSPAGE, zs_zspage_size(host->arena, config->chain_size));
+	host->zspages = kmem_cache_create(&z->mm, FAULT_ZSPAGE,
+					  zs_zspage_size(host->arena, config->chain_size));
 	z->entry_cache = kmem_cache_create(&z->mm, FAULT_ENTRY, sizeof(struct zswap_entry));
 	return host->handles && host->zspages && z->entry_cache ? 0 : -ENOMEM;
 }
@@ -1724,8 +1875,8 @@ void zswap_forked(struct zswap *z)
 }
 
 /*
- * A forked child has none of the instance's memory, and the parent's threads may
- * hold its locks: nothing of it can be freed there.
+ * A forked child has none of the instance's memory, and the parent's threads
+ * may hold its locks: nothing of it can be freed there.
  */
 static bool is_childs_copy(const struct zswap *z)
 {
@@ -1844,7 +1995,8 @@ static const char *check_file(struct zswap *z, unsigned int type, struct tally *
 			continue;
 		if (entry->swpentry != swp_entry(type, offset))
 			return "an entry is at another slot than its own";
-		if (!entry->length || entry->length > z->page_size || IS_ERR_OR_NULL((void *)entry->handle))
+		if (!entry->length || entry->length > z->page_size ||
+		    IS_ERR_OR_NULL((void *)entry->handle))
 			return "an entry has no object";
 		if (list_empty(&entry->lru))
 			return "an entry is on no LRU";
@@ -1878,8 +2030,8 @@ static const char *check_all(struct zswap *z)
 		pages += zpool_get_total_pages(&pool->zpool);
 		refs += pool->refs;
 	}
-	if (z->stored_pages != tally.entries || z->stored_incompressible_pages != tally.incompressible ||
-	    z->zswap_bytes != tally.bytes)
+	if (z->stored_pages != tally.entries ||
+	    z->stored_incompressible_pages != tally.incompressible || z->zswap_bytes != tally.bytes)
 		return "stored_pages, stored_incompressible_pages or zswap_bytes is wrong";
 	if ((u64)refs != tally.entries + (current ? 1 : 0))
 		return "the pools' references do not add up";

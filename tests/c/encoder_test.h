@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the drivers of one encoder share: a check that counts, and pages that compress. */
+/*
+ * What the drivers of one encoder share: a check that counts, and pages that
+ * compress.
+ */
 #ifndef ENCODER_TEST_H
 #define ENCODER_TEST_H
 
@@ -9,20 +12,21 @@
 
 #include "guarded.h"
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
 
 typedef uint8_t u8;
 
 static int failed;
 
-#define check(cond, ...) do { \
-	if (!(cond)) { \
-		printf("%s:%d: %s: ", __FILE__, __LINE__, #cond); \
-		printf(__VA_ARGS__); \
-		printf("\n"); \
-		failed++; \
-	} \
-} while (0)
+#define check(cond, ...)                                                  \
+	do {                                                              \
+		if (!(cond)) {                                            \
+			printf("%s:%d: %s: ", __FILE__, __LINE__, #cond); \
+			printf(__VA_ARGS__);                              \
+			printf("\n");                                     \
+			failed++;                                         \
+		}                                                         \
+	} while (0)
 
 /* Random bytes, runs and repetitions. */
 static void make_page(u8 *page, size_t n, unsigned int seed)
@@ -42,7 +46,8 @@ static void make_page(u8 *page, size_t n, unsigned int seed)
 			else if ((x & 3) == 1 && i)
 				page[i] = page[i - 1 - (x >> 16) % i];
 			else
-				page[i] = (x = x * 6364136223846793005u + 1442695040888963407u) >> 56;
+				page[i] = (x = x * 6364136223846793005u + 1442695040888963407u) >>
+					  56;
 		}
 	}
 }

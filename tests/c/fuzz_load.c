@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * libFuzzer target for loads: an input is what a compressor made of pages, and whatever it is, a load of it gives a page or -EIO
- * and touches nothing outside of that page.
+ * libFuzzer target for loads: an input is what a compressor made of pages, and
+ * whatever it is, a load of it gives a page or -EIO and touches nothing outside
+ * of that page.
  *
  *   tests/c/run fuzz_load -max_total_time=60 [a corpus directory]
  *
- * The first byte chooses a codec: all that the C library has, its own and those whose functions this system's
- * libraries have. The second one chooses how many pages the input is cut into.
+ * The first byte chooses a codec: all that the C library has, its own and those
+ * whose functions this system's libraries have. The second one chooses how many
+ * pages the input is cut into.
  */
 #include <dlfcn.h>
 #include <string.h>
@@ -14,8 +16,8 @@
 #include "guarded.h"
 #include "zswap_test.h"
 
-#define MAX_ALGS	16
-#define NR_CPUS		2
+#define MAX_ALGS 16
+#define NR_CPUS  2
 
 struct target {
 	struct acomp_alg *alg;
@@ -26,7 +28,10 @@ static struct target targets[MAX_ALGS];
 static unsigned int nr_targets;
 static struct guarded page, batch;
 
-/* The input: each page that is stored is "compressed" to the next 'step' bytes of it. */
+/*
+ * The input: each page that is stored is "compressed" to the next 'step' bytes
+ * of it.
+ */
 static const uint8_t *input;
 static size_t input_len, input_step;
 
@@ -45,7 +50,8 @@ static int emit_input(struct acomp_req *req)
 
 static bool borrow(struct acomp_alg *alg, unsigned int codec)
 {
-	static const char *const libraries[] = { "liblz4.so.1", "libzstd.so.1", "libz.so.1", "libdeflate.so.0" };
+	static const char *const libraries[] = { "liblz4.so.1", "libzstd.so.1", "libz.so.1",
+						 "libdeflate.so.0" };
 
 	for (unsigned int i = 0; codec_symbol(codec, i); i++) {
 		void *function = NULL;
@@ -68,7 +74,10 @@ static void add_target(struct acomp_alg *alg)
 	struct target *target = &targets[nr_targets];
 
 	check(nr_targets < MAX_ALGS, "more codecs than MAX_ALGS");
-	/* some objects of each codec are in place, some are copied before they are decoded */
+	/*
+	 * some objects of each codec are in place, some are copied before they
+	 * are decoded
+	 */
 	config.highmem = 500;
 	config.nr_cpus = NR_CPUS;
 	config.nr_nodes = 1;
@@ -101,7 +110,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-/* Each page by itself: twice the same answer, and the same page if there is one. */
+/*
+ * Each page by itself: twice the same answer, and the same page if there is
+ * one.
+ */
 static unsigned int peek_each(struct zswap *z, unsigned int nr)
 {
 	static uint8_t first[PAGE_SIZE];
@@ -113,8 +125,10 @@ static unsigned int peek_each(struct zswap *z, unsigned int nr)
 		check(!ret || ret == -EIO, "page %ld: %d", (long)swp, ret);
 		memcpy(first, page.start, PAGE_SIZE);
 		memset(page.start, 0xa5, PAGE_SIZE);
-		check(zswap_peek(z, 1, swp, page.start) == ret, "page %ld: not %d again", (long)swp, ret);
-		check(ret || !memcmp(page.start, first, PAGE_SIZE), "page %ld: other bytes", (long)swp);
+		check(zswap_peek(z, 1, swp, page.start) == ret, "page %ld: not %d again", (long)swp,
+		      ret);
+		check(ret || !memcmp(page.start, first, PAGE_SIZE), "page %ld: other bytes",
+		      (long)swp);
 		bad += ret != 0;
 	}
 	return bad;
@@ -138,7 +152,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* what the input does not reach to, or a whole page, is kept raw */
 	check(zswap_store(z, 0, 0, folio, nr) == ZSWAP_STORED, "%u pages", nr);
 	bad = peek_each(z, nr);
-	check(zswap_load_batch(z, 0, swps, nr, batch.start, ret) == (int)bad, "a batch of %u has other errors than its pages", nr);
+	check(zswap_load_batch(z, 0, swps, nr, batch.start, ret) == (int)bad,
+	      "a batch of %u has other errors than its pages", nr);
 	for (unsigned int i = 0; i < nr; i++)
 		check(zswap_contains(z, 0, i) == (ret[i] != 0), "page %u", i);
 	check(!zswap_invalidate(z, 0, 0, nr), "zswap_invalidate");

@@ -2,11 +2,14 @@
 /*
  * libFuzzer target for csrc/lzo.c, input and output up against guard pages.
  *
- *   clang -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Icsrc \
- *         tests/c/fuzz_lzo.c csrc/lzo.c -o fuzz_lzo && ./fuzz_lzo -max_len=4096 -runs=10000000
+ *   clang -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined
+ *   -fno-sanitize-recover=all -Icsrc \
+ *         tests/c/fuzz_lzo.c csrc/lzo.c -o fuzz_lzo && ./fuzz_lzo -max_len=4096
+ *         -runs=10000000
  *
- * The first byte of an input chooses: decode the rest as it is, into a room that the next two bytes
- * give; or compress the rest with either encoder and decode it.
+ * The first byte of an input chooses: decode the rest as it is, into a room
+ * that the next two bytes give; or compress the rest with either encoder and
+ * decode it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,8 +18,8 @@
 #include "guarded.h"
 #include "crypto/lzo.h"
 
-#define MOST	65536
-#define ROOM	(MOST + MOST / 8 + 64)
+#define MOST 65536
+#define ROOM (MOST + MOST / 8 + 64)
 
 typedef int (*compress_t)(const void *, size_t, void *, size_t *, void *);
 
@@ -41,7 +44,10 @@ static int decode(struct guarded *to, const uint8_t *stream, size_t slen, size_t
 	return err;
 }
 
-/* What can be decoded needs just its own length, and gives the same whatever the room is. */
+/*
+ * What can be decoded needs just its own length, and gives the same whatever
+ * the room is.
+ */
 static void any_stream(const uint8_t *stream, size_t slen, size_t room)
 {
 	size_t n, m;
@@ -74,8 +80,10 @@ static void any_page(compress_t fn, const uint8_t *data, size_t n)
 	must(!encode(fn, data, n, ROOM, &made));
 	memcpy(whole, dst.end - ROOM, made);
 	must(encode(fn, data, n, made - 1, &got) == -EINVAL);
-	must(!encode(fn, data, n, made, &got) && got == made && !memcmp(dst.end - made, whole, made));
-	must(!decode(&again, whole, made, n, &got) && got == n && (!n || !memcmp(again.end - n, data, n)));
+	must(!encode(fn, data, n, made, &got) && got == made &&
+	     !memcmp(dst.end - made, whole, made));
+	must(!decode(&again, whole, made, n, &got) && got == n &&
+	     (!n || !memcmp(again.end - n, data, n)));
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

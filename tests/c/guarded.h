@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory whose end is known to the byte: a page behind it cannot be touched, and under
- * AddressSanitizer neither can what lies before it.
+ * Memory whose end is known to the byte: a page behind it cannot be touched,
+ * and under AddressSanitizer neither can what lies before it.
  */
 #ifndef GUARDED_H
 #define GUARDED_H
@@ -24,8 +24,8 @@
 #ifdef GUARDED_ASAN
 #include <sanitizer/asan_interface.h>
 #else
-#define ASAN_POISON_MEMORY_REGION(p, n)		((void)(p), (void)(n))
-#define ASAN_UNPOISON_MEMORY_REGION(p, n)	((void)(p), (void)(n))
+#define ASAN_POISON_MEMORY_REGION(p, n)   ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
 struct guarded {
@@ -45,7 +45,10 @@ static inline void guarded_init(struct guarded *g, size_t most)
 	g->end = g->start + size;
 }
 
-/* The last n bytes in front of the guard page. What an earlier call gave is no longer valid. */
+/*
+ * The last n bytes in front of the guard page. What an earlier call gave is no
+ * longer valid.
+ */
 static inline uint8_t *guarded_get(struct guarded *g, size_t n)
 {
 	ASAN_UNPOISON_MEMORY_REGION(g->start, g->end - g->start);

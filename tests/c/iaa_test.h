@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the drivers of the accelerator share: the software codec, devices with their threads, users with a request each. */
+/*
+ * What the drivers of the accelerator share: the software codec, devices with
+ * their threads, users with a request each.
+ */
 #ifndef IAA_TEST_H
 #define IAA_TEST_H
 
@@ -10,11 +13,14 @@
 #include "iaa/iaa.h"
 #include "zswap_test.h"
 
-#define NR_CPUS		8
-#define NR_NODES	2
-#define MAX_THREADS	64
+#define NR_CPUS     8
+#define NR_NODES    2
+#define MAX_THREADS 64
 
-/* zlib's deflate-iaa, which does the devices' work here, or its deflate, which decompresses where they fail. */
+/*
+ * zlib's deflate-iaa, which does the devices' work here, or its deflate, which
+ * decompresses where they fail.
+ */
 static inline struct acomp_alg *new_software(const char *name)
 {
 	void *libz = dlopen("libz.so.1", RTLD_NOW);
@@ -42,9 +48,9 @@ static inline struct acomp_alg *new_software(const char *name)
 
 struct rig {
 	struct acomp_alg *engine, *software;
-	struct vclock *clock;		/* NULL: real time */
+	struct vclock *clock; /* NULL: real time */
 	struct iaa *iaa;
-	struct faults faults;		/* the users' memory */
+	struct faults faults; /* the users' memory */
 	struct kmem mm;
 	unsigned int nr_devices, nr_threads;
 	struct rig_thread {
@@ -55,41 +61,57 @@ struct rig {
 	} threads[MAX_THREADS];
 };
 
-/* The figures of the virtual clock are such that sums tell what they are made of. */
+/*
+ * The figures of the virtual clock are such that sums tell what they are made
+ * of.
+ */
 static inline struct idxd_profile default_profile(void)
 {
 	return (struct idxd_profile){
-		.host_ns = 300, .compress_ns = 3000, .decompress_ns = 2000, .transfer_ns = 1000, .irq_ns = 70, .software_ns = 9000,
-		.pause_ns = 50, .timeout_ns = 50000000,
+		.host_ns = 300,
+		.compress_ns = 3000,
+		.decompress_ns = 2000,
+		.transfer_ns = 1000,
+		.irq_ns = 70,
+		.software_ns = 9000,
+		.pause_ns = 50,
+		.timeout_ns = 50000000,
 	};
 }
 
 /* As the batching series has it. */
 static inline struct iaa_mode default_mode(void)
 {
-	return (struct iaa_mode){ .sync_mode = IAA_ASYNC, .any_failure = true, .comp_tries = 1000, .decomp_tries = 500 };
+	return (struct iaa_mode){
+		.sync_mode = IAA_ASYNC, .any_failure = true, .comp_tries = 1000, .decomp_tries = 500
+	};
 }
 
 /* One dedicated queue of so many entries in front of so many engines. */
 static inline struct idxd_config default_device(unsigned int size, unsigned int engines)
 {
-	struct idxd_config config = { .wq[0] = { .size = size, .priority = 10, .enqcmds_retries = 32 } };
+	struct idxd_config config = {
+		.wq[0] = { .size = size, .priority = 10, .enqcmds_retries = 32 }
+	};
 
 	for (unsigned int i = 0; i < IDXD_MAX_ENGINES; i++)
 		config.engine_group[i] = i < engines ? 0 : -1;
 	return config;
 }
 
-static inline void rig_start(struct rig *rig, const struct idxd_profile *profile, bool clock, const struct iaa_mode *mode)
+static inline void rig_start(struct rig *rig, const struct idxd_profile *profile, bool clock,
+			     const struct iaa_mode *mode)
 {
 	int err;
 
-	*rig = (struct rig){ .engine = new_software("deflate-iaa"), .software = new_software("deflate") };
+	*rig = (struct rig){ .engine = new_software("deflate-iaa"),
+			     .software = new_software("deflate") };
 	if (clock) {
 		rig->clock = vclock_create();
 		check(rig->clock, "vclock_create");
 	}
-	rig->iaa = iaa_create(rig->engine, rig->software, profile, rig->clock, NR_CPUS, NR_NODES, &err);
+	rig->iaa = iaa_create(rig->engine, rig->software, profile, rig->clock, NR_CPUS, NR_NODES,
+			      &err);
 	check(rig->iaa, "iaa_create: %d", err);
 	check(!kmem_init(&rig->mm, &rig->faults, NR_CPUS, NR_NODES), "kmem_init");
 	iaa_set_mode(rig->iaa, mode);
@@ -111,7 +133,8 @@ static inline void rig_add_device(struct rig *rig, const struct idxd_config *con
 
 	check(id == (int)rig->nr_devices, "iaa_device_add: %d", id);
 	rig->nr_devices++;
-	for (unsigned int engine = rig->clock ? IDXD_MAX_ENGINES : 0; engine < IDXD_MAX_ENGINES; engine++) {
+	for (unsigned int engine = rig->clock ? IDXD_MAX_ENGINES : 0; engine < IDXD_MAX_ENGINES;
+	     engine++) {
 		struct rig_thread *t = &rig->threads[rig->nr_threads];
 
 		if (config->engine_group[engine] < 0)
@@ -134,8 +157,8 @@ static inline void rig_tables(struct rig *rig, unsigned int nr, const unsigned i
 }
 
 /* A driver over so many equal devices, each with queue 0 in the table. */
-static inline void rig_start_default(struct rig *rig, bool clock, const struct iaa_mode *mode, unsigned int devices,
-				     const struct idxd_config *config)
+static inline void rig_start_default(struct rig *rig, bool clock, const struct iaa_mode *mode,
+				     unsigned int devices, const struct idxd_config *config)
 {
 	const struct idxd_profile profile = default_profile();
 	unsigned int wqs[IAA_MAX_DEVICES];
@@ -166,7 +189,8 @@ static inline void rig_end(struct rig *rig)
 	}
 	for (unsigned int i = 0; i < rig->nr_threads; i++)
 		check(!pthread_join(rig->threads[i].thread, NULL), "pthread_join");
-	check(!kmem_bytes(&rig->mm, FAULT_ACOMP, 0) && !kmem_bytes(&rig->mm, FAULT_REQUEST, 0), "a user is left");
+	check(!kmem_bytes(&rig->mm, FAULT_ACOMP, 0) && !kmem_bytes(&rig->mm, FAULT_REQUEST, 0),
+	      "a user is left");
 	iaa_put(rig->iaa);
 	kmem_deinit(&rig->mm);
 	if (rig->clock) {
@@ -192,7 +216,8 @@ static inline void user_init(struct user *user, struct rig *rig)
 	user->req = acomp_request_alloc(user->tfm);
 	check(user->req, "acomp_request_alloc");
 	crypto_init_wait(&user->wait);
-	acomp_request_set_callback(user->req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done, &user->wait);
+	acomp_request_set_callback(user->req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done,
+				   &user->wait);
 }
 
 static inline void user_exit(struct user *user)
@@ -202,7 +227,8 @@ static inline void user_exit(struct user *user)
 	crypto_destroy_wait(&user->wait);
 }
 
-static inline int user_run(struct user *user, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+static inline int user_run(struct user *user, bool compress, const void *src, unsigned int slen,
+			   void *dst, unsigned int *dlen)
 {
 	int ret;
 
@@ -222,11 +248,19 @@ struct batch {
 	int errors[IAA_CRYPTO_MAX_BATCH_SIZE];
 };
 
-/* Pages of slen bytes each, into room for dlen each; the answers are there when it returns, whatever the driver's mode. */
-static inline int user_compress_batch(struct user *user, struct batch *b, unsigned int slen, unsigned int dlen)
+/*
+ * Pages of slen bytes each, into room for dlen each; the answers are there when
+ * it returns, whatever the driver's mode.
+ */
+static inline int user_compress_batch(struct user *user, struct batch *b, unsigned int slen,
+				      unsigned int dlen)
 {
 	struct swap_batch_comp_data data = {
-		.pages = b->srcs, .dsts = b->dsts, .dlens = b->dlens, .errors = b->errors, .nr_comps = b->nr,
+		.pages = b->srcs,
+		.dsts = b->dsts,
+		.dlens = b->dlens,
+		.errors = b->errors,
+		.nr_comps = b->nr,
 	};
 	int ret;
 
@@ -240,7 +274,12 @@ static inline int user_compress_batch(struct user *user, struct batch *b, unsign
 static inline int user_decompress_batch(struct user *user, struct batch *b, unsigned int dlen)
 {
 	struct swap_batch_decomp_data data = {
-		.srcs = b->srcs, .pages = b->dsts, .slens = b->slens, .dlens = b->dlens, .errors = b->errors, .nr_decomps = b->nr,
+		.srcs = b->srcs,
+		.pages = b->dsts,
+		.slens = b->slens,
+		.dlens = b->dlens,
+		.errors = b->errors,
+		.nr_decomps = b->nr,
 	};
 	int ret;
 

@@ -1,28 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Many users of two devices while everything goes wrong: stress_iaa [seconds [seed]].
+ * Many users of two devices while everything goes wrong: stress_iaa [seconds
+ * [seed]].
  *
- * Eight submitters, each with a context of its own in one of the sync modes, compress and decompress pages of all sizes, one at
- * a time and in batches, by a dedicated and a shared queue of each device. Meanwhile plans of faults, tables and devices' states
- * are changed under them. What comes back with 0 must be right, all else one of the errors that there can be; the memory of each
- * call is gone as soon as it is back. Run it under AddressSanitizer and ThreadSanitizer.
+ * Eight submitters, each with a context of its own in one of the sync modes,
+ * compress and decompress pages of all sizes, one at a time and in batches, by
+ * a dedicated and a shared queue of each device. Meanwhile plans of faults,
+ * tables and devices' states are changed under them. What comes back with 0
+ * must be right, all else one of the errors that there can be; the memory of
+ * each call is gone as soon as it is back. Run it under AddressSanitizer and
+ * ThreadSanitizer.
  */
-#define _GNU_SOURCE	/* strerrorname_np() */
+#define _GNU_SOURCE /* strerrorname_np() */
 #include <signal.h>
 #include <time.h>
 
 #include "iaa_test.h"
 
-#define NR_SUBMITTERS	8
-#define NR_DEVICES	2
-#define NR_ENGINES	4		/* of each device */
-#define MAX_PAGE	(1 << 16)
-#define TIMEOUT_NS	2000000		/* of a descriptor, in device time */
-#define HANG_S		120		/* what takes so much longer than it was asked to hangs */
+#define NR_SUBMITTERS 8
+#define NR_DEVICES    2
+#define NR_ENGINES    4 /* of each device */
+#define MAX_PAGE      (1 << 16)
+#define TIMEOUT_NS    2000000 /* of a descriptor, in device time */
+#define HANG_S        120     /* what takes so much longer than it was asked to hangs */
 
 static struct rig rig;
 static atomic_bool stop;
-static _Atomic u64 nr_pages, nr_batches, nr_right, nr_plans, nr_tables, nr_drains, nr_states, nr_disabled, nr_errors[256];
+static _Atomic u64 nr_pages, nr_batches, nr_right, nr_plans, nr_tables, nr_drains, nr_states,
+	nr_disabled, nr_errors[256];
 
 static void add(_Atomic u64 *counter)
 {
@@ -76,7 +81,10 @@ static void any_page(struct submitter *s, u8 *page, unsigned int size)
 	}
 }
 
-/* Of that size to the byte, and gone after the call: AddressSanitizer sees what is touched behind it, or later. */
+/*
+ * Of that size to the byte, and gone after the call: AddressSanitizer sees what
+ * is touched behind it, or later.
+ */
 static u8 *get_memory(unsigned int size)
 {
 	u8 *p = malloc(size);
@@ -87,18 +95,21 @@ static u8 *get_memory(unsigned int size)
 
 static void check_answer(int ret, bool compress, bool irq, unsigned int dlen, unsigned int room)
 {
-	bool allowed = ret == -ENODEV || ret == -EIO || (!(irq && compress) && ret == -EINVAL) ||
-		       (!irq && (ret == -ETIMEDOUT || ret == -EOVERFLOW || (compress && ret == -E2BIG)));
+	bool allowed =
+		ret == -ENODEV || ret == -EIO || (!(irq && compress) && ret == -EINVAL) ||
+		(!irq && (ret == -ETIMEDOUT || ret == -EOVERFLOW || (compress && ret == -E2BIG)));
 
 	if (!ret) {
 		check(dlen <= room, "%u bytes in room for %u", dlen, room);
 		return;
 	}
-	check(allowed, "%s%s: %d", compress ? "compress" : "decompress", irq ? ", by interrupt" : "", ret);
+	check(allowed, "%s%s: %d", compress ? "compress" : "decompress",
+	      irq ? ", by interrupt" : "", ret);
 	add(&nr_errors[-ret]);
 }
 
-static int run(struct submitter *s, bool compress, const u8 *src, unsigned int slen, u8 *dst, unsigned int *dlen)
+static int run(struct submitter *s, bool compress, const u8 *src, unsigned int slen, u8 *dst,
+	       unsigned int *dlen)
 {
 	unsigned int room = *dlen;
 	int ret = user_run(&s->user, compress, src, slen, dst, dlen);
@@ -107,14 +118,16 @@ static int run(struct submitter *s, bool compress, const u8 *src, unsigned int s
 	return ret;
 }
 
-static void decompress_page(struct submitter *s, const u8 *compressed, unsigned int slen, unsigned int size)
+static void decompress_page(struct submitter *s, const u8 *compressed, unsigned int slen,
+			    unsigned int size)
 {
 	u8 *stream = get_memory(slen), *back = get_memory(size);
 	unsigned int dlen = size;
 
 	memcpy(stream, compressed, slen);
 	if (!run(s, false, stream, slen, back, &dlen)) {
-		check(dlen == size && !memcmp(back, s->page, size), "%u bytes are not those that were compressed", size);
+		check(dlen == size && !memcmp(back, s->page, size),
+		      "%u bytes are not those that were compressed", size);
 		add(&nr_right);
 	}
 	free(stream);
@@ -162,7 +175,8 @@ static void check_batch(const struct batch *b, bool compress, int ret, unsigned 
 	check(ret == (failed ? -EINVAL : 0), "a batch: %d", ret);
 }
 
-static void decompress_batch(struct submitter *s, const struct batch *made, u8 *const *pages, unsigned int size)
+static void decompress_batch(struct submitter *s, const struct batch *made, u8 *const *pages,
+			     unsigned int size)
 {
 	struct batch b = { 0 };
 	const u8 *right[IAA_CRYPTO_MAX_BATCH_SIZE];
@@ -179,7 +193,8 @@ static void decompress_batch(struct submitter *s, const struct batch *made, u8 *
 		check_batch(&b, false, user_decompress_batch(&s->user, &b, size), size);
 	for (unsigned int i = 0; i < b.nr; i++) {
 		if (!b.errors[i]) {
-			check(b.dlens[i] == size && !memcmp(b.dsts[i], right[i], size), "page %u of %u is another", i, b.nr);
+			check(b.dlens[i] == size && !memcmp(b.dsts[i], right[i], size),
+			      "page %u of %u is another", i, b.nr);
 			add(&nr_right);
 		}
 		free(b.dsts[i]);
@@ -220,12 +235,14 @@ static void *submit(void *arg)
 	current_task = &task;
 	while (!stopped()) {
 		if (!iaa_enabled(rig.iaa) && below(&s->random, 8))
-			usleep(100);	/* it is refused at once: others shall run */
+			usleep(100); /* it is refused at once: others shall run */
 		switch (below(&s->random, 8)) {
 		case 0:
 			do_garbage(s);
 			break;
-		case 1: case 2: case 3:
+		case 1:
+		case 2:
+		case 3:
 			do_page(s);
 			break;
 		default:
@@ -245,17 +262,23 @@ static struct idxd_fault any_fault(u64 *random)
 {
 	static const u8 statuses[] = { 0x24, 0x0a, 0x0b, 0x10, 0x11, 0x04, 0x13 };
 	struct idxd_fault fault = {
-		.kind = below(random, IDXD_FAULT_REMOVE + 1), .device = (int)below(random, NR_DEVICES + 1) - 1,
-		.wq = (int)below(random, 3) - 1, .opcode = below(random, 2) ? -1 : (int)IAX_OPCODE_DECOMPRESS + (int)below(random, 2),
-		.nth = 1 + below(random, 30), .times = 1 + below(random, 10), .status = statuses[below(random, sizeof(statuses))],
-		.error_code = below(random, 2) * 0x19, .ns = below(random, 3 * TIMEOUT_NS),
+		.kind = below(random, IDXD_FAULT_REMOVE + 1),
+		.device = (int)below(random, NR_DEVICES + 1) - 1,
+		.wq = (int)below(random, 3) - 1,
+		.opcode = below(random, 2) ? -1 :
+					     (int)IAX_OPCODE_DECOMPRESS + (int)below(random, 2),
+		.nth = 1 + below(random, 30),
+		.times = 1 + below(random, 10),
+		.status = statuses[below(random, sizeof(statuses))],
+		.error_code = below(random, 2) * 0x19,
+		.ns = below(random, 3 * TIMEOUT_NS),
 	};
 
 	/* holding engines is what takes time */
 	if (fault.kind == IDXD_FAULT_DELAY || fault.kind == IDXD_FAULT_NO_ANSWER)
 		fault.times = 1 + below(random, 3);
 	if (fault.kind == IDXD_FAULT_STOP)
-		fault.ns *= below(random, 2);	/* 0: for good, or until somebody switches it on */
+		fault.ns *= below(random, 2); /* 0: for good, or until somebody switches it on */
 	return fault;
 }
 
@@ -287,7 +310,8 @@ static void *change_states(void *arg)
 	u64 random = *(u64 *)arg + 2;
 
 	while (!stopped()) {
-		iaa_device_set_state(rig.iaa, below(&random, NR_DEVICES), below(&random, IDXD_DEV_REMOVED + 1));
+		iaa_device_set_state(rig.iaa, below(&random, NR_DEVICES),
+				     below(&random, IDXD_DEV_REMOVED + 1));
 		usleep(below(&random, 3000));
 		for (unsigned int i = 0; i < NR_DEVICES; i++)
 			iaa_device_set_state(rig.iaa, i, IDXD_DEV_ENABLED);
@@ -297,10 +321,14 @@ static void *change_states(void *arg)
 	return NULL;
 }
 
-/* All queues, those of one device, or for each CPU another; then those that are in no table have nothing in flight soon. */
+/*
+ * All queues, those of one device, or for each CPU another; then those that are
+ * in no table have nothing in flight soon.
+ */
 static void *change_tables(void *arg)
 {
-	static const unsigned int start[] = { 0, 4, 6, 8 }, wqs[] = { 0x000, 0x001, 0x100, 0x101, 0x000, 0x001, 0x100, 0x101 };
+	static const unsigned int start[] = { 0, 4, 6, 8 }, wqs[] = { 0x000, 0x001, 0x100, 0x101,
+								      0x000, 0x001, 0x100, 0x101 };
 	u64 random = *(u64 *)arg + 3;
 
 	while (!stopped()) {
@@ -309,7 +337,7 @@ static void *change_tables(void *arg)
 		int ret;
 
 		for (unsigned int i = 0; i < NR_CPUS; i++) {
-			comp[i] = how < 3 ? how : below(&random, 4);	/* 3: none */
+			comp[i] = how < 3 ? how : below(&random, 4); /* 3: none */
 			decomp[i] = how < 3 ? how : below(&random, 4);
 		}
 		ret = iaa_set_tables(rig.iaa, 3, start, wqs, comp, decomp);
@@ -360,7 +388,10 @@ static pthread_t start_thread(void *(*body)(void *), void *arg)
 	return thread;
 }
 
-/* Each context takes the driver's mode as it is when it is made. Mainline's waits for descriptors, and knows no batches. */
+/*
+ * Each context takes the driver's mode as it is when it is made. Mainline's
+ * waits for descriptors, and knows no batches.
+ */
 static void start_driver(struct submitter *submitters, bool batching, u64 seed)
 {
 	struct idxd_config config = default_device(8, NR_ENGINES);
@@ -384,8 +415,11 @@ static void start_driver(struct submitter *submitters, bool batching, u64 seed)
 		s->cpu = i;
 		s->random = (seed + i) * 0x9e3779b97f4a7c15u | 1;
 		s->mode = (struct iaa_mode){
-			.sync_mode = i % 3, .verify_compress = i / 2 % 2, .any_failure = i / 4,
-			.comp_tries = batching ? 1000 : 0, .decomp_tries = batching ? 500 : 0,
+			.sync_mode = i % 3,
+			.verify_compress = i / 2 % 2,
+			.any_failure = i / 4,
+			.comp_tries = batching ? 1000 : 0,
+			.decomp_tries = batching ? 500 : 0,
 		};
 		iaa_set_mode(rig.iaa, &s->mode);
 		user_init(&s->user, &rig);
@@ -394,8 +428,9 @@ static void start_driver(struct submitter *submitters, bool batching, u64 seed)
 
 static void print_counters(void)
 {
-	printf("stress_iaa: pages %lu, batches %lu, right %lu; plans %lu, tables %lu, drained %lu, states %lu; disabled %lu; errors", (long)nr_pages,
-	       (long)nr_batches, (long)nr_right, (long)nr_plans, (long)nr_tables, (long)nr_drains, (long)nr_states, (long)nr_disabled);
+	printf("stress_iaa: pages %lu, batches %lu, right %lu; plans %lu, tables %lu, drained %lu, states %lu; disabled %lu; errors",
+	       (long)nr_pages, (long)nr_batches, (long)nr_right, (long)nr_plans, (long)nr_tables,
+	       (long)nr_drains, (long)nr_states, (long)nr_disabled);
 	for (unsigned int i = 0; i < ARRAY_SIZE(nr_errors); i++)
 		if (nr_errors[i])
 			printf(" %s %lu", strerrorname_np(i), (long)nr_errors[i]);
@@ -421,7 +456,10 @@ static void stress(bool batching, unsigned int ms, u64 seed)
 	atomic_store(&stop, true);
 	for (unsigned int i = 0; i < ARRAY_SIZE(trouble); i++)
 		pthread_join(trouble[i], NULL);
-	/* the last plan and the last state may be such that somebody still waits for a descriptor: a device's owner ends that */
+	/*
+	 * the last plan and the last state may be such that somebody still
+	 * waits for a descriptor: a device's owner ends that
+	 */
 	rig_plan(&rig, NULL, 0);
 	for (unsigned int i = 0; i < NR_DEVICES; i++)
 		iaa_device_set_state(rig.iaa, i, IDXD_DEV_ENABLED);
@@ -452,8 +490,12 @@ int main(int argc, char **argv)
 	alarm(seconds + HANG_S);
 	stress(true, seconds * 500, seed);
 	stress(false, seconds * 500, seed + 1000);
-	check(nr_pages && nr_batches && nr_right && nr_plans && nr_tables && nr_drains && nr_states && nr_disabled, "something never happened");
-	check(nr_errors[E2BIG] && nr_errors[EINVAL] && nr_errors[EIO] && nr_errors[ENODEV] && nr_errors[ETIMEDOUT], "an error never came");
+	check(nr_pages && nr_batches && nr_right && nr_plans && nr_tables && nr_drains &&
+		      nr_states && nr_disabled,
+	      "something never happened");
+	check(nr_errors[E2BIG] && nr_errors[EINVAL] && nr_errors[EIO] && nr_errors[ENODEV] &&
+		      nr_errors[ETIMEDOUT],
+	      "an error never came");
 	puts("stress_iaa: all is well");
 	return 0;
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Threads on the same slots while pools are switched and a swap file comes and goes: stress_zswap [seconds [seed]].
+ * Threads on the same slots while pools are switched and a swap file comes and
+ * goes: stress_zswap [seconds [seed]].
  *
- * Each page carries its slot and a generation, so that a page of another slot, one that is not whole, one that was
- * loaded twice and one that a later store had replaced are noticed. The second half of the time CPUs lose their contexts and get
- * them back meanwhile, as before the batching series, and faults are armed and disarmed. Run it under AddressSanitizer and
+ * Each page carries its slot and a generation, so that a page of another slot,
+ * one that is not whole, one that was loaded twice and one that a later store
+ * had replaced are noticed. The second half of the time CPUs lose their
+ * contexts and get them back meanwhile, as before the batching series, and
+ * faults are armed and disarmed. Run it under AddressSanitizer and
  * ThreadSanitizer.
  */
 #include <pthread.h>
@@ -15,14 +18,17 @@
 
 #include "zswap_test.h"
 
-#define NR_WORKERS	4
-#define NR_CPUS		3	/* fewer than workers: two meet at a context */
-#define NR_SLOTS	96
-#define MOST		24	/* pages of a folio */
-#define NR_TYPES	2
-#define LOADED		(1 << 14)
+#define NR_WORKERS 4
+#define NR_CPUS    3 /* fewer than workers: two meet at a context */
+#define NR_SLOTS   96
+#define MOST       24 /* pages of a folio */
+#define NR_TYPES   2
+#define LOADED     (1 << 14)
 
-/* ThreadSanitizer must see the library's ordering, not one that the bookkeeping here brings in; then only what needs none is checked. */
+/*
+ * ThreadSanitizer must see the library's ordering, not one that the bookkeeping
+ * here brings in; then only what needs none is checked.
+ */
 #if defined(__SANITIZE_THREAD__)
 #define ORDERED 0
 #elif defined(__has_feature)
@@ -36,21 +42,24 @@
 #define ORDER (ORDERED ? memory_order_seq_cst : memory_order_relaxed)
 
 /*
- * What is known of a slot. A store's floor is the oldest generation that was being stored when it began: all before
- * that had ended. Once it is stored, a load that begins then must give nothing older than its floor.
+ * What is known of a slot. A store's floor is the oldest generation that was
+ * being stored when it began: all before that had ended. Once it is stored, a
+ * load that begins then must give nothing older than its floor.
  */
 struct slot {
-	_Atomic uint64_t issued;		/* the latest generation */
-	_Atomic uint64_t storing[NR_WORKERS];	/* by thread: no later than what it is storing, or UINT64_MAX */
+	_Atomic uint64_t issued; /* the latest generation */
+	/* by thread: no later than what it is storing, or UINT64_MAX */
+	_Atomic uint64_t storing[NR_WORKERS];
 	_Atomic uint64_t floor;
-	_Atomic uint64_t loaded[LOADED];	/* generations that a load has taken, as a ring */
+	_Atomic uint64_t loaded[LOADED]; /* generations that a load has taken, as a ring */
 };
 
 static struct slot slots[NR_TYPES][NR_SLOTS];
 static struct zswap *z;
 static atomic_bool stop;
-static bool trouble;	/* CPUs come and go, and faults are armed */
-static _Atomic uint64_t nr_stored, nr_refused, nr_loaded, nr_peeked, nr_switches, nr_resurrected, nr_released, nr_swapoffs;
+static bool trouble; /* CPUs come and go, and faults are armed */
+static _Atomic uint64_t nr_stored, nr_refused, nr_loaded, nr_peeked, nr_switches, nr_resurrected,
+	nr_released, nr_swapoffs;
 static _Atomic uint64_t nr_dead, nr_prepared, nr_unprepared, nr_faults, nr_corrupt, nr_no_entry;
 
 static void count(_Atomic uint64_t *counter, uint64_t n)
@@ -78,7 +87,8 @@ static struct store begin_store(struct slot *slot, unsigned int thread)
 {
 	struct store store;
 
-	atomic_store_explicit(&slot->storing[thread], atomic_load_explicit(&slot->issued, ORDER) + 1, ORDER);
+	atomic_store_explicit(&slot->storing[thread],
+			      atomic_load_explicit(&slot->issued, ORDER) + 1, ORDER);
 	store.generation = atomic_fetch_add_explicit(&slot->issued, 1, ORDER) + 1;
 	store.floor = store.generation;
 	for (unsigned int i = 0; i < NR_WORKERS; i++) {
@@ -90,12 +100,14 @@ static struct store begin_store(struct slot *slot, unsigned int thread)
 	return store;
 }
 
-static void end_store(struct slot *slot, unsigned int thread, const struct store *store, bool stored)
+static void end_store(struct slot *slot, unsigned int thread, const struct store *store,
+		      bool stored)
 {
 	uint64_t floor = atomic_load_explicit(&slot->floor, ORDER);
 
 	while (stored && floor < store->floor &&
-	       !atomic_compare_exchange_weak_explicit(&slot->floor, &floor, store->floor, ORDER, ORDER))
+	       !atomic_compare_exchange_weak_explicit(&slot->floor, &floor, store->floor, ORDER,
+						      ORDER))
 		;
 	atomic_store_explicit(&slot->storing[thread], UINT64_MAX, ORDER);
 }
@@ -106,10 +118,12 @@ static void check_read(const uint8_t *page, uint64_t swp, uint64_t floor, bool t
 	uint64_t generation = check_page(page, PAGE_SIZE, swp);
 	struct slot *slot = slot_of(swp);
 
-	check(!ORDERED || generation >= floor, "slot %#lx: generation %ld came after %ld was stored", (long)swp,
-	      (long)generation, (long)floor);
+	check(!ORDERED || generation >= floor,
+	      "slot %#lx: generation %ld came after %ld was stored", (long)swp, (long)generation,
+	      (long)floor);
 	if (taken)
-		check(atomic_exchange_explicit(&slot->loaded[generation % LOADED], generation, memory_order_relaxed) != generation,
+		check(atomic_exchange_explicit(&slot->loaded[generation % LOADED], generation,
+					       memory_order_relaxed) != generation,
 		      "slot %#lx: generation %ld was loaded twice", (long)swp, (long)generation);
 }
 
@@ -175,9 +189,11 @@ static void do_read(struct worker *w, bool taken)
 {
 	uint64_t swp = any_slots(w, 1), floor = atomic_load_explicit(&slot_of(swp)->floor, ORDER);
 	unsigned int cpu = below(w, NR_CPUS);
-	int ret = taken ? zswap_load(z, cpu, swp, w->pages, 1, true) : zswap_peek(z, cpu, swp, w->pages);
+	int ret = taken ? zswap_load(z, cpu, swp, w->pages, 1, true) :
+			  zswap_peek(z, cpu, swp, w->pages);
 
-	check(!ret || ret == -ENOENT || is_gone(swp, ret) || is_corrupt(ret), "slot %#lx: %d", (long)swp, ret);
+	check(!ret || ret == -ENOENT || is_gone(swp, ret) || is_corrupt(ret), "slot %#lx: %d",
+	      (long)swp, ret);
 	if (ret)
 		return;
 	check_read(w->pages, swp, floor, taken);
@@ -197,8 +213,9 @@ static void do_load_batch(struct worker *w)
 	rc = zswap_load_batch(z, below(w, NR_CPUS), swps, nr, w->pages, ret);
 	check(rc >= 0, "zswap_load_batch: %d", rc);
 	for (unsigned int i = 0; i < nr; i++) {
-		check(!ret[i] || ret[i] == -ENOENT || is_gone(swps[i], ret[i]) || is_corrupt(ret[i]), "slot %#lx: %d",
-		      (long)swps[i], ret[i]);
+		check(!ret[i] || ret[i] == -ENOENT || is_gone(swps[i], ret[i]) ||
+			      is_corrupt(ret[i]),
+		      "slot %#lx: %d", (long)swps[i], ret[i]);
 		if (!ret[i]) {
 			check_read(w->pages + i * PAGE_SIZE, swps[i], floors[i], true);
 			count(&nr_loaded, 1);
@@ -221,10 +238,13 @@ static void *work(void *arg)
 
 	while (!stopped()) {
 		switch (below(w, 8)) {
-		case 0: case 1: case 2:
+		case 0:
+		case 1:
+		case 2:
 			do_store(w);
 			break;
-		case 3: case 4:
+		case 3:
+		case 4:
 			do_read(w, true);
 			break;
 		case 5:
@@ -240,13 +260,15 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* ---- the pools' owner: one thread switches, another releases; both keep the list ---- */
+/* ---- the pools' owner ---- */
+
+/* one thread switches, another releases; both keep the list */
 
 #define NR_ALGS 4
 
 static struct acomp_alg *algs[NR_ALGS];
 static pthread_mutex_t pools_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct zswap_pool *pools[NR_ALGS];	/* one for each compressor, current, killed or none */
+static struct zswap_pool *pools[NR_ALGS]; /* one for each compressor, current, killed or none */
 static unsigned int current;
 
 static struct zswap_pool *find_get(unsigned int which)
@@ -257,7 +279,10 @@ static struct zswap_pool *find_get(unsigned int which)
 	return pools[which];
 }
 
-/* Killed, but not released yet, and not to be had any more: its place is wanted later. */
+/*
+ * Killed, but not released yet, and not to be had any more: its place is wanted
+ * later.
+ */
 static bool is_leaving(unsigned int which)
 {
 	struct zswap_pool_info info;
@@ -316,7 +341,9 @@ static void *switch_pools(void *arg)
 		pthread_mutex_lock(&pools_mutex);
 		switch_to(next_random(&random) % NR_ALGS);
 		pthread_mutex_unlock(&pools_mutex);
-		/* mostly at once, so that pools die that nothing was stored in */
+		/*
+		 * mostly at once, so that pools die that nothing was stored in
+		 */
 		if (next_random(&random) % 16 == 0)
 			usleep(next_random(&random) % 4000);
 	}
@@ -355,15 +382,17 @@ static unsigned int nr_contexts(struct zswap_pool *pool)
 }
 
 /*
- * Any CPU, but never the last that has a context: so a call always finds one, though it may move on as fast as a call
- * looks. Pools are made and released under the same mutex.
+ * Any CPU, but never the last that has a context: so a call always finds one,
+ * though it may move on as fast as a call looks. Pools are made and released
+ * under the same mutex.
  */
 static void *hotplug(void *arg)
 {
 	uint64_t random = *(uint64_t *)arg + 1;
 
 	while (!stopped()) {
-		unsigned int which = next_random(&random) % NR_ALGS, steps = next_random(&random) % 200;
+		unsigned int which = next_random(&random) % NR_ALGS,
+			     steps = next_random(&random) % 200;
 
 		pthread_mutex_lock(&pools_mutex);
 		while (pools[which] && steps--) {
@@ -373,7 +402,9 @@ static void *hotplug(void *arg)
 			check(!err || err == -ENOMEM || err == -ENODEV, "cpu %u: %d", cpu, err);
 			count(err ? &nr_unprepared : &nr_prepared, 1);
 			while (!err && nr_contexts(pools[which]) > 1) {
-				zswap_cpu_comp_dead(pools[which], (cpu + 1 + next_random(&random) % (NR_CPUS - 1)) % NR_CPUS);
+				zswap_cpu_comp_dead(
+					pools[which],
+					(cpu + 1 + next_random(&random) % (NR_CPUS - 1)) % NR_CPUS);
 				count(&nr_dead, 1);
 			}
 		}
@@ -391,9 +422,11 @@ static void *arm_faults(void *arg)
 	while (zswap_fault_kind(nr_kinds))
 		nr_kinds++;
 	while (!stopped()) {
-		unsigned int kind = next_random(&random) % nr_kinds, times = next_random(&random) % 4;
+		unsigned int kind = next_random(&random) % nr_kinds,
+			     times = next_random(&random) % 4;
 
-		zswap_fault_arm(z, kind, 1 + next_random(&random) % 20, times, -ENODEV, next_random(&random) % 2 ? -1 : 0);
+		zswap_fault_arm(z, kind, 1 + next_random(&random) % 20, times, -ENODEV,
+				next_random(&random) % 2 ? -1 : 0);
 		usleep(next_random(&random) % 1000);
 		zswap_fault_disarm(z, kind);
 		count(&nr_faults, zswap_fault_hits(z, kind));
@@ -407,11 +440,15 @@ static void check_failures(void)
 	struct zswap_stats stats;
 
 	check(!zswap_stats(z, &stats), "zswap_stats");
-	check(stats.decompress_fail == nr_corrupt, "%ld failures, %ld were told", (long)stats.decompress_fail, (long)nr_corrupt);
-	check(stats.reject_kmemcache_fail == nr_no_entry, "%ld failures, %ld were told", (long)stats.reject_kmemcache_fail,
-	      (long)nr_no_entry);
-	check(!stats.reject_compress_fail && !stats.reject_compress_poor, "a page that does not shrink is stored raw");
-	check(trouble || !(stats.decompress_fail | stats.reject_kmemcache_fail | stats.reject_alloc_fail), "nothing may fail");
+	check(stats.decompress_fail == nr_corrupt, "%ld failures, %ld were told",
+	      (long)stats.decompress_fail, (long)nr_corrupt);
+	check(stats.reject_kmemcache_fail == nr_no_entry, "%ld failures, %ld were told",
+	      (long)stats.reject_kmemcache_fail, (long)nr_no_entry);
+	check(!stats.reject_compress_fail && !stats.reject_compress_poor,
+	      "a page that does not shrink is stored raw");
+	check(trouble || !(stats.decompress_fail | stats.reject_kmemcache_fail |
+			   stats.reject_alloc_fail),
+	      "nothing may fail");
 }
 
 /* ---- the second swap file, and who looks at the figures ---- */
@@ -442,7 +479,8 @@ static void *look(void *arg)
 	(void)arg;
 	while (!stopped()) {
 		check(!zswap_stats(z, &stats) && !zswap_events(z, &events), "statistics");
-		check(stats.stored_pages <= NR_TYPES * NR_SLOTS + NR_WORKERS * MOST, "%ld pages", (long)stats.stored_pages);
+		check(stats.stored_pages <= NR_TYPES * NR_SLOTS + NR_WORKERS * MOST, "%ld pages",
+		      (long)stats.stored_pages);
 		check(trouble || stats.decompress_fail == 0, "decompress_fail");
 		for (unsigned int kind = 0; zswap_memory_kind(kind); kind++)
 			check(!zswap_memory(z, kind, 0, &bytes), "zswap_memory");
@@ -470,24 +508,31 @@ static void check_memory(void)
 	for (unsigned int kind = 0; zswap_memory_kind(kind); kind++) {
 		const char *name = zswap_memory_kind(kind);
 
-		if (strcmp(name, "entry") && strcmp(name, "handle") && strcmp(name, "zspage") && strcmp(name, "tree"))
+		if (strcmp(name, "entry") && strcmp(name, "handle") && strcmp(name, "zspage") &&
+		    strcmp(name, "tree"))
 			continue;
-		check(!zswap_memory(z, kind, 0, &bytes) && !bytes, "%ld bytes of %s are left", (long)bytes, name);
+		check(!zswap_memory(z, kind, 0, &bytes) && !bytes, "%ld bytes of %s are left",
+		      (long)bytes, name);
 	}
 }
 
 static void print_counters(void)
 {
 	printf("stress_zswap: pages stored %lu, refused %lu, loaded %lu, peeked %lu; pools switched %lu, brought back %lu, released %lu; "
-	       "swapoffs %lu\n", (long)nr_stored, (long)nr_refused, (long)nr_loaded, (long)nr_peeked, (long)nr_switches,
-	       (long)nr_resurrected, (long)nr_released, (long)nr_swapoffs);
+	       "swapoffs %lu\n",
+	       (long)nr_stored, (long)nr_refused, (long)nr_loaded, (long)nr_peeked,
+	       (long)nr_switches, (long)nr_resurrected, (long)nr_released, (long)nr_swapoffs);
 	if (trouble)
 		printf("stress_zswap: contexts freed %lu, prepared %lu, not %lu; faults %lu, of these decompress %lu, entry %lu\n",
-		       (long)nr_dead, (long)nr_prepared, (long)nr_unprepared, (long)nr_faults, (long)nr_corrupt, (long)nr_no_entry);
+		       (long)nr_dead, (long)nr_prepared, (long)nr_unprepared, (long)nr_faults,
+		       (long)nr_corrupt, (long)nr_no_entry);
 	fflush(stdout);
-	check(nr_stored && nr_loaded && nr_peeked && nr_switches && nr_resurrected && nr_released && nr_swapoffs, "something never happened");
+	check(nr_stored && nr_loaded && nr_peeked && nr_switches && nr_resurrected && nr_released &&
+		      nr_swapoffs,
+	      "something never happened");
 	check(!trouble || (nr_dead && nr_prepared && nr_faults), "trouble never happened");
-	nr_stored = nr_refused = nr_loaded = nr_peeked = nr_switches = nr_resurrected = nr_released = nr_swapoffs = 0;
+	nr_stored = nr_refused = nr_loaded = nr_peeked = nr_switches = nr_resurrected =
+		nr_released = nr_swapoffs = 0;
 }
 
 static void start_zswap(void)
@@ -512,7 +557,8 @@ static void start_zswap(void)
 
 static void stress(unsigned int ms, uint64_t random)
 {
-	static void *(*const others[])(void *) = { switch_pools, swap_on_off, look, hotplug, arm_faults };
+	static void *(*const others[])(void *) = { switch_pools, swap_on_off, look, hotplug,
+						   arm_faults };
 	static struct worker workers[NR_WORKERS];
 	unsigned int nr_threads = NR_WORKERS + (trouble ? 5 : 3);
 	pthread_t threads[NR_WORKERS + 5], releaser;
@@ -526,7 +572,8 @@ static void stress(unsigned int ms, uint64_t random)
 			workers[i].thread = i;
 			workers[i].random = random + 1000 * i;
 		}
-		threads[i] = i < NR_WORKERS ? start(work, &workers[i]) : start(others[i - NR_WORKERS], &random);
+		threads[i] = i < NR_WORKERS ? start(work, &workers[i]) :
+					      start(others[i - NR_WORKERS], &random);
 	}
 	for (unsigned int slept = 0; slept < ms; slept += 100)
 		usleep(100000);

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The accelerator's driver from C: each way to ask it, all that a device may answer or not, by plan and by itself, in real and
- * in virtual time; and that what was given up is never written to. Run it under AddressSanitizer and ThreadSanitizer.
+ * The accelerator's driver from C: each way to ask it, all that a device may
+ * answer or not, by plan and by itself, in real and in virtual time; and that
+ * what was given up is never written to. Run it under AddressSanitizer and
+ * ThreadSanitizer.
  */
 #include <sys/mman.h>
 #include <time.h>
 
 #include "iaa_test.h"
 
-#define ROOM		(2 * PAGE_SIZE)
-#define MAX_BATCH	IAA_CRYPTO_MAX_BATCH_SIZE
-#define MS		1000000ull
-#define TIMEOUT_NS	(5 * MS)	/* where one is waited for */
-#define UNTOUCHED	0xa5
+#define ROOM       (2 * PAGE_SIZE)
+#define MAX_BATCH  IAA_CRYPTO_MAX_BATCH_SIZE
+#define MS         1000000ull
+#define TIMEOUT_NS (5 * MS) /* where one is waited for */
+#define UNTOUCHED  0xa5
 
-/* Pages of which the first 'parts' times 200 bytes are random: the more, the longer is what they are compressed to. */
+/*
+ * Pages of which the first 'parts' times 200 bytes are random: the more, the
+ * longer is what they are compressed to.
+ */
 static void make_parts(u8 *page, unsigned int parts)
 {
 	u64 x = 88172645463325252u;
@@ -39,7 +44,10 @@ static bool is_untouched(const u8 *p, size_t len)
 	return true;
 }
 
-/* How many of the waiting messages have that in them; none of them waits any more. */
+/*
+ * How many of the waiting messages have that in them; none of them waits any
+ * more.
+ */
 static unsigned int messages(struct rig *rig, const char *part)
 {
 	char text[200];
@@ -63,8 +71,9 @@ static void check_stats(struct rig *rig, const struct iaa_stats *expected, const
 	const struct iaa_stats stats = stats_of(rig);
 
 	for (unsigned int i = 0; i < sizeof(stats) / sizeof(u64); i++)
-		check(((const u64 *)&stats)[i] == ((const u64 *)expected)[i], "%s: counter %u is %lu, not %lu", what, i,
-		      (long)((const u64 *)&stats)[i], (long)((const u64 *)expected)[i]);
+		check(((const u64 *)&stats)[i] == ((const u64 *)expected)[i],
+		      "%s: counter %u is %lu, not %lu", what, i, (long)((const u64 *)&stats)[i],
+		      (long)((const u64 *)expected)[i]);
 }
 
 /* Pages and what they are compressed to, with a device and a user. */
@@ -82,7 +91,8 @@ static int run(struct bench *b, bool compress, unsigned int i, unsigned int *dle
 
 	memset(b->out[i], UNTOUCHED, ROOM);
 	*dlen = PAGE_SIZE;
-	return user_run(&b->user, compress, src, compress ? PAGE_SIZE : b->slens[i], b->out[i], dlen);
+	return user_run(&b->user, compress, src, compress ? PAGE_SIZE : b->slens[i], b->out[i],
+			dlen);
 }
 
 static int run_batch(struct bench *b, bool compress, unsigned int nr)
@@ -101,17 +111,21 @@ static int run_batch(struct bench *b, bool compress, unsigned int nr)
 }
 
 /* What came back with 0 is right, what did not is untouched. */
-static void check_result(struct bench *b, bool compress, unsigned int i, int ret, unsigned int dlen, const char *what)
+static void check_result(struct bench *b, bool compress, unsigned int i, int ret, unsigned int dlen,
+			 const char *what)
 {
 	const u8 *right = compress ? b->streams[i] : b->pages[i];
 	unsigned int len = compress ? b->slens[i] : PAGE_SIZE;
 
 	if (ret) {
-		check(is_untouched(b->out[i], ROOM), "%s: page %u failed, but was written", what, i);
+		check(is_untouched(b->out[i], ROOM), "%s: page %u failed, but was written", what,
+		      i);
 		return;
 	}
-	check(dlen == len && !memcmp(b->out[i], right, len), "%s: page %u has %u bytes, not %u, or others", what, i, dlen, len);
-	check(is_untouched(b->out[i] + len, ROOM - len), "%s: page %u was written behind its end", what, i);
+	check(dlen == len && !memcmp(b->out[i], right, len),
+	      "%s: page %u has %u bytes, not %u, or others", what, i, dlen, len);
+	check(is_untouched(b->out[i] + len, ROOM - len), "%s: page %u was written behind its end",
+	      what, i);
 }
 
 static void bench_compress(struct bench *b, unsigned int i, unsigned int parts)
@@ -125,7 +139,8 @@ static void bench_compress(struct bench *b, unsigned int i, unsigned int parts)
 }
 
 /* Of page i what it is compressed to is longer than that of page i + 1. */
-static struct bench *bench_start(const struct idxd_profile *profile, bool clock, const struct iaa_mode *mode, unsigned int devices,
+static struct bench *bench_start(const struct idxd_profile *profile, bool clock,
+				 const struct iaa_mode *mode, unsigned int devices,
 				 const struct idxd_config *config)
 {
 	struct bench *b = calloc(1, sizeof(*b));
@@ -152,7 +167,10 @@ static void bench_end(struct bench *b)
 	free(b);
 }
 
-/* For any device and queue, and where it says nothing else for any opcode, and the first descriptor. */
+/*
+ * For any device and queue, and where it says nothing else for any opcode, and
+ * the first descriptor.
+ */
 static void bench_plan(struct bench *b, struct idxd_fault fault)
 {
 	struct idxd_fault faults[2];
@@ -163,7 +181,8 @@ static void bench_plan(struct bench *b, struct idxd_fault fault)
 	if (!fault.opcode)
 		fault.opcode = -1;
 	faults[0] = faults[1] = fault;
-	faults[1].kind = IDXD_FAULT_NO_ANSWER;	/* a descriptor that takes its device away must not be done before */
+	/* a descriptor that takes its device away must not be done before */
+	faults[1].kind = IDXD_FAULT_NO_ANSWER;
 	rig_plan(&b->rig, faults, fault.kind == IDXD_FAULT_REMOVE ? 2 : 1);
 }
 
@@ -179,7 +198,8 @@ static void round_trip(struct user *user, unsigned int size)
 	ret = user_run(user, true, page, size, compressed, &dlen);
 	check(!ret && dlen, "%u bytes: %d", size, ret);
 	ret = user_run(user, false, compressed, dlen, back, &blen);
-	check(!ret && blen == size && !memcmp(page, back, size), "%u bytes of %u: %d", blen, size, ret);
+	check(!ret && blen == size && !memcmp(page, back, size), "%u bytes of %u: %d", blen, size,
+	      ret);
 }
 
 static void round_trips(bool clock, enum iaa_sync_mode sync_mode, bool verify, bool shared)
@@ -201,7 +221,8 @@ static void round_trips(bool clock, enum iaa_sync_mode sync_mode, bool verify, b
 		for (int compress = 0; compress < 2; compress++) {
 			check(!run_batch(b, compress, nr), "a batch of %u", nr);
 			for (unsigned int i = 0; i < nr; i++) {
-				check(!b->batch.errors[i], "page %u of %u: %d", i, nr, b->batch.errors[i]);
+				check(!b->batch.errors[i], "page %u of %u: %d", i, nr,
+				      b->batch.errors[i]);
 				check_result(b, compress, i, 0, b->batch.dlens[i], "batch");
 			}
 		}
@@ -215,16 +236,17 @@ struct row {
 	const char *what;
 	bool compress;
 	struct idxd_fault fault;
-	int ret;				/* what the driver makes of it, before software decompresses */
-	unsigned int einval, timeout, overflow;	/* how often it is counted as what */
-	bool disables, refused;			/* the driver; the submission */
+	int ret; /* what the driver makes of it, before software decompresses */
+	unsigned int einval, timeout, overflow; /* how often it is counted as what */
+	bool disables, refused;                 /* the driver; the submission */
 };
 
-#define COMPRESS	.compress = true
-#define DECOMPRESS	.compress = false
-#define STATUS(s, e)	.fault = { .kind = IDXD_FAULT_STATUS, .status = (s), .error_code = (e) }
-#define EINVAL_ROWS(s, e) \
-	{ #s "/" #e, COMPRESS, STATUS(s, e), -EINVAL, .einval = 1 }, { #s "/" #e, DECOMPRESS, STATUS(s, e), -EINVAL, .einval = 1 }
+#define COMPRESS     .compress = true
+#define DECOMPRESS   .compress = false
+#define STATUS(s, e) .fault = { .kind = IDXD_FAULT_STATUS, .status = (s), .error_code = (e) }
+#define EINVAL_ROWS(s, e)                                            \
+	{ #s "/" #e, COMPRESS, STATUS(s, e), -EINVAL, .einval = 1 }, \
+		{ #s "/" #e, DECOMPRESS, STATUS(s, e), -EINVAL, .einval = 1 }
 
 static const struct row rows[] = {
 	{ "watchdog", COMPRESS, STATUS(0x24, 0), -ETIMEDOUT, .timeout = 1 },
@@ -240,12 +262,18 @@ static const struct row rows[] = {
 	EINVAL_ROWS(0x04, 0),
 	EINVAL_ROWS(0x13, 0),
 	EINVAL_ROWS(0x10, 0x19),
-	{ "no answer", COMPRESS, .fault = { .kind = IDXD_FAULT_NO_ANSWER }, .ret = -ETIMEDOUT, .disables = true },
-	{ "no answer", DECOMPRESS, .fault = { .kind = IDXD_FAULT_NO_ANSWER }, .ret = -ETIMEDOUT, .disables = true },
-	{ "a late answer", COMPRESS, .fault = { .kind = IDXD_FAULT_DELAY, .ns = 4 * TIMEOUT_NS }, .ret = -ETIMEDOUT, .disables = true },
-	{ "a late answer", DECOMPRESS, .fault = { .kind = IDXD_FAULT_DELAY, .ns = 4 * TIMEOUT_NS }, .ret = -ETIMEDOUT, .disables = true },
-	{ "queue full", COMPRESS, .fault = { .kind = IDXD_FAULT_QUEUE_FULL }, .ret = -ENODEV, .refused = true },
-	{ "queue full", DECOMPRESS, .fault = { .kind = IDXD_FAULT_QUEUE_FULL }, .ret = -ENODEV, .refused = true },
+	{ "no answer", COMPRESS, .fault = { .kind = IDXD_FAULT_NO_ANSWER }, .ret = -ETIMEDOUT,
+	  .disables = true },
+	{ "no answer", DECOMPRESS, .fault = { .kind = IDXD_FAULT_NO_ANSWER }, .ret = -ETIMEDOUT,
+	  .disables = true },
+	{ "a late answer", COMPRESS, .fault = { .kind = IDXD_FAULT_DELAY, .ns = 4 * TIMEOUT_NS },
+	  .ret = -ETIMEDOUT, .disables = true },
+	{ "a late answer", DECOMPRESS, .fault = { .kind = IDXD_FAULT_DELAY, .ns = 4 * TIMEOUT_NS },
+	  .ret = -ETIMEDOUT, .disables = true },
+	{ "queue full", COMPRESS, .fault = { .kind = IDXD_FAULT_QUEUE_FULL }, .ret = -ENODEV,
+	  .refused = true },
+	{ "queue full", DECOMPRESS, .fault = { .kind = IDXD_FAULT_QUEUE_FULL }, .ret = -ENODEV,
+	  .refused = true },
 	{ "removed", COMPRESS, .fault = { .kind = IDXD_FAULT_REMOVE }, .ret = -EIO },
 	{ "removed", DECOMPRESS, .fault = { .kind = IDXD_FAULT_REMOVE }, .ret = -EIO },
 };
@@ -255,7 +283,10 @@ static bool is_status(const struct row *row, unsigned int status)
 	return row->fault.kind == IDXD_FAULT_STATUS && row->fault.status == status;
 }
 
-/* Who decompresses in software: after any failure (v10), or after an analytics error alone; in a batch only what was not submitted. */
+/*
+ * Who decompresses in software: after any failure (v10), or after an analytics
+ * error alone; in a batch only what was not submitted.
+ */
 static bool software_helps(const struct row *row, bool any_failure, bool batch)
 {
 	if (row->compress)
@@ -263,7 +294,8 @@ static bool software_helps(const struct row *row, bool any_failure, bool batch)
 	return any_failure ? !batch || row->refused : !batch && is_status(row, 0x0a);
 }
 
-static struct bench *row_start(const struct row *row, bool clock, enum iaa_sync_mode sync_mode, bool any_failure, bool shared, u64 nth)
+static struct bench *row_start(const struct row *row, bool clock, enum iaa_sync_mode sync_mode,
+			       bool any_failure, bool shared, u64 nth)
 {
 	struct idxd_profile profile = default_profile();
 	struct idxd_config config = default_device(8, 2);
@@ -308,37 +340,53 @@ static void count_failure(struct iaa_stats *stats, const struct row *row, bool s
 	stats->total_completion_comp_buf_overflow_errors += row->overflow;
 }
 
-/* What is left behind: counters, messages, the driver's and the device's state. */
-static void check_traces(struct bench *b, const struct row *row, const struct iaa_stats *stats, const char *what)
+/*
+ * What is left behind: counters, messages, the driver's and the device's state.
+ */
+static void check_traces(struct bench *b, const struct row *row, const struct iaa_stats *stats,
+			 const char *what)
 {
 	struct iaa_wq_stats wq;
 	char text[32];
 
 	check_stats(&b->rig, stats, what);
 	iaa_get_wq_stats(b->rig.iaa, 0, 0, &wq);
-	check(wq.comp_calls == stats->total_comp_calls && wq.comp_bytes == stats->total_comp_bytes_out &&
-	      wq.decomp_calls == stats->total_decomp_calls && wq.decomp_bytes == stats->total_decomp_bytes_in &&
-	      wq.comp_buf_overflows == stats->total_completion_comp_buf_overflow_errors, "%s: the queue's counters", what);
-	check(iaa_plan_hits(b->rig.iaa, 0) == 1, "%s: %lu hits", what, (long)iaa_plan_hits(b->rig.iaa, 0));
+	check(wq.comp_calls == stats->total_comp_calls &&
+		      wq.comp_bytes == stats->total_comp_bytes_out &&
+		      wq.decomp_calls == stats->total_decomp_calls &&
+		      wq.decomp_bytes == stats->total_decomp_bytes_in &&
+		      wq.comp_buf_overflows == stats->total_completion_comp_buf_overflow_errors,
+	      "%s: the queue's counters", what);
+	check(iaa_plan_hits(b->rig.iaa, 0) == 1, "%s: %lu hits", what,
+	      (long)iaa_plan_hits(b->rig.iaa, 0));
 	check(iaa_enabled(b->rig.iaa) == !row->disables, "%s: enabled", what);
-	check(iaa_device_state(b->rig.iaa, 0) == (row->fault.kind == IDXD_FAULT_REMOVE ? IDXD_DEV_REMOVED : IDXD_DEV_ENABLED), "%s",
-	      what);
+	check(iaa_device_state(b->rig.iaa, 0) ==
+		      (row->fault.kind == IDXD_FAULT_REMOVE ? IDXD_DEV_REMOVED : IDXD_DEV_ENABLED),
+	      "%s", what);
 	snprintf(text, sizeof(text), "status=0x%x,", row->fault.status);
-	check(messages(&b->rig, row->disables ? "iaa_crypto now DISABLED" : text) == row->einval + row->disables, "%s: the messages", what);
+	check(messages(&b->rig, row->disables ? "iaa_crypto now DISABLED" : text) ==
+		      row->einval + row->disables,
+	      "%s: the messages", what);
 }
 
-/* A page well, one that fails, one after it, and one when all is in order again. */
-static void fail_page(const struct row *row, bool clock, enum iaa_sync_mode sync_mode, bool any_failure, bool shared)
+/*
+ * A page well, one that fails, one after it, and one when all is in order
+ * again.
+ */
+static void fail_page(const struct row *row, bool clock, enum iaa_sync_mode sync_mode,
+		      bool any_failure, bool shared)
 {
 	struct bench *b = row_start(row, clock, sync_mode, any_failure, shared, 2);
-	bool software = software_helps(row, any_failure, false), removed = row->fault.kind == IDXD_FAULT_REMOVE;
+	bool software = software_helps(row, any_failure, false),
+	     removed = row->fault.kind == IDXD_FAULT_REMOVE;
 	struct iaa_stats stats = { 0 };
 	unsigned int dlen;
 	int ret, expected = software ? 0 : row->ret;
 	char what[100];
 
-	snprintf(what, sizeof(what), "%s, %s, clock %d, sync mode %d, any failure %d, shared %d", row->what,
-		 row->compress ? "compress" : "decompress", clock, sync_mode, any_failure, shared);
+	snprintf(what, sizeof(what), "%s, %s, clock %d, sync mode %d, any failure %d, shared %d",
+		 row->what, row->compress ? "compress" : "decompress", clock, sync_mode,
+		 any_failure, shared);
 	if (sync_mode == IAA_ASYNC_IRQ && expected && !row->refused)
 		expected = -EIO;
 	ret = run(b, row->compress, 0, &dlen);
@@ -376,27 +424,34 @@ static void fail_page(const struct row *row, bool clock, enum iaa_sync_mode sync
 	bench_end(b);
 }
 
-/* The third of eight fails, which is the third to be submitted, since the longer ones come first. */
-static void fail_in_batch(const struct row *row, bool clock, enum iaa_sync_mode sync_mode, bool any_failure, bool shared)
+/*
+ * The third of eight fails, which is the third to be submitted, since the
+ * longer ones come first.
+ */
+static void fail_in_batch(const struct row *row, bool clock, enum iaa_sync_mode sync_mode,
+			  bool any_failure, bool shared)
 {
 	struct bench *b = row_start(row, clock, sync_mode, any_failure, shared, 3);
-	bool software = software_helps(row, any_failure, true), removed = row->fault.kind == IDXD_FAULT_REMOVE, failed = false;
+	bool software = software_helps(row, any_failure, true),
+	     removed = row->fault.kind == IDXD_FAULT_REMOVE, failed = false;
 	struct iaa_stats stats = { 0 };
 	char what[100];
 	int ret;
 
-	snprintf(what, sizeof(what), "a batch: %s, %s, clock %d, sync mode %d, any failure %d, shared %d", row->what,
+	snprintf(what, sizeof(what),
+		 "a batch: %s, %s, clock %d, sync mode %d, any failure %d, shared %d", row->what,
 		 row->compress ? "compress" : "decompress", clock, sync_mode, any_failure, shared);
 	ret = run_batch(b, row->compress, MAX_BATCH);
 	for (unsigned int i = 0; i < MAX_BATCH; i++) {
 		int error = b->batch.errors[i], expected = i != 2 || software ? 0 : row->ret;
 
 		if (removed && i < 2 && !clock)
-			expected = error == -EIO ? -EIO : 0;	/* in time, or not */
+			expected = error == -EIO ? -EIO : 0; /* in time, or not */
 		else if (removed)
 			expected = i < 3 || row->compress || !any_failure ? -EIO : 0;
 		check(error == expected, "%s: page %u: %d, not %d", what, i, error, expected);
-		check(!error || !b->batch.dlens[i], "%s: page %u: %u bytes", what, i, b->batch.dlens[i]);
+		check(!error || !b->batch.dlens[i], "%s: page %u: %u bytes", what, i,
+		      b->batch.dlens[i]);
 		check_result(b, row->compress, i, error, b->batch.dlens[i], what);
 		failed |= error != 0;
 		if (i == 2)
@@ -414,14 +469,17 @@ static void fail_in_batch(const struct row *row, bool clock, enum iaa_sync_mode 
 
 	ret = run_batch(b, row->compress, MAX_BATCH);
 	for (unsigned int i = 0; i < MAX_BATCH && row->disables; i++)
-		check(ret == -EINVAL && b->batch.errors[i] == -ENODEV, "%s: page %u of the next: %d", what, i, b->batch.errors[i]);
+		check(ret == -EINVAL && b->batch.errors[i] == -ENODEV,
+		      "%s: page %u of the next: %d", what, i, b->batch.errors[i]);
 	iaa_set_enabled(b->rig.iaa, true);
 	iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_ENABLED);
-	while (!iaa_wq_drain(b->rig.iaa, 0, 0))	/* the engine may have the one that was given up still */
+	/* the engine may have the one that was given up still */
+	while (!iaa_wq_drain(b->rig.iaa, 0, 0))
 		;
 	ret = run_batch(b, row->compress, MAX_BATCH);
 	for (unsigned int i = 0; i < MAX_BATCH; i++) {
-		check(!ret && !b->batch.errors[i], "%s: page %u of the last: %d", what, i, b->batch.errors[i]);
+		check(!ret && !b->batch.errors[i], "%s: page %u of the last: %d", what, i,
+		      b->batch.errors[i]);
 		check_result(b, row->compress, i, 0, b->batch.dlens[i], what);
 	}
 	bench_end(b);
@@ -484,7 +542,8 @@ static void test_findings(bool clock, bool any_failure)
 	dlen = PAGE_SIZE - 1;
 	ret = user_run(&b->user, false, b->streams[0], b->slens[0], b->out[0], &dlen);
 	check(ret == (any_failure ? -EINVAL : -EOVERFLOW), "no room: %d", ret);
-	check(is_untouched(b->out[0] + PAGE_SIZE - 1, ROOM - PAGE_SIZE + 1), "no room: written behind it");
+	check(is_untouched(b->out[0] + PAGE_SIZE - 1, ROOM - PAGE_SIZE + 1),
+	      "no room: written behind it");
 	stats.total_decomp_calls++;
 	stats.total_sw_decomp_calls += sw;
 	check_stats(&b->rig, &stats, "no room");
@@ -501,7 +560,8 @@ static void test_findings(bool clock, bool any_failure)
 	check(user_run(&b->user, true, b->pages[0], PAGE_SIZE, none, &dlen) == -EINVAL, "no dst");
 	check(messages(&b->rig, "status=0x4") == 1, "no dst: its message");
 	dlen = 1 << 18;
-	check(user_run(&b->user, true, b->pages[0], PAGE_SIZE, b->out[0], &dlen) == -EINVAL, "much room");
+	check(user_run(&b->user, true, b->pages[0], PAGE_SIZE, b->out[0], &dlen) == -EINVAL,
+	      "much room");
 	check(messages(&b->rig, "status=0x13") == 1, "much room: its message");
 	stats.total_comp_calls += 2;
 	stats.total_completion_einval_errors += 2;
@@ -516,7 +576,11 @@ static void test_verify(bool clock, enum iaa_sync_mode sync_mode)
 	const struct idxd_profile profile = default_profile();
 	const struct idxd_config config = default_device(4, 2);
 	const struct idxd_fault each = { .kind = IDXD_FAULT_DELAY, .nth = 1, .times = 0 };
-	const struct idxd_fault verify = { .kind = IDXD_FAULT_STATUS, .status = 0x0a, .opcode = IAX_OPCODE_DECOMPRESS, .nth = 2, .times = 1 };
+	const struct idxd_fault verify = { .kind = IDXD_FAULT_STATUS,
+					   .status = 0x0a,
+					   .opcode = IAX_OPCODE_DECOMPRESS,
+					   .nth = 2,
+					   .times = 1 };
 	struct idxd_fault crc = { .kind = IDXD_FAULT_CRC, .nth = 2, .times = 1 };
 	int einval = sync_mode == IAA_ASYNC_IRQ ? -EIO : -EINVAL;
 	struct iaa_mode mode = default_mode();
@@ -528,10 +592,12 @@ static void test_verify(bool clock, enum iaa_sync_mode sync_mode)
 	b = bench_start(&profile, clock, &mode, 1, &config);
 	bench_plan(b, each);
 	check(!run(b, true, 0, &dlen) && !run(b, false, 0, &dlen), "there and back");
-	check(iaa_plan_hits(b->rig.iaa, 0) == 3, "%lu descriptors", (long)iaa_plan_hits(b->rig.iaa, 0));
+	check(iaa_plan_hits(b->rig.iaa, 0) == 3, "%lu descriptors",
+	      (long)iaa_plan_hits(b->rig.iaa, 0));
 	check(stats_of(&b->rig).total_decomp_calls == 1, "a verification is no call");
 	run_batch(b, true, 4);
-	check(iaa_plan_hits(b->rig.iaa, 0) == 3 + 8, "%lu descriptors", (long)iaa_plan_hits(b->rig.iaa, 0));
+	check(iaa_plan_hits(b->rig.iaa, 0) == 3 + 8, "%lu descriptors",
+	      (long)iaa_plan_hits(b->rig.iaa, 0));
 
 	/* one of the two, or both; of the first page, or the second */
 	for (crc.times = 0; crc.times < 2; crc.times++) {
@@ -541,7 +607,8 @@ static void test_verify(bool clock, enum iaa_sync_mode sync_mode)
 			bench_plan(b, crc);
 			check(!run(b, true, 0, &dlen), "opcode %d: the first", opcode);
 			check(run(b, true, 1, &dlen) == einval, "opcode %d: the second", opcode);
-			check(run(b, true, 2, &dlen) == (crc.times ? 0 : einval), "opcode %d: the third", opcode);
+			check(run(b, true, 2, &dlen) == (crc.times ? 0 : einval),
+			      "opcode %d: the third", opcode);
 		}
 	}
 	check(!stats_of(&b->rig).total_completion_einval_errors, "a crc is no completion's");
@@ -551,12 +618,16 @@ static void test_verify(bool clock, enum iaa_sync_mode sync_mode)
 	check(run(b, true, 1, &dlen) == einval, "the second");
 	check(stats_of(&b->rig).total_completion_einval_errors == 1, "an answer that is none");
 	bench_plan(b, verify);
-	check(run_batch(b, true, 4) == -EINVAL && !b->batch.errors[0] && b->batch.errors[1] == -EINVAL && !b->batch.errors[2], "%d",
-	      b->batch.errors[1]);
+	check(run_batch(b, true, 4) == -EINVAL && !b->batch.errors[0] &&
+		      b->batch.errors[1] == -EINVAL && !b->batch.errors[2],
+	      "%d", b->batch.errors[1]);
 	bench_end(b);
 }
 
-/* More users than the queue has descriptors, who wait for one as long as it takes: nobody may wait for another one in vain. */
+/*
+ * More users than the queue has descriptors, who wait for one as long as it
+ * takes: nobody may wait for another one in vain.
+ */
 static void *verify_each(void *arg)
 {
 	struct rig *rig = arg;
@@ -578,7 +649,7 @@ static void *verify_each(void *arg)
 static void test_verify_few(bool clock, enum iaa_sync_mode sync_mode)
 {
 	const struct idxd_config config = default_device(2, 2);
-	struct iaa_mode mode = { .sync_mode = sync_mode, .verify_compress = true };	/* mainline's */
+	struct iaa_mode mode = { .sync_mode = sync_mode, .verify_compress = true }; /* mainline's */
 	pthread_t threads[5];
 	struct rig rig;
 
@@ -592,12 +663,17 @@ static void test_verify_few(bool clock, enum iaa_sync_mode sync_mode)
 
 /* ---- no call waits for ever ---- */
 
-/* The one engine is held by what the batch submitted first and waits for last, or what verifies waits behind it. */
+/*
+ * The one engine is held by what the batch submitted first and waits for last,
+ * or what verifies waits behind it.
+ */
 static void held_batch(bool compress, bool verify)
 {
 	struct idxd_profile profile = default_profile();
 	const struct idxd_config config = default_device(16, 1);
-	struct idxd_fault fault = { .kind = IDXD_FAULT_NO_ANSWER, .nth = compress ? 8 : 1, .times = 1 };
+	struct idxd_fault fault = { .kind = IDXD_FAULT_NO_ANSWER,
+				    .nth = compress ? 8 : 1,
+				    .times = 1 };
 	struct iaa_mode mode = default_mode();
 	struct bench *b;
 
@@ -609,7 +685,8 @@ static void held_batch(bool compress, bool verify)
 	bench_plan(b, fault);
 	check(run_batch(b, compress, MAX_BATCH) == -EINVAL, "it has a failure");
 	for (unsigned int i = 0; i < MAX_BATCH; i++)
-		check(b->batch.errors[i] == (i == MAX_BATCH - 1 ? -ETIMEDOUT : 0), "page %u: %d", i, b->batch.errors[i]);
+		check(b->batch.errors[i] == (i == MAX_BATCH - 1 ? -ETIMEDOUT : 0), "page %u: %d", i,
+		      b->batch.errors[i]);
 	check(!iaa_enabled(b->rig.iaa), "a timeout disables");
 	bench_end(b);
 }
@@ -618,7 +695,10 @@ static void held_batch(bool compress, bool verify)
 
 enum end { FREED, NO_ACCESS, WATCHED, NR_ENDS };
 
-/* A page on its way, and what becomes of its memory as soon as the call is back. */
+/*
+ * A page on its way, and what becomes of its memory as soon as the call is
+ * back.
+ */
 struct given_up {
 	struct bench *b;
 	bool compress;
@@ -630,7 +710,9 @@ struct given_up {
 
 static void *get_memory(enum end end)
 {
-	void *p = end == NO_ACCESS ? mmap(NULL, ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : malloc(ROOM);
+	void *p = end == NO_ACCESS ? mmap(NULL, ROOM, PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) :
+				     malloc(ROOM);
 
 	check(p && p != MAP_FAILED, "no memory");
 	return p;
@@ -650,7 +732,8 @@ static void *give_up_one(void *arg)
 		free(g->src);
 		free(g->dst);
 	} else if (g->end == NO_ACCESS) {
-		check(!mprotect(g->src, ROOM, PROT_NONE) && !mprotect(g->dst, ROOM, PROT_NONE), "mprotect");
+		check(!mprotect(g->src, ROOM, PROT_NONE) && !mprotect(g->dst, ROOM, PROT_NONE),
+		      "mprotect");
 	}
 	return NULL;
 }
@@ -658,7 +741,8 @@ static void *give_up_one(void *arg)
 static void look_at_memory(struct given_up *g)
 {
 	if (g->end == NO_ACCESS) {
-		check(!mprotect(g->dst, ROOM, PROT_READ) && is_untouched(g->dst, ROOM), "it was written");
+		check(!mprotect(g->dst, ROOM, PROT_READ) && is_untouched(g->dst, ROOM),
+		      "it was written");
 		munmap(g->src, ROOM);
 		munmap(g->dst, ROOM);
 	} else if (g->end == WATCHED) {
@@ -668,12 +752,17 @@ static void look_at_memory(struct given_up *g)
 	}
 }
 
-/* Engines are held for much longer than their descriptors are waited for; when they go on there is nothing to write to. */
+/*
+ * Engines are held for much longer than their descriptors are waited for; when
+ * they go on there is nothing to write to.
+ */
 static void test_given_up(enum iaa_sync_mode sync_mode, bool removal)
 {
 	struct idxd_profile profile = default_profile();
 	const struct idxd_config config = default_device(16, 8);
-	const struct idxd_fault fault = { .kind = IDXD_FAULT_DELAY, .ns = 2000 * MS, .nth = 1, .times = 2 * NR_ENDS };
+	const struct idxd_fault fault = {
+		.kind = IDXD_FAULT_DELAY, .ns = 2000 * MS, .nth = 1, .times = 2 * NR_ENDS
+	};
 	struct iaa_mode mode = default_mode();
 	struct given_up g[2 * NR_ENDS];
 	struct bench *b;
@@ -693,7 +782,7 @@ static void test_given_up(enum iaa_sync_mode sync_mode, bool removal)
 		while (removal && iaa_plan_hits(b->rig.iaa, 0) == i)
 			usleep(1000);
 		if (removal) {
-			usleep(5000);	/* for the engine to have fetched it */
+			usleep(5000); /* for the engine to have fetched it */
 			iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_REMOVED);
 		}
 		pthread_join(g[i].thread, NULL);
@@ -702,7 +791,8 @@ static void test_given_up(enum iaa_sync_mode sync_mode, bool removal)
 		iaa_set_enabled(b->rig.iaa, true);
 	}
 	check(!run(b, true, 1, &dlen), "two engines are free");
-	check(clock_ns(CLOCK_MONOTONIC) - start < fault.ns, "the calls took as long as the engines");
+	check(clock_ns(CLOCK_MONOTONIC) - start < fault.ns,
+	      "the calls took as long as the engines");
 	check(!iaa_wq_drain(b->rig.iaa, 0, 0), "the engines have ended already");
 	while (!iaa_wq_drain(b->rig.iaa, 0, 0))
 		;
@@ -723,10 +813,14 @@ static u64 now(struct bench *b)
 /* In virtual time it is that long ago. */
 static void check_took(struct bench *b, u64 since, u64 ns, const char *what)
 {
-	check(!b->rig.clock || now(b) - since == ns, "%s: %lu ns, not %lu", what, (long)(now(b) - since), (long)ns);
+	check(!b->rig.clock || now(b) - since == ns, "%s: %lu ns, not %lu", what,
+	      (long)(now(b) - since), (long)ns);
 }
 
-/* Descriptors of a batch come back only with its answers: four of eight are too many. */
+/*
+ * Descriptors of a batch come back only with its answers: four of eight are too
+ * many.
+ */
 static void test_dedicated_is_full(bool clock, bool any_failure)
 {
 	const struct idxd_profile profile = default_profile();
@@ -745,7 +839,8 @@ static void test_dedicated_is_full(bool clock, bool any_failure)
 
 		check(run_batch(b, compress, MAX_BATCH) == (expected ? -EINVAL : 0), "the batch");
 		for (unsigned int i = 0; i < MAX_BATCH; i++) {
-			check(b->batch.errors[i] == (i < 4 ? 0 : expected), "page %u: %d", i, b->batch.errors[i]);
+			check(b->batch.errors[i] == (i < 4 ? 0 : expected), "page %u: %d", i,
+			      b->batch.errors[i]);
 			check_result(b, compress, i, b->batch.errors[i], b->batch.dlens[i], "full");
 			if (i < 4)
 				count(&stats, b, compress, i);
@@ -753,23 +848,37 @@ static void test_dedicated_is_full(bool clock, bool any_failure)
 				stats.total_sw_decomp_calls += !expected;
 		}
 		check_stats(&b->rig, &stats, "full");
-		if (compress)		/* two engines, two pages each; the second began when the bandwidth was free */
+		/*
+		 * two engines, two pages each; the second began when the
+		 * bandwidth was free
+		 */
+		if (compress)
 			check_took(b, start, 300 + 1000 + 2 * 3000, "compress");
 		else if (!any_failure)
 			check_took(b, start, 300 + 1000 + 2 * 2000, "decompress");
-		else			/* the CPU is the slowest: three pauses between four tries, then it does the work */
+		/*
+		 * the CPU is the slowest: three pauses between four tries, then
+		 * it does the work
+		 */
+		else
 			check_took(b, start, 8 * 300 + 4 * (3 * 50 + 9000), "software");
 	}
 	bench_end(b);
 }
 
-/* One page is in the engine and two are in the queue, of eight entries but with a threshold. */
+/*
+ * One page is in the engine and two are in the queue, of eight entries but with
+ * a threshold.
+ */
 static void test_shared_is_full(bool clock, unsigned int retries)
 {
 	const struct idxd_fault full = { .kind = IDXD_FAULT_QUEUE_FULL };
-	static const bool patient[MAX_BATCH] = { 1, 1, 1, 0, 1, 0, 1, 0 }, hasty[MAX_BATCH] = { 1, 1, 1 };
+	static const bool patient[MAX_BATCH] = { 1, 1, 1, 0, 1, 0, 1, 0 },
+			  hasty[MAX_BATCH] = { 1, 1, 1 };
 	/* on a busy host each retry lets the others run */
-	const struct idxd_fault held = { .kind = IDXD_FAULT_DELAY, .ns = retries ? 2000 * MS : 200 * MS, .nth = 1, .times = 1 };
+	const struct idxd_fault held = {
+		.kind = IDXD_FAULT_DELAY, .ns = retries ? 2000 * MS : 200 * MS, .nth = 1, .times = 1
+	};
 	struct idxd_profile profile = default_profile();
 	struct idxd_config config = default_device(8, 1);
 	const struct iaa_mode mode = default_mode();
@@ -795,9 +904,13 @@ static void test_shared_is_full(bool clock, unsigned int retries)
 		check(!clock || !error == (retries ? patient : hasty)[i], "page %u: %d", i, error);
 		done += !error;
 	}
-	/* while 32 tries are made, 50 ns apart, now and then the engine takes the next, each 3000 ns */
+	/*
+	 * while 32 tries are made, 50 ns apart, now and then the engine takes
+	 * the next, each 3000 ns
+	 */
 	check_took(b, start, 300 + (retries ? 5 : 3) * 3000, "shared");
-	check(clock || done == 2 || done == 3, "%u pages", done);	/* the engine has taken the first by the third, or not */
+	/* the engine has taken the first by the third, or not */
+	check(clock || done == 2 || done == 3, "%u pages", done);
 
 	bench_plan(b, full);
 	start = now(b);
@@ -843,7 +956,9 @@ static void test_costs(void)
 static void test_single_costs(void)
 {
 	static u8 page[4 * PAGE_SIZE], out[4 * PAGE_SIZE];
-	const struct idxd_fault stream = { .kind = IDXD_FAULT_STATUS, .status = 0x0a, .opcode = IAX_OPCODE_DECOMPRESS };
+	const struct idxd_fault stream = { .kind = IDXD_FAULT_STATUS,
+					   .status = 0x0a,
+					   .opcode = IAX_OPCODE_DECOMPRESS };
 	const struct idxd_fault full = { .kind = IDXD_FAULT_QUEUE_FULL };
 	const struct idxd_fault delay = { .kind = IDXD_FAULT_DELAY, .ns = 12345 };
 	const struct idxd_profile profile = default_profile();
@@ -880,12 +995,17 @@ static void test_single_costs(void)
 		start = now(b);
 		dlen = sizeof(out);
 		check(!user_run(&b->user, true, page, sizeof(page), out, &dlen), "16 KiB");
-		check_took(b, start, 300 + 3000 + 3 * 1000 + (how / 3) * (300 + 2000 + 3 * 1000) + irq, "16 KiB");
+		check_took(b, start,
+			   300 + 3000 + 3 * 1000 + (how / 3) * (300 + 2000 + 3 * 1000) + irq,
+			   "16 KiB");
 		bench_end(b);
 	}
 }
 
-/* A descriptor is waited for so long from its submission on, and no longer; its engine is held to the end. */
+/*
+ * A descriptor is waited for so long from its submission on, and no longer; its
+ * engine is held to the end.
+ */
 static void test_virtual_timeout(void)
 {
 	const struct idxd_fault none = { .kind = IDXD_FAULT_NO_ANSWER };
@@ -946,7 +1066,8 @@ static void test_stop(bool clock)
 	start = now(b);
 	check(run(b, true, 0, &dlen) == -ETIMEDOUT && !iaa_enabled(b->rig.iaa), "it stands still");
 	check_took(b, start, 300 + 200 * MS, "it stands still");
-	while (!iaa_wq_drain(b->rig.iaa, 0, 0))	/* though the device does not come across what was given up */
+	/* though the device does not come across what was given up */
+	while (!iaa_wq_drain(b->rig.iaa, 0, 0))
 		;
 	iaa_set_enabled(b->rig.iaa, true);
 	check(run(b, true, 0, &dlen) == -ETIMEDOUT, "it still does");
@@ -981,16 +1102,21 @@ static void test_back(bool clock)
 	check(iaa_device_state(b->rig.iaa, 0) == IDXD_DEV_REMOVED, "it is gone");
 	for (int i = 0; i < 3; i++)
 		check(run(b, true, 0, &dlen) == -EIO, "gone until it is enabled");
-	check(messages(&b->rig, "iax1 is not enabled, not compressing") == 1, "the first refusal is logged");
+	check(messages(&b->rig, "iax1 is not enabled, not compressing") == 1,
+	      "the first refusal is logged");
 	iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_ENABLED);
 	check(!run(b, true, 0, &dlen), "here");
 	iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_REMOVED);
 	check(!run(b, false, 0, &dlen), "software");
-	check(messages(&b->rig, "iax1 is not enabled, not decompressing") == 1, "and the first after that");
+	check(messages(&b->rig, "iax1 is not enabled, not decompressing") == 1,
+	      "and the first after that");
 	bench_end(b);
 }
 
-/* A request that is refused takes the CPU's time, or no other would have its turn while it is made again and again. */
+/*
+ * A request that is refused takes the CPU's time, or no other would have its
+ * turn while it is made again and again.
+ */
 static void test_refused_costs(void)
 {
 	const struct idxd_config config = default_device(8, 1);
@@ -1011,22 +1137,26 @@ static void test_refused_costs(void)
 		check(run(b, true, 0, &dlen) == -EIO, "a device that is gone");
 		check_took(b, start, ns, "a device that is gone");
 		start = now(b);
-		check(run(b, false, 0, &dlen) == (mode.any_failure ? 0 : -EIO), "a device that is gone");
+		check(run(b, false, 0, &dlen) == (mode.any_failure ? 0 : -EIO),
+		      "a device that is gone");
 		check_took(b, start, mode.any_failure ? profile.host_ns + 9000 : ns, "decompress");
 		rig_tables(&b->rig, 0, NULL);
 		start = now(b);
 		check(run(b, true, 0, &dlen) == -ENODEV, "no queue");
 		check_took(b, start, ns, "no queue");
-		check(messages(&b->rig, "no wq configured for cpu=0, not compressing") == 1, "no queue");
+		check(messages(&b->rig, "no wq configured for cpu=0, not compressing") == 1,
+		      "no queue");
 		iaa_set_enabled(b->rig.iaa, false);
 		start = now(b);
-		check(run(b, true, 0, &dlen) == -ENODEV && run(b, false, 0, &dlen) == -ENODEV, "disabled");
+		check(run(b, true, 0, &dlen) == -ENODEV && run(b, false, 0, &dlen) == -ENODEV,
+		      "disabled");
 		check_took(b, start, 2 * ns, "disabled");
 		check(messages(&b->rig, "iaa_crypto disabled, not compressing") == 1, "disabled");
 		start = now(b);
 		check(run_batch(b, true, 3) == -EINVAL, "a batch");
 		check_took(b, start, 3 * ns, "a batch");
-		check(stats_of(&b->rig).total_no_wq_errors == 8, "%lu refused", (long)stats_of(&b->rig).total_no_wq_errors);
+		check(stats_of(&b->rig).total_no_wq_errors == 8, "%lu refused",
+		      (long)stats_of(&b->rig).total_no_wq_errors);
 		bench_end(b);
 	}
 }
@@ -1058,14 +1188,14 @@ static void test_no_pause(void)
 
 /* ---- the same each time ---- */
 
-#define NR_PLAYERS	4
-#define NR_ROUNDS	60
+#define NR_PLAYERS 4
+#define NR_ROUNDS  60
 
 struct player {
 	struct rig *rig;
 	struct vclock_actor *actor;
 	unsigned int who;
-	u64 times[NR_ROUNDS];		/* when each call was back, and what it said */
+	u64 times[NR_ROUNDS]; /* when each call was back, and what it said */
 	int ret[NR_ROUNDS];
 	pthread_t thread;
 };
@@ -1095,10 +1225,33 @@ static void *play(void *arg)
 static void play_all(struct player *players, unsigned int jitter, u64 seed)
 {
 	const struct idxd_fault faults[] = {
-		{ .kind = IDXD_FAULT_STATUS, .device = 1, .wq = -1, .opcode = -1, .nth = 5, .times = 3, .status = 0x10 },
-		{ .kind = IDXD_FAULT_DELAY, .device = -1, .wq = -1, .opcode = -1, .nth = 20, .times = 50, .ns = 700 },
-		{ .kind = IDXD_FAULT_REMOVE, .device = 0, .wq = -1, .opcode = -1, .nth = 40, .times = 1 },
-		{ .kind = IDXD_FAULT_STOP, .device = 1, .wq = -1, .opcode = -1, .nth = 60, .times = 1, .ns = 4321 },
+		{ .kind = IDXD_FAULT_STATUS,
+		  .device = 1,
+		  .wq = -1,
+		  .opcode = -1,
+		  .nth = 5,
+		  .times = 3,
+		  .status = 0x10 },
+		{ .kind = IDXD_FAULT_DELAY,
+		  .device = -1,
+		  .wq = -1,
+		  .opcode = -1,
+		  .nth = 20,
+		  .times = 50,
+		  .ns = 700 },
+		{ .kind = IDXD_FAULT_REMOVE,
+		  .device = 0,
+		  .wq = -1,
+		  .opcode = -1,
+		  .nth = 40,
+		  .times = 1 },
+		{ .kind = IDXD_FAULT_STOP,
+		  .device = 1,
+		  .wq = -1,
+		  .opcode = -1,
+		  .nth = 60,
+		  .times = 1,
+		  .ns = 4321 },
 	};
 	struct idxd_profile profile = default_profile();
 	const struct idxd_config config = default_device(2, 2);
@@ -1116,11 +1269,14 @@ static void play_all(struct player *players, unsigned int jitter, u64 seed)
 	rig_plan(&rig, faults, ARRAY_SIZE(faults));
 	check(!vclock_enter(rig.clock), "vclock_enter");
 	for (unsigned int i = 0; i < NR_PLAYERS; i++) {
-		players[i] = (struct player){ .rig = &rig, .who = i, .actor = vclock_actor_create(rig.clock) };
+		players[i] = (struct player){ .rig = &rig,
+					      .who = i,
+					      .actor = vclock_actor_create(rig.clock) };
 		check(players[i].actor, "vclock_actor_create");
 	}
 	for (unsigned int i = NR_PLAYERS; i--;)
-		check(!pthread_create(&players[i].thread, NULL, play, &players[i]), "pthread_create");
+		check(!pthread_create(&players[i].thread, NULL, play, &players[i]),
+		      "pthread_create");
 	vclock_leave(rig.clock);
 	for (unsigned int i = 0; i < NR_PLAYERS; i++)
 		pthread_join(players[i].thread, NULL);
@@ -1132,14 +1288,16 @@ static void play_all(struct player *players, unsigned int jitter, u64 seed)
 static bool all_same(const struct player *a, const struct player *b)
 {
 	for (unsigned int i = 0; i < NR_PLAYERS; i++)
-		if (memcmp(a[i].times, b[i].times, sizeof(a[i].times)) || memcmp(a[i].ret, b[i].ret, sizeof(a[i].ret)))
+		if (memcmp(a[i].times, b[i].times, sizeof(a[i].times)) ||
+		    memcmp(a[i].ret, b[i].ret, sizeof(a[i].ret)))
 			return false;
 	return true;
 }
 
 static void test_same_each_time(void)
 {
-	static struct player first[NR_PLAYERS], again[NR_PLAYERS], other[NR_PLAYERS], exact[NR_PLAYERS];
+	static struct player first[NR_PLAYERS], again[NR_PLAYERS], other[NR_PLAYERS],
+		exact[NR_PLAYERS];
 
 	play_all(first, 100, 7);
 	play_all(again, 100, 7);
@@ -1170,7 +1328,8 @@ static void test_jitter(void)
 		least = min(least, ns);
 		most = max(most, ns);
 	}
-	check(least >= 2700 && least < 2760 && most <= 3300 && most > 3240, "%lu to %lu ns", (long)least, (long)most);
+	check(least >= 2700 && least < 2760 && most <= 3300 && most > 3240, "%lu to %lu ns",
+	      (long)least, (long)most);
 	bench_end(b);
 }
 
@@ -1189,18 +1348,26 @@ static void check_order(const char *parts, const char *order)
 	for (unsigned int nth = 1; nth <= nr; nth++) {
 		unsigned int who = order[nth - 1] - '0';
 		const struct idxd_fault fault = {
-			.kind = IDXD_FAULT_STATUS, .status = 0x24, .opcode = IAX_OPCODE_DECOMPRESS, .nth = nth, .times = 1,
+			.kind = IDXD_FAULT_STATUS,
+			.status = 0x24,
+			.opcode = IAX_OPCODE_DECOMPRESS,
+			.nth = nth,
+			.times = 1,
 		};
 
 		bench_plan(b, fault);
 		check(run_batch(b, false, nr) == -EINVAL, "%s", parts);
 		for (unsigned int i = 0; i < nr; i++)
-			check(b->batch.errors[i] == (i == who ? -ETIMEDOUT : 0), "%s: the %uth is not page %u", parts, nth, who);
+			check(b->batch.errors[i] == (i == who ? -ETIMEDOUT : 0),
+			      "%s: the %uth is not page %u", parts, nth, who);
 	}
 	bench_end(b);
 }
 
-/* The largest first, then the largest of the rest, of equals the later one; then the others as they come. */
+/*
+ * The largest first, then the largest of the rest, of equals the later one;
+ * then the others as they come.
+ */
 static void test_order(void)
 {
 	check_order("37712754", "52013467");
@@ -1224,10 +1391,16 @@ static void test_tables(bool clock)
 	const struct idxd_profile profile = default_profile();
 	struct idxd_config config = default_device(8, 1);
 	const struct iaa_mode mode = default_mode();
-	/* CPU 0: three queues; CPU 1: one; CPU 2: none; CPU 3: a table that is not there. To decompress: one for all */
+	/*
+	 * CPU 0: three queues; CPU 1: one; CPU 2: none; CPU 3: a table that is
+	 * not there. To decompress: one for all
+	 */
 	const unsigned int start[] = { 0, 3, 4, 4 }, wqs[] = { 0x000, 0x102, 0x001, 0x102 };
-	const unsigned int comp[NR_CPUS] = { 0, 1, 2, 99 }, decomp[NR_CPUS] = { 1, 1, 1, 1, 1, 1, 1, 1 };
-	const unsigned int bad_wqs[][1] = { { 0x003 }, { 0x108 }, { 0x1ff }, { 0x200 }, { 0xffff00 } };
+	const unsigned int comp[NR_CPUS] = { 0, 1, 2, 99 },
+			   decomp[NR_CPUS] = { 1, 1, 1, 1, 1, 1, 1, 1 };
+	const unsigned int bad_wqs[][1] = {
+		{ 0x003 }, { 0x108 }, { 0x1ff }, { 0x200 }, { 0xffff00 }
+	};
 	struct iaa_wq_stats stats;
 	struct bench *b;
 	unsigned int dlen;
@@ -1237,17 +1410,20 @@ static void test_tables(bool clock)
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad_wqs); i++) {
 		const unsigned int bad_start[] = { 0, 1 };
 
-		check(iaa_set_tables(b->rig.iaa, 1, bad_start, bad_wqs[i], comp, decomp) == -EINVAL, "%#x", bad_wqs[i][0]);
+		check(iaa_set_tables(b->rig.iaa, 1, bad_start, bad_wqs[i], comp, decomp) == -EINVAL,
+		      "%#x", bad_wqs[i][0]);
 	}
 	check(!run(b, true, 0, &dlen), "the old ones hold");
 	iaa_stats_reset(b->rig.iaa);
 	check(!iaa_set_tables(b->rig.iaa, 3, start, wqs, comp, decomp), "iaa_set_tables");
 	for (unsigned int i = 0; i < 3; i++) {
-		static const unsigned int turn[] = { 0x102, 0x001, 0x000 };	/* the cursor moves before it is used */
+		/* the cursor moves before it is used */
+		static const unsigned int turn[] = { 0x102, 0x001, 0x000 };
 
 		check(!run(b, true, 0, &dlen), "CPU 0");
 		iaa_get_wq_stats(b->rig.iaa, turn[i] >> 8, turn[i] & 7, &stats);
-		check(stats.comp_calls == 1 && stats.comp_bytes == b->slens[0], "%u: %lu", i, (long)stats.comp_calls);
+		check(stats.comp_calls == 1 && stats.comp_bytes == b->slens[0], "%u: %lu", i,
+		      (long)stats.comp_calls);
 	}
 	for (unsigned int cpu = 1; cpu < 4 + NR_CPUS; cpu++) {
 		struct task task = { .cpu = cpu };
@@ -1255,13 +1431,15 @@ static void test_tables(bool clock)
 
 		current_task = &task;
 		ret = run(b, true, 0, &dlen);
-		check(ret == (cpu % NR_CPUS == 2 || cpu % NR_CPUS == 3 ? -ENODEV : 0), "CPU %u: %d", cpu, ret);
+		check(ret == (cpu % NR_CPUS == 2 || cpu % NR_CPUS == 3 ? -ENODEV : 0), "CPU %u: %d",
+		      cpu, ret);
 		check(!run(b, false, 0, &dlen), "CPU %u", cpu);
 		current_task = NULL;
 	}
 	iaa_get_wq_stats(b->rig.iaa, 1, 2, &stats);
-	check(stats.decomp_calls == 4 + NR_CPUS - 1 && stats.decomp_bytes == (4 + NR_CPUS - 1) * b->slens[0], "%lu",
-	      (long)stats.decomp_calls);
+	check(stats.decomp_calls == 4 + NR_CPUS - 1 &&
+		      stats.decomp_bytes == (4 + NR_CPUS - 1) * b->slens[0],
+	      "%lu", (long)stats.decomp_calls);
 	check(!iaa_set_tables(b->rig.iaa, 0, start, wqs, comp, decomp), "none");
 	check(run(b, true, 0, &dlen) == -ENODEV && !run(b, false, 0, &dlen), "no queues");
 	check(stats_of(&b->rig).total_sw_decomp_calls == 1, "software");
@@ -1283,9 +1461,12 @@ static void test_refusals(void)
 	int err;
 
 	too_much.jitter = 1001;
-	check(!iaa_create(engine, software, &too_much, NULL, 1, 1, &err) && err == -EINVAL, "jitter");
-	check(!iaa_create(engine, software, &profile, NULL, 0, 1, &err) && err == -EINVAL, "no CPU");
-	check(!iaa_create(engine, software, &profile, NULL, 1, 0, &err) && err == -EINVAL, "no node");
+	check(!iaa_create(engine, software, &too_much, NULL, 1, 1, &err) && err == -EINVAL,
+	      "jitter");
+	check(!iaa_create(engine, software, &profile, NULL, 0, 1, &err) && err == -EINVAL,
+	      "no CPU");
+	check(!iaa_create(engine, software, &profile, NULL, 1, 0, &err) && err == -EINVAL,
+	      "no node");
 	acomp_alg_free(engine);
 	acomp_alg_free(software);
 
@@ -1301,7 +1482,9 @@ static void test_refusals(void)
 		rig_add_device(&rig, &config);
 	check(iaa_device_add(rig.iaa, 0, &config) == -ENOSPC, "one too many");
 	check(iaa_device_state(rig.iaa, IAA_MAX_DEVICES) == IDXD_DEV_REMOVED, "no such device");
-	check(iaa_set_plan(rig.iaa, faults, 256) == 0 && iaa_set_plan(rig.iaa, faults, 257) == -ENOSPC, "256 faults");
+	check(iaa_set_plan(rig.iaa, faults, 256) == 0 &&
+		      iaa_set_plan(rig.iaa, faults, 257) == -ENOSPC,
+	      "256 faults");
 
 	/* mainline's way: a batch might wait for itself */
 	user_init(&user, &rig);
@@ -1317,7 +1500,10 @@ static void test_refusals(void)
 	rig_end(&rig);
 }
 
-/* A device that was stopped refuses at once, also if somebody switches it on; a driver lives as long as its contexts; not in a child. */
+/*
+ * A device that was stopped refuses at once, also if somebody switches it on; a
+ * driver lives as long as its contexts; not in a child.
+ */
 static void test_life(bool clock)
 {
 	const struct idxd_profile profile = default_profile();
@@ -1332,8 +1518,11 @@ static void test_life(bool clock)
 	iaa_device_set_state(iaa, 0, IDXD_DEV_ENABLED);
 	check(!run(b, true, 0, &dlen), "enabled");
 	iaa_set_enabled(iaa, false);
-	check(run(b, true, 0, &dlen) == -ENODEV && run(b, false, 0, &dlen) == -ENODEV, "the driver is disabled");
-	check(run_batch(b, true, 2) == -EINVAL && b->batch.errors[0] == -ENODEV && b->batch.errors[1] == -ENODEV, "likewise");
+	check(run(b, true, 0, &dlen) == -ENODEV && run(b, false, 0, &dlen) == -ENODEV,
+	      "the driver is disabled");
+	check(run_batch(b, true, 2) == -EINVAL && b->batch.errors[0] == -ENODEV &&
+		      b->batch.errors[1] == -ENODEV,
+	      "likewise");
 	iaa_set_enabled(iaa, true);
 	iaa_device_stop(iaa, 0);
 	check(run(b, true, 0, &dlen) == -EIO, "stopped");
@@ -1357,7 +1546,7 @@ static void test_life(bool clock)
 
 /* ---- memory: each allocation fails once ---- */
 
-static u64 failing, nr_allocations;	/* 0: none fails */
+static u64 failing, nr_allocations; /* 0: none fails */
 
 static bool fails(void)
 {
@@ -1389,7 +1578,8 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 	return fails() ? NULL : __real_aligned_alloc(alignment, size);
 }
 
-static void frugal_life(const struct acomp_alg *engine, const struct acomp_alg *software, struct vclock *clock, struct kmem *mm)
+static void frugal_life(const struct acomp_alg *engine, const struct acomp_alg *software,
+			struct vclock *clock, struct kmem *mm)
 {
 	const struct idxd_profile profile = default_profile();
 	const struct idxd_config config = default_device(8, 2);
@@ -1462,12 +1652,17 @@ static void *wait_for_page(void *arg)
 	return NULL;
 }
 
-/* What this process takes of a CPU in two seconds: while nothing is done, while a descriptor is held, and while one is waited for. */
+/*
+ * What this process takes of a CPU in two seconds: while nothing is done, while
+ * a descriptor is held, and while one is waited for.
+ */
 static void test_idle(void)
 {
 	struct idxd_profile profile = default_profile();
 	const struct idxd_config config = default_device(1, 8);
-	const struct idxd_fault held = { .kind = IDXD_FAULT_DELAY, .ns = 2000 * MS, .nth = 1, .times = 1 };
+	const struct idxd_fault held = {
+		.kind = IDXD_FAULT_DELAY, .ns = 2000 * MS, .nth = 1, .times = 1
+	};
 	struct iaa_mode mode = { .sync_mode = IAA_SYNC };
 	struct bench *b, *other;
 	pthread_t threads[2];
@@ -1502,7 +1697,7 @@ static void test_idle(void)
 
 int main(void)
 {
-	alarm(600);	/* what hangs ends */
+	alarm(600); /* what hangs ends */
 	for (unsigned int i = 0; i < 2 * 3 * 2 * 2; i++)
 		round_trips(i % 2, i / 2 % 3, i / 6 % 2, i / 12);
 	test_rows();

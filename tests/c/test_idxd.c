@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The device from the inside, without its threads: an engine, an owner and who pulls the device out take their steps one at a time, in
- * each order that there is. Then what a device answers to each descriptor, which queue is served next, plans and configurations.
+ * The device from the inside, without its threads: an engine, an owner and who
+ * pulls the device out take their steps one at a time, in each order that there
+ * is. Then what a device answers to each descriptor, which queue is served
+ * next, plans and configurations.
  */
 #include "hw/idxd.c"
 
 #include "iaa_test.h"
 
-#define ROOM		(2 * PAGE_SIZE)
-#define UNTOUCHED	0xa5
-#define TIMEOUT_NS	1000000
+#define ROOM       (2 * PAGE_SIZE)
+#define UNTOUCHED  0xa5
+#define TIMEOUT_NS 1000000
 
 struct bed {
 	struct acomp_alg *software;
@@ -17,7 +19,7 @@ struct bed {
 	struct kmem mm;
 	struct idxd_plan *plan;
 	struct idxd_device *device;
-	struct idxd_wq *wq;		/* its first */
+	struct idxd_wq *wq; /* its first */
 	struct idxd_engine *engine;
 	u8 page[PAGE_SIZE], stream[PAGE_SIZE];
 	unsigned int slen;
@@ -31,15 +33,19 @@ static void bed_start(struct bed *bed, const struct idxd_config *config)
 	profile.timeout_ns = TIMEOUT_NS;
 	*bed = (struct bed){ .software = new_software("deflate-iaa"), .plan = idxd_plan_create() };
 	check(bed->plan && !kmem_init(&bed->mm, &bed->faults, 1, 1), "no memory");
-	bed->device = idxd_device_create(&bed->mm, 3, 0, config, &profile, bed->software, bed->plan, NULL, &err);
+	bed->device = idxd_device_create(&bed->mm, 3, 0, config, &profile, bed->software, bed->plan,
+					 NULL, &err);
 	check(bed->device, "idxd_device_create: %d", err);
-	check(idxd_device_state(bed->device) == IDXD_DEV_DISABLED && idxd_device_id(bed->device) == 3, "a new device");
+	check(idxd_device_state(bed->device) == IDXD_DEV_DISABLED &&
+		      idxd_device_id(bed->device) == 3,
+	      "a new device");
 	idxd_device_set_state(bed->device, IDXD_DEV_ENABLED);
 	bed->wq = idxd_device_wq(bed->device, 0);
 	bed->engine = &bed->device->engines[0];
 	make_page(bed->page, PAGE_SIZE, 1, 0);
 	bed->slen = PAGE_SIZE;
-	check(!acomp_alg_run(bed->software, true, bed->page, PAGE_SIZE, bed->stream, &bed->slen), "the page is compressed");
+	check(!acomp_alg_run(bed->software, true, bed->page, PAGE_SIZE, bed->stream, &bed->slen),
+	      "the page is compressed");
 }
 
 static void bed_end(struct bed *bed)
@@ -56,14 +62,18 @@ static void bed_plan(struct bed *bed, const struct idxd_fault *faults, unsigned 
 	check(!idxd_plan_set(bed->plan, faults, nr), "idxd_plan_set");
 }
 
-static struct idxd_desc *new_desc(struct idxd_wq *wq, bool compress, const u8 *src, unsigned int slen, u8 *dst)
+static struct idxd_desc *new_desc(struct idxd_wq *wq, bool compress, const u8 *src,
+				  unsigned int slen, u8 *dst)
 {
 	struct idxd_desc *desc = idxd_alloc_desc(wq, 1);
 
 	check(!IS_ERR(desc), "idxd_alloc_desc: %d", PTR_ERR(desc));
 	desc->iax_hw = (struct iax_hw_desc){
 		.opcode = compress ? IAX_OPCODE_COMPRESS : IAX_OPCODE_DECOMPRESS,
-		.src1_addr = (uintptr_t)src, .src1_size = slen, .dst_addr = (uintptr_t)dst, .max_dst_size = PAGE_SIZE,
+		.src1_addr = (uintptr_t)src,
+		.src1_size = slen,
+		.dst_addr = (uintptr_t)dst,
+		.max_dst_size = PAGE_SIZE,
 	};
 	return desc;
 }
@@ -81,15 +91,19 @@ static struct idxd_desc *pop(struct bed *bed)
 /* ---- all orders of the steps ---- */
 
 enum step {
-	POP, FETCH, WORK, COMMIT,	/* the engine's */
-	TIME_OUT, LET_GO,		/* the owner's */
-	REMOVE,				/* somebody's */
+	POP,
+	FETCH,
+	WORK,
+	COMMIT, /* the engine's */
+	TIME_OUT,
+	LET_GO, /* the owner's */
+	REMOVE, /* somebody's */
 	NR_STEPS
 };
 
 struct world {
 	struct bed *bed;
-	bool compress, early;		/* the owner's memory goes with its wait */
+	bool compress, early; /* the owner's memory goes with its wait */
 	u8 *src, *dst;
 	struct idxd_desc *desc, *taken;
 	int ret;
@@ -121,7 +135,9 @@ static void check_dst(struct world *w)
 
 	if (w->decided && !w->aborted) {
 		check(!memcmp(w->dst, right, len), "done, but not right");
-		check(w->desc->iax_completion.status == IDXD_COMP_SUCCESS && w->desc->iax_completion.output_size == len, "its record");
+		check(w->desc->iax_completion.status == IDXD_COMP_SUCCESS &&
+			      w->desc->iax_completion.output_size == len,
+		      "its record");
 	}
 	for (unsigned int i = w->decided && !w->aborted ? len : 0; i < ROOM; i++)
 		check(w->dst[i] == UNTOUCHED, "byte %u was written", i);
@@ -131,11 +147,12 @@ static void engine_step(struct world *w, enum step step)
 {
 	if (step == POP) {
 		w->taken = pop(w->bed);
-		check(w->taken == (w->queued ? w->desc : NULL), "it is in the queue unless it was thrown out");
+		check(w->taken == (w->queued ? w->desc : NULL),
+		      "it is in the queue unless it was thrown out");
 		w->queued = false;
 		return;
 	}
-	if (!w->taken)		/* it was thrown out, or turned out to be nothing to the engine */
+	if (!w->taken) /* it was thrown out, or turned out to be nothing to the engine */
 		return;
 	if (step == FETCH) {
 		bool fetched = engine_fetch(w->bed->engine, w->taken);
@@ -188,11 +205,16 @@ static void take_step(struct world *w, enum step step)
 		engine_step(w, step);
 	}
 	state = desc_state(w->desc);
-	check((state == IDXD_DESC_FREE) == (!w->owner && !w->device), "step %d: state %u", step, state);
-	check(state == IDXD_DESC_FREE || atomic_load(&w->desc->refs) == (unsigned int)w->owner + w->device, "step %d: %u references", step,
-	      atomic_load(&w->desc->refs));
-	check(!w->decided || !w->owner || state == (w->aborted ? IDXD_DESC_ABORTED : IDXD_DESC_DONE), "step %d: state %u", step, state);
-	check(w->bed->wq->nr_free == w->bed->wq->config.size - (state != IDXD_DESC_FREE), "step %d: free ones", step);
+	check((state == IDXD_DESC_FREE) == (!w->owner && !w->device), "step %d: state %u", step,
+	      state);
+	check(state == IDXD_DESC_FREE ||
+		      atomic_load(&w->desc->refs) == (unsigned int)w->owner + w->device,
+	      "step %d: %u references", step, atomic_load(&w->desc->refs));
+	check(!w->decided || !w->owner ||
+		      state == (w->aborted ? IDXD_DESC_ABORTED : IDXD_DESC_DONE),
+	      "step %d: state %u", step, state);
+	check(w->bed->wq->nr_free == w->bed->wq->config.size - (state != IDXD_DESC_FREE),
+	      "step %d: free ones", step);
 }
 
 static void one_order(struct world world, const enum step *steps)
@@ -203,9 +225,11 @@ static void one_order(struct world world, const enum step *steps)
 	w->src = malloc(PAGE_SIZE);
 	w->dst = malloc(ROOM);
 	check(w->src && w->dst, "malloc");
-	memcpy(w->src, w->compress ? w->bed->page : w->bed->stream, w->compress ? PAGE_SIZE : w->bed->slen);
+	memcpy(w->src, w->compress ? w->bed->page : w->bed->stream,
+	       w->compress ? PAGE_SIZE : w->bed->slen);
 	memset(w->dst, UNTOUCHED, ROOM);
-	w->desc = new_desc(w->bed->wq, w->compress, w->src, w->compress ? PAGE_SIZE : w->bed->slen, w->dst);
+	w->desc = new_desc(w->bed->wq, w->compress, w->src, w->compress ? PAGE_SIZE : w->bed->slen,
+			   w->dst);
 	check(!idxd_submit_desc(w->desc), "idxd_submit_desc");
 	w->owner = w->device = w->queued = true;
 	for (unsigned int i = 0; i < NR_STEPS; i++)
@@ -218,7 +242,8 @@ static void one_order(struct world world, const enum step *steps)
 }
 
 /* Merges the three programs in each way. */
-static unsigned int all_orders(const struct world *w, enum step *steps, unsigned int engine, unsigned int owner, unsigned int remove)
+static unsigned int all_orders(const struct world *w, enum step *steps, unsigned int engine,
+			       unsigned int owner, unsigned int remove)
 {
 	unsigned int nr = engine + owner + remove, orders = 0;
 
@@ -252,7 +277,7 @@ static void test_orders(void)
 		const struct world w = { .bed = &bed, .compress = how & 1, .early = how & 2 };
 		unsigned int orders = all_orders(&w, steps, 0, 0, 0);
 
-		check(orders == 105, "%u orders", orders);	/* 7! / (4! 2! 1!) */
+		check(orders == 105, "%u orders", orders); /* 7! / (4! 2! 1!) */
 	}
 	bed_end(&bed);
 }
@@ -290,7 +315,8 @@ static void abort_waits(struct bed *bed, u32 before, u32 from, u32 to, u32 old, 
 	check(!atomic_load(&a.ended), "it did not wait");
 	check(desc_move(desc, from, to), "the copy ends");
 	pthread_join(thread, NULL);
-	check((a.old & IDXD_DESC_STATE) == old && desc_state(desc) == end, "%#x, then %u", a.old, desc_state(desc));
+	check((a.old & IDXD_DESC_STATE) == old && desc_state(desc) == end, "%#x, then %u", a.old,
+	      desc_state(desc));
 	desc_put(desc);
 	idxd_free_desc(desc);
 }
@@ -301,8 +327,10 @@ static void test_abort_waits(void)
 	struct bed bed;
 
 	bed_start(&bed, &config);
-	abort_waits(&bed, IDXD_DESC_SUBMITTED, IDXD_DESC_FETCHING, IDXD_DESC_RUNNING, IDXD_DESC_RUNNING, IDXD_DESC_ABORTED);
-	abort_waits(&bed, IDXD_DESC_RUNNING, IDXD_DESC_COMMITTING, IDXD_DESC_DONE, 0, IDXD_DESC_DONE);
+	abort_waits(&bed, IDXD_DESC_SUBMITTED, IDXD_DESC_FETCHING, IDXD_DESC_RUNNING,
+		    IDXD_DESC_RUNNING, IDXD_DESC_ABORTED);
+	abort_waits(&bed, IDXD_DESC_RUNNING, IDXD_DESC_COMMITTING, IDXD_DESC_DONE, 0,
+		    IDXD_DESC_DONE);
 	bed_end(&bed);
 }
 
@@ -331,7 +359,8 @@ static u64 wake_one(struct bed *bed, bool removal)
 	struct sleeper s = { .desc = new_desc(bed->wq, true, bed->page, PAGE_SIZE, dst) };
 	u64 start;
 
-	check(!idxd_submit_desc(s.desc) && pop(bed) == s.desc && engine_fetch(bed->engine, s.desc), "fetched");
+	check(!idxd_submit_desc(s.desc) && pop(bed) == s.desc && engine_fetch(bed->engine, s.desc),
+	      "fetched");
 	engine_work(bed->engine, s.desc);
 	check(!pthread_create(&s.thread, NULL, sleep_on, &s), "pthread_create");
 	while (!(atomic_load(&s.desc->state) & IDXD_DESC_WAITED))
@@ -351,7 +380,10 @@ static u64 wake_one(struct bed *bed, bool removal)
 	return s.woken > start ? s.woken - start : 0;
 }
 
-/* At once, not when it next looks at the time; the best of many, since the host has others to run. */
+/*
+ * At once, not when it next looks at the time; the best of many, since the host
+ * has others to run.
+ */
 static void test_wakes(bool removal)
 {
 	const struct idxd_config config = default_device(1, 1);
@@ -370,7 +402,10 @@ static void test_wakes(bool removal)
 
 /* ---- what counts as the device's time ---- */
 
-/* While it stands still on purpose and has not begun with it; not what the host takes, before or behind. */
+/*
+ * While it stands still on purpose and has not begun with it; not what the host
+ * takes, before or behind.
+ */
 static void test_device_time(void)
 {
 	const struct idxd_config config = default_device(1, 1);
@@ -388,12 +423,13 @@ static void test_device_time(void)
 	atomic_store(&bed.device->stopped_until, start - 700 * ms);
 	check(desc_device_ns(desc) == 100 * ms, "it stood still: %lu", (long)desc_device_ns(desc));
 	atomic_store(&bed.device->stopped_since, start - 2000 * ms);
-	check(desc_device_ns(desc) == 200 * ms, "of which this was there: %lu", (long)desc_device_ns(desc));
+	check(desc_device_ns(desc) == 200 * ms, "of which this was there: %lu",
+	      (long)desc_device_ns(desc));
 	atomic_store(&bed.device->stopped_until, VCLOCK_NEVER);
 	check(desc_device_ns(desc) >= 900 * ms, "it stands still: %lu", (long)desc_device_ns(desc));
 	atomic_store(&desc->device_ns, 5 * ms);
-	check(pop(&bed) == desc && engine_fetch(bed.engine, desc) && desc_device_ns(desc) == 5 * ms, "an engine has it: %lu",
-	      (long)desc_device_ns(desc));
+	check(pop(&bed) == desc && engine_fetch(bed.engine, desc) && desc_device_ns(desc) == 5 * ms,
+	      "an engine has it: %lu", (long)desc_device_ns(desc));
 	engine_work(bed.engine, desc);
 	engine_commit(bed.engine, desc);
 	idxd_free_desc(desc);
@@ -410,9 +446,11 @@ static struct iax_completion_record answer(struct bed *bed, const struct iax_hw_
 
 	check(!IS_ERR(desc), "idxd_alloc_desc: %d", PTR_ERR(desc));
 	for (unsigned int i = 0; i < sizeof(desc->iax_hw); i++)
-		check(!((u8 *)&desc->iax_hw)[i] && !((u8 *)&desc->iax_completion)[i], "a new descriptor is zeroed");
+		check(!((u8 *)&desc->iax_hw)[i] && !((u8 *)&desc->iax_completion)[i],
+		      "a new descriptor is zeroed");
 	desc->iax_hw = *hw;
-	check(!idxd_submit_desc(desc) && pop(bed) == desc && engine_fetch(bed->engine, desc), "fetched");
+	check(!idxd_submit_desc(desc) && pop(bed) == desc && engine_fetch(bed->engine, desc),
+	      "fetched");
 	engine_work(bed->engine, desc);
 	engine_commit(bed->engine, desc);
 	check(!idxd_desc_wait(desc), "done");
@@ -421,7 +459,8 @@ static struct iax_completion_record answer(struct bed *bed, const struct iax_hw_
 	return record;
 }
 
-static void check_status(struct bed *bed, struct iax_hw_desc hw, u8 status, u8 error_code, const char *what)
+static void check_status(struct bed *bed, struct iax_hw_desc hw, u8 status, u8 error_code,
+			 const char *what)
 {
 	struct iax_completion_record record;
 	u8 *dst = (u8 *)(uintptr_t)hw.dst_addr;
@@ -429,11 +468,14 @@ static void check_status(struct bed *bed, struct iax_hw_desc hw, u8 status, u8 e
 	if (dst)
 		memset(dst, UNTOUCHED, 1 << 17);
 	record = answer(bed, &hw);
-	check(record.status == status && record.error_code == error_code, "%s: status %#x, error %#x", what, record.status,
-	      record.error_code);
-	check(status == IDXD_COMP_SUCCESS || (!record.output_size && !record.bytes_completed), "%s: %u bytes", what, record.output_size);
-	check((status == IDXD_COMP_PAGE_FAULT_NOBOF) == (what[0] == 'n' || record.fault_addr), "%s", what);
-	check(record.invalid_flags == (status == IDXD_COMP_INVALID_FLAGS ? 0x800000 : 0), "%s: flags %#x", what, record.invalid_flags);
+	check(record.status == status && record.error_code == error_code,
+	      "%s: status %#x, error %#x", what, record.status, record.error_code);
+	check(status == IDXD_COMP_SUCCESS || (!record.output_size && !record.bytes_completed),
+	      "%s: %u bytes", what, record.output_size);
+	check((status == IDXD_COMP_PAGE_FAULT_NOBOF) == (what[0] == 'n' || record.fault_addr), "%s",
+	      what);
+	check(record.invalid_flags == (status == IDXD_COMP_INVALID_FLAGS ? 0x800000 : 0),
+	      "%s: flags %#x", what, record.invalid_flags);
 	for (unsigned int i = 0; dst && status != IDXD_COMP_SUCCESS && i < 1 << 17; i++)
 		check(dst[i] == UNTOUCHED, "%s: byte %u was written", what, i);
 }
@@ -462,9 +504,10 @@ static void test_descriptors(void)
 	check_status(&bed, comp, IDXD_COMP_SUCCESS, 0, "64 KiB");
 	check_status(&bed, decomp, IDXD_COMP_SUCCESS, 0, "a page");
 	check(!memcmp(dst, bed.page, PAGE_SIZE), "a page");
-#define OTHER(of, change, status, error, what) do { \
-		hw = of; \
-		hw.change; \
+#define OTHER(of, change, status, error, what)               \
+	do {                                                 \
+		hw = of;                                     \
+		hw.change;                                   \
 		check_status(&bed, hw, status, error, what); \
 	} while (0)
 	OTHER(comp, opcode = 0x44, IDXD_COMP_BAD_OPCODE, 0, "opcode 0x44");
@@ -479,19 +522,26 @@ static void test_descriptors(void)
 	OTHER(comp, dst_addr = 0, IDXD_COMP_PAGE_FAULT_NOBOF, 0, "no dst");
 	OTHER(decomp, max_dst_size = PAGE_SIZE - 1, IDXD_COMP_OUTPUT_OVERFLOW, 0, "a byte too few");
 	OTHER(decomp, max_dst_size = PAGE_SIZE, IDXD_COMP_SUCCESS, 0, "just enough");
-	OTHER(decomp, src1_size = bed.slen - 1, IDXD_COMP_ANALYTICS_ERROR, IAA_ERROR_BAD_STREAM, "half a stream");
-	OTHER(decomp, src1_addr = (uintptr_t)random, IDXD_COMP_ANALYTICS_ERROR, IAA_ERROR_BAD_STREAM, "a random stream");
+	OTHER(decomp, src1_size = bed.slen - 1, IDXD_COMP_ANALYTICS_ERROR, IAA_ERROR_BAD_STREAM,
+	      "half a stream");
+	OTHER(decomp, src1_addr = (uintptr_t)random, IDXD_COMP_ANALYTICS_ERROR,
+	      IAA_ERROR_BAD_STREAM, "a random stream");
 	hw = comp;
 	hw.src1_addr = (uintptr_t)random;
 	hw.src1_size = hw.max_dst_size = PAGE_SIZE;
-	check_status(&bed, hw, IDXD_COMP_ANALYTICS_ERROR, IAA_ERROR_COMP_BUF_OVERFLOW, "a random page");
+	check_status(&bed, hw, IDXD_COMP_ANALYTICS_ERROR, IAA_ERROR_COMP_BUF_OVERFLOW,
+		     "a random page");
 
-	/* the record's figures; the crc is that of what is not compressed, for who will look at it */
+	/*
+	 * the record's figures; the crc is that of what is not compressed, for
+	 * who will look at it
+	 */
 	hw = comp;
 	memcpy(src, "123456789", 9);
 	hw.src1_size = 9;
 	record = answer(&bed, &hw);
-	check(record.bytes_completed == 9 && record.output_size && !record.crc, "no crc was asked for: %#x", record.crc);
+	check(record.bytes_completed == 9 && record.output_size && !record.crc,
+	      "no crc was asked for: %#x", record.crc);
 	hw.filter_flags = IAX_FILTER_CRC;
 	record = answer(&bed, &hw);
 	check(record.crc == 0xcbf43926, "crc-32 of 123456789: %#x", record.crc);
@@ -503,7 +553,9 @@ static void test_descriptors(void)
 	hw.dst_addr = 0;
 	hw.compr_flags = IAX_DECOMP_SUPPRESS_OUTPUT;
 	record = answer(&bed, &hw);
-	check(record.status == IDXD_COMP_SUCCESS && record.output_size == 9 && record.crc == 0xcbf43926, "suppressed: %#x", record.crc);
+	check(record.status == IDXD_COMP_SUCCESS && record.output_size == 9 &&
+		      record.crc == 0xcbf43926,
+	      "suppressed: %#x", record.crc);
 	bed_end(&bed);
 }
 
@@ -517,24 +569,32 @@ static void test_alloc(void)
 	u8 dst[PAGE_SIZE];
 
 	bed_start(&bed, &config);
-	check(idxd_wq_device(bed.wq) == bed.device && idxd_wq_id(bed.wq) == 0 && !idxd_device_wq(bed.device, 1) &&
-	      !idxd_device_wq(bed.device, IDXD_MAX_WQS), "the queue");
+	check(idxd_wq_device(bed.wq) == bed.device && idxd_wq_id(bed.wq) == 0 &&
+		      !idxd_device_wq(bed.device, 1) && !idxd_device_wq(bed.device, IDXD_MAX_WQS),
+	      "the queue");
 	for (unsigned int i = 0; i < 3; i++) {
 		descs[i] = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
-		check(!((uintptr_t)descs[i] % 64) && !((uintptr_t)&descs[i]->iax_completion % 32), "its alignment");
+		check(!((uintptr_t)descs[i] % 64) && !((uintptr_t)&descs[i]->iax_completion % 32),
+		      "its alignment");
 		check(descs[i]->iax_hw.pasid == 0 && !idxd_desc_done(descs[i]), "new");
 	}
-	check(PTR_ERR(idxd_alloc_desc(bed.wq, 1)) == -EAGAIN && PTR_ERR(idxd_alloc_desc(bed.wq, 20)) == -EAGAIN, "none is left");
+	check(PTR_ERR(idxd_alloc_desc(bed.wq, 1)) == -EAGAIN &&
+		      PTR_ERR(idxd_alloc_desc(bed.wq, 20)) == -EAGAIN,
+	      "none is left");
 	idxd_free_desc(descs[1]);
 	check(idxd_alloc_desc(bed.wq, 1) == descs[1], "the one that came back");
 
 	/* who is refused has it still */
 	idxd_device_set_state(bed.device, IDXD_DEV_DISABLED);
-	check(idxd_submit_desc(descs[0]) == -EIO && desc_state(descs[0]) == IDXD_DESC_PREPARED, "disabled");
-	check(PTR_ERR(idxd_alloc_desc(bed.wq, 1)) == -EIO && PTR_ERR(idxd_alloc_desc(bed.wq, 0)) == -EIO, "disabled");
+	check(idxd_submit_desc(descs[0]) == -EIO && desc_state(descs[0]) == IDXD_DESC_PREPARED,
+	      "disabled");
+	check(PTR_ERR(idxd_alloc_desc(bed.wq, 1)) == -EIO &&
+		      PTR_ERR(idxd_alloc_desc(bed.wq, 0)) == -EIO,
+	      "disabled");
 	idxd_device_set_state(bed.device, IDXD_DEV_ENABLED);
 	idxd_device_set_state(bed.device, IDXD_DEV_REMOVED);
-	check(idxd_submit_desc(descs[0]) == -EIO && desc_state(descs[0]) == IDXD_DESC_PREPARED, "removed");
+	check(idxd_submit_desc(descs[0]) == -EIO && desc_state(descs[0]) == IDXD_DESC_PREPARED,
+	      "removed");
 	for (unsigned int i = 0; i < 3; i++)
 		idxd_free_desc(descs[i]);
 	while (!idxd_wq_drain(bed.wq))
@@ -542,7 +602,10 @@ static void test_alloc(void)
 	bed_end(&bed);
 }
 
-/* A shared queue's threshold is for what waits in the queue, not for descriptors. */
+/*
+ * A shared queue's threshold is for what waits in the queue, not for
+ * descriptors.
+ */
 static void test_threshold(void)
 {
 	struct idxd_config config = default_device(8, 1);
@@ -556,10 +619,12 @@ static void test_threshold(void)
 	for (unsigned int i = 0; i < 8; i++) {
 		descs[i] = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
 		check(idxd_submit_desc(descs[i]) == (i < 2 ? 0 : -EAGAIN), "%u", i);
-		check(desc_state(descs[i]) == (i < 2 ? IDXD_DESC_SUBMITTED : IDXD_DESC_PREPARED), "%u", i);
+		check(desc_state(descs[i]) == (i < 2 ? IDXD_DESC_SUBMITTED : IDXD_DESC_PREPARED),
+		      "%u", i);
 	}
 	check(pop(&bed) == descs[0], "first in, first out");
-	check(!idxd_submit_desc(descs[5]) && idxd_submit_desc(descs[6]) == -EAGAIN, "room for one more");
+	check(!idxd_submit_desc(descs[5]) && idxd_submit_desc(descs[6]) == -EAGAIN,
+	      "room for one more");
 	idxd_device_set_state(bed.device, IDXD_DEV_REMOVED);
 	check(!engine_fetch(bed.engine, descs[0]), "aborted");
 	for (unsigned int i = 0; i < 8; i++)
@@ -571,8 +636,12 @@ static void test_threshold(void)
 
 /* ---- which queue is served next ---- */
 
-/* So many descriptors wait in each queue; the order in which engines of a group take them. */
-static void check_service(const struct idxd_config *config, unsigned int each, unsigned int engine, const char *order)
+/*
+ * So many descriptors wait in each queue; the order in which engines of a group
+ * take them.
+ */
+static void check_service(const struct idxd_config *config, unsigned int each, unsigned int engine,
+			  const char *order)
 {
 	struct bed bed;
 	struct idxd_desc *desc;
@@ -581,10 +650,13 @@ static void check_service(const struct idxd_config *config, unsigned int each, u
 	bed_start(&bed, config);
 	for (unsigned int wq = 0; wq < IDXD_MAX_WQS; wq++)
 		for (unsigned int i = 0; config->wq[wq].size && i < each; i++)
-			check(!idxd_submit_desc(new_desc(idxd_device_wq(bed.device, wq), true, bed.page, PAGE_SIZE, dst)), "queue %u", wq);
+			check(!idxd_submit_desc(new_desc(idxd_device_wq(bed.device, wq), true,
+							 bed.page, PAGE_SIZE, dst)),
+			      "queue %u", wq);
 	bed.engine = &bed.device->engines[engine];
 	for (; (desc = pop(&bed)); order++) {
-		check(*order == (char)('0' + desc->wq->id), "queue %u, not %s", desc->wq->id, order);
+		check(*order == (char)('0' + desc->wq->id), "queue %u, not %s", desc->wq->id,
+		      order);
 		check(engine_fetch(bed.engine, desc), "it is fetched");
 		engine_work(bed.engine, desc);
 		engine_commit(bed.engine, desc);
@@ -600,13 +672,13 @@ static void test_service(void)
 	struct idxd_config config = default_device(4, 2);
 
 	config.wq[1] = config.wq[2] = config.wq[5] = config.wq[0];
-	check_service(&config, 3, 0, "012501250125");	/* equals in turn */
+	check_service(&config, 3, 0, "012501250125"); /* equals in turn */
 	config.wq[2].priority = 15;
 	config.wq[5].priority = 1;
-	check_service(&config, 3, 0, "222010101555");	/* the higher first */
+	check_service(&config, 3, 0, "222010101555"); /* the higher first */
 	config.wq[1].group = 3;
 	config.engine_group[1] = 3;
-	check_service(&config, 2, 0, "220055");		/* an engine's own group's */
+	check_service(&config, 2, 0, "220055"); /* an engine's own group's */
 	check_service(&config, 2, 1, "11");
 }
 
@@ -616,7 +688,10 @@ static u8 status_of(struct bed *bed, unsigned int wq, u8 opcode)
 {
 	u8 dst[PAGE_SIZE];
 	const struct iax_hw_desc hw = {
-		.opcode = opcode, .src1_addr = (uintptr_t)bed->page, .src1_size = PAGE_SIZE, .dst_addr = (uintptr_t)dst,
+		.opcode = opcode,
+		.src1_addr = (uintptr_t)bed->page,
+		.src1_size = PAGE_SIZE,
+		.dst_addr = (uintptr_t)dst,
 		.max_dst_size = PAGE_SIZE,
 	};
 
@@ -624,7 +699,10 @@ static u8 status_of(struct bed *bed, unsigned int wq, u8 opcode)
 	return answer(bed, &hw).status;
 }
 
-/* The statuses of ten descriptors in turn for queues 0, 1, 0, 1 ..., as letters. */
+/*
+ * The statuses of ten descriptors in turn for queues 0, 1, 0, 1 ..., as
+ * letters.
+ */
 static void check_plan(struct bed *bed, struct idxd_fault fault, const char *statuses)
 {
 	unsigned int hits = 0;
@@ -635,12 +713,13 @@ static void check_plan(struct bed *bed, struct idxd_fault fault, const char *sta
 	for (unsigned int i = 0; i < 10; i++) {
 		u8 status = status_of(bed, i % 2, IAX_OPCODE_COMPRESS);
 
-		check(status == (statuses[i] == 'x' ? 0x13 : IDXD_COMP_SUCCESS), "%s: %u: %#x", statuses, i, status);
+		check(status == (statuses[i] == 'x' ? 0x13 : IDXD_COMP_SUCCESS), "%s: %u: %#x",
+		      statuses, i, status);
 	}
 	for (unsigned int i = 0; i < 10; i++)
 		hits += statuses[i] == 'x';
-	check(idxd_plan_hits(bed->plan, 0) == hits && !idxd_plan_hits(bed->plan, 1), "%s: %lu hits", statuses,
-	      (long)idxd_plan_hits(bed->plan, 0));
+	check(idxd_plan_hits(bed->plan, 0) == hits && !idxd_plan_hits(bed->plan, 1), "%s: %lu hits",
+	      statuses, (long)idxd_plan_hits(bed->plan, 0));
 }
 
 static void test_plan(void)
@@ -655,10 +734,26 @@ static void test_plan(void)
 	check_plan(&bed, (struct idxd_fault){ ANY, .nth = 1, .times = 1 }, "x.........");
 	check_plan(&bed, (struct idxd_fault){ ANY, .nth = 3, .times = 2 }, "..xx......");
 	check_plan(&bed, (struct idxd_fault){ ANY, .nth = 7, .times = 0 }, "......xxxx");
-	check_plan(&bed, (struct idxd_fault){ .device = 3, .wq = 1, .opcode = -1, .nth = 2, .times = 2 }, "...x.x....");
-	check_plan(&bed, (struct idxd_fault){ .device = 2, .wq = -1, .opcode = -1, .nth = 1, .times = 0 }, "..........");
-	check_plan(&bed, (struct idxd_fault){ .device = -1, .wq = 0, .opcode = IAX_OPCODE_COMPRESS, .nth = 5, .times = 9 }, "........x.");
-	check_plan(&bed, (struct idxd_fault){ .device = -1, .wq = -1, .opcode = IAX_OPCODE_DECOMPRESS, .nth = 1, .times = 0 }, "..........");
+	check_plan(&bed,
+		   (struct idxd_fault){ .device = 3, .wq = 1, .opcode = -1, .nth = 2, .times = 2 },
+		   "...x.x....");
+	check_plan(&bed,
+		   (struct idxd_fault){ .device = 2, .wq = -1, .opcode = -1, .nth = 1, .times = 0 },
+		   "..........");
+	check_plan(&bed,
+		   (struct idxd_fault){ .device = -1,
+					.wq = 0,
+					.opcode = IAX_OPCODE_COMPRESS,
+					.nth = 5,
+					.times = 9 },
+		   "........x.");
+	check_plan(&bed,
+		   (struct idxd_fault){ .device = -1,
+					.wq = -1,
+					.opcode = IAX_OPCODE_DECOMPRESS,
+					.nth = 1,
+					.times = 0 },
+		   "..........");
 	bed_plan(&bed, &none, 0);
 	check(status_of(&bed, 0, IAX_OPCODE_COMPRESS) == IDXD_COMP_SUCCESS, "nothing is planned");
 	bed_end(&bed);
@@ -694,24 +789,25 @@ static void test_configs(void)
 	good.wq[3].threshold = 64;
 	good.wq[3].enqcmds_retries = 64;
 	check_config(&good, 0, "good");
-#define WITH(change, expected) do { \
-		c = good; \
-		c.change; \
+#define WITH(change, expected)                       \
+	do {                                         \
+		c = good;                            \
+		c.change;                            \
 		check_config(&c, expected, #change); \
 	} while (0)
-	WITH(wq[3].size = 65, -EINVAL);			/* 129 entries together */
+	WITH(wq[3].size = 65, -EINVAL); /* 129 entries together */
 	WITH(wq[0].size = 63, 0);
-	WITH(wq[0].size = UINT32_MAX - 63, -EINVAL);	/* whose sum is 0 */
+	WITH(wq[0].size = UINT32_MAX - 63, -EINVAL); /* whose sum is 0 */
 	WITH(wq[0].size = 0, 0);
 	WITH(pasid = false, -EOPNOTSUPP);
 	WITH(wq[3].threshold = 0, -EINVAL);
 	WITH(wq[3].threshold = 65, -EINVAL);
-	WITH(wq[0].threshold = 65, 0);			/* a dedicated queue has none */
+	WITH(wq[0].threshold = 65, 0); /* a dedicated queue has none */
 	WITH(wq[3].enqcmds_retries = 65, -EINVAL);
 	WITH(wq[0].priority = 0, -EINVAL);
 	WITH(wq[0].priority = 15, 0);
 	WITH(wq[0].priority = 16, -EINVAL);
-	WITH(wq[0].group = 1, -EINVAL);			/* no engine is there */
+	WITH(wq[0].group = 1, -EINVAL); /* no engine is there */
 	WITH(wq[0].group = 4, -EINVAL);
 	WITH(engine_group[0] = 4, -EINVAL);
 	WITH(engine_group[0] = -1, 0);
@@ -730,7 +826,7 @@ static void test_configs(void)
 
 int main(void)
 {
-	alarm(300);	/* what hangs ends */
+	alarm(300); /* what hangs ends */
 	test_orders();
 	test_abort_waits();
 	test_wakes(false);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* csrc/lz4.c alone: against a plain decoder that also holds the format's end rules, each room there is. */
+/*
+ * csrc/lz4.c alone: against a plain decoder that also holds the format's end
+ * rules, each room there is.
+ */
 #include "encoder_test.h"
 #include "crypto/lz4.h"
 
-#define ROOM		(LZ4_MAX_INPUT + LZ4_MAX_INPUT / 128 + 64)
+#define ROOM (LZ4_MAX_INPUT + LZ4_MAX_INPUT / 128 + 64)
 
 static struct guarded src, dst, work;
 
@@ -20,7 +23,10 @@ static bool get_count(const u8 **ip, const u8 *end, size_t *v)
 	return true;
 }
 
-/* Byte by byte; -1 if it is not a block of n bytes as the format's description has it. */
+/*
+ * Byte by byte; -1 if it is not a block of n bytes as the format's description
+ * has it.
+ */
 static int decode(const u8 *ip, size_t slen, u8 *out, size_t n)
 {
 	const u8 *end = ip + slen;
@@ -37,7 +43,9 @@ static int decode(const u8 *ip, size_t slen, u8 *out, size_t n)
 		for (; literals; literals--)
 			out[made++] = *ip++;
 		if (ip == end)
-			return made == n && len == 0 && (n < 5 || token >> 4 >= 5 || slen == 1) ? 0 : -1;
+			return made == n && len == 0 && (n < 5 || token >> 4 >= 5 || slen == 1) ?
+				       0 :
+				       -1;
 		if (end - ip < 2)
 			return -1;
 		off = ip[0] | ip[1] << 8;
@@ -64,7 +72,8 @@ static long encode(const u8 *data, size_t n, size_t room)
 	/* what an earlier call left there must not matter */
 	memset(guarded_get(&work, LZ4_MEM_COMPRESS), room & 0xff, LZ4_MEM_COMPRESS);
 	err = lz4_compress(from, n, guarded_get(&dst, room), &made, work.end - LZ4_MEM_COMPRESS);
-	check(err == 0 || (err == -EINVAL && made == room), "err %d, dlen %zu, room %zu", err, made, room);
+	check(err == 0 || (err == -EINVAL && made == room), "err %d, dlen %zu, room %zu", err, made,
+	      room);
 	check(err || made <= room, "%zu bytes in %zu", made, room);
 	return err ? err : (long)made;
 }
@@ -78,8 +87,10 @@ static void round_trip(const u8 *data, size_t n, bool each_room)
 	if (made <= 0)
 		return;
 	memcpy(whole, dst.end - ROOM, made);
-	check(!decode(whole, made, back, n) && !memcmp(back, data, n), "%zu bytes do not come back", n);
-	check(encode(data, n, made) == made && !memcmp(dst.end - made, whole, made), "%zu into just %ld", n, made);
+	check(!decode(whole, made, back, n) && !memcmp(back, data, n), "%zu bytes do not come back",
+	      n);
+	check(encode(data, n, made) == made && !memcmp(dst.end - made, whole, made),
+	      "%zu into just %ld", n, made);
 	for (long room = each_room ? 0 : made - 1; room < made; room++)
 		check(encode(data, n, room) == -EINVAL, "%zu bytes, %ld of %ld", n, room, made);
 }
@@ -105,11 +116,15 @@ static void test_round_trips(void)
 	round_trip(data, 4096, true);
 }
 
-/* By hand: the first probe, at 1, finds position 0; the match ends 5 bytes before the end. */
+/*
+ * By hand: the first probe, at 1, finds position 0; the match ends 5 bytes
+ * before the end.
+ */
 static void test_bytes(void)
 {
 	static const u8 zeros[40];
-	static const char expected[] = "\x1f\0\1\0\x0f" "\x50\0\0\0\0\0";
+	static const char expected[] = "\x1f\0\1\0\x0f"
+				       "\x50\0\0\0\0\0";
 	long n = encode(zeros, sizeof(zeros), ROOM);
 
 	check(n == sizeof(expected) - 1 && !memcmp(dst.end - ROOM, expected, n), "%ld", n);
@@ -118,8 +133,9 @@ static void test_bytes(void)
 }
 
 /*
- * The border that liblz4 1.8.2 moved. In 17 bytes the last probe may look at 5, being able to go on
- * at 6 too, which is 11 from the end: the search stops before. A match at 4 is found, one at 5 not.
+ * The border that liblz4 1.8.2 moved. In 17 bytes the last probe may look at 5,
+ * being able to go on at 6 too, which is 11 from the end: the search stops
+ * before. A match at 4 is found, one at 5 not.
  */
 static void test_search_limit(void)
 {
@@ -137,7 +153,8 @@ static void test_too_long(void)
 
 	check(!lz4_compress(data, LZ4_MAX_INPUT, out, &n, table), "64 KiB");
 	n = sizeof(out);
-	check(lz4_compress(data, LZ4_MAX_INPUT + 1, out, &n, table) == -EINVAL, "64 KiB and a byte");
+	check(lz4_compress(data, LZ4_MAX_INPUT + 1, out, &n, table) == -EINVAL,
+	      "64 KiB and a byte");
 }
 
 int main(void)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * An instance's memory: the arena, the slot index, what fork() leaves of them, and what the system may refuse. The
- * system calls are wrapped, so that hosts with pages of 16 and 64 KiB are emulated: such a host refuses an address that
+ * An instance's memory: the arena, the slot index, what fork() leaves of them,
+ * and what the system may refuse. The system calls are wrapped, so that hosts
+ * with pages of 16 and 64 KiB are emulated: such a host refuses an address that
  * is not a page's, and rounds a length up.
  */
 #include <sys/mman.h>
@@ -17,10 +18,10 @@
 /* ---- the host ---- */
 
 static struct host {
-	size_t page_size;	/* 0: this machine's */
-	size_t left;		/* what vm_left() says */
+	size_t page_size; /* 0: this machine's */
+	size_t left;      /* what vm_left() says */
 	bool no_mprotect;
-	size_t writable, opened, given_back;	/* bytes of mmap(), mprotect() and MADV_DONTNEED */
+	size_t writable, opened, given_back; /* bytes of mmap(), mprotect() and MADV_DONTNEED */
 } host = { .left = SIZE_MAX };
 
 long __real_sysconf(int name);
@@ -136,7 +137,8 @@ static void check_peek(struct zswap *z, size_t page_size, uint64_t swp, uint64_t
 	static uint8_t page[1 << 16];
 
 	check(!zswap_peek(z, 0, swp, page), "slot %lu", (long)swp);
-	check(check_page(page, page_size, swp) == generation, "slot %lu: generation %lu", (long)swp, (long)generation);
+	check(check_page(page, page_size, swp) == generation, "slot %lu: generation %lu", (long)swp,
+	      (long)generation);
 }
 
 static uint64_t mapped(struct zswap *z)
@@ -153,11 +155,14 @@ static void trim(struct zswap *z)
 
 	host.given_back = 0;
 	check(!zswap_trim(z), "zswap_trim");
-	check(before - mapped(z) == host.given_back, "%lu bytes less, %lu were given back", (long)(before - mapped(z)),
-	      (long)host.given_back);
+	check(before - mapped(z) == host.given_back, "%lu bytes less, %lu were given back",
+	      (long)(before - mapped(z)), (long)host.given_back);
 }
 
-/* One page in four stays, 512 of 4 KiB, while the others go and the pool is trimmed. */
+/*
+ * One page in four stays, 512 of 4 KiB, while the others go and the pool is
+ * trimmed.
+ */
 static void live_pages_stay(size_t host_page_size, unsigned int page_shift, unsigned int highmem)
 {
 	const uint64_t all = 2048 >> (page_shift - 12);
@@ -186,15 +191,16 @@ static void live_pages_stay(size_t host_page_size, unsigned int page_shift, unsi
 	trim(z);
 	check(!zswap_stats(z, &stats) && !stats.pool_total_size, "nothing is stored");
 	check(host.given_back, "nothing went back");
-	check(mapped(z) <= 2 * (ARENA_SLACK + host_page_size), "%lu bytes are left", (long)mapped(z));
+	check(mapped(z) <= 2 * (ARENA_SLACK + host_page_size), "%lu bytes are left",
+	      (long)mapped(z));
 	end(z, alg);
 	host.page_size = 0;
 }
 
 /* ---- the arena: a frame has one owner ---- */
 
-#define FRAMES		1024
-#define MOST_RUNS	FRAMES
+#define FRAMES    1024
+#define MOST_RUNS FRAMES
 
 static struct arena *small_arena(unsigned int highmem)
 {
@@ -207,7 +213,10 @@ static struct arena *small_arena(unsigned int highmem)
 	return arena;
 }
 
-/* Fills the room with long runs, gives one up, and asks for shorter ones: they are cut from it, and lie side by side. */
+/*
+ * Fills the room with long runs, gives one up, and asks for shorter ones: they
+ * are cut from it, and lie side by side.
+ */
 static void longer_runs_are_cut(bool cold)
 {
 	struct arena *arena = small_arena(0);
@@ -223,9 +232,11 @@ static void longer_runs_are_cut(bool cold)
 		arena_trim(arena);
 	a = arena_alloc(arena, 5);
 	b = arena_alloc(arena, 11);
-	check(a == last && b == last + 5 * PAGE_SIZE, "%p and %p of %p", (void *)a, (void *)b, (void *)last);
+	check(a == last && b == last + 5 * PAGE_SIZE, "%p and %p of %p", (void *)a, (void *)b,
+	      (void *)last);
 	check(!arena_alloc(arena, 1), "there is no room left");
-	check(arena_pages(arena) == FRAMES && arena_mapped(arena) == FRAMES * PAGE_SIZE, "%lu pages", (long)arena_pages(arena));
+	check(arena_pages(arena) == FRAMES && arena_mapped(arena) == FRAMES * PAGE_SIZE,
+	      "%lu pages", (long)arena_pages(arena));
 	arena_destroy(arena);
 }
 
@@ -246,7 +257,10 @@ static void check_run(const struct run *run)
 		check(run->start[i] == run->mark, "a run of %u has another's bytes", run->nr);
 }
 
-/* Runs of all lengths come and go in a room that is often full, and are trimmed meanwhile. */
+/*
+ * Runs of all lengths come and go in a room that is often full, and are trimmed
+ * meanwhile.
+ */
 static void frames_have_one_owner(size_t host_page_size, uint64_t random)
 {
 	static struct run runs[MOST_RUNS];
@@ -281,8 +295,10 @@ static void frames_have_one_owner(size_t host_page_size, uint64_t random)
 			used -= run->nr;
 			*run = runs[--nr];
 		}
-		check(arena_pages(arena) == used, "%lu pages, not %u", (long)arena_pages(arena), used);
-		check(arena_mapped(arena) >= (size_t)used * PAGE_SIZE, "%lu bytes mapped", (long)arena_mapped(arena));
+		check(arena_pages(arena) == used, "%lu pages, not %u", (long)arena_pages(arena),
+		      used);
+		check(arena_mapped(arena) >= (size_t)used * PAGE_SIZE, "%lu bytes mapped",
+		      (long)arena_mapped(arena));
 	}
 	check(refused, "the room was never full");
 	for (; nr; nr--) {
@@ -290,7 +306,8 @@ static void frames_have_one_owner(size_t host_page_size, uint64_t random)
 		arena_free(arena, runs[nr - 1].start, runs[nr - 1].nr);
 	}
 	arena_trim(arena);
-	check(!arena_pages(arena) && !arena_mapped(arena), "%lu bytes mapped", (long)arena_mapped(arena));
+	check(!arena_pages(arena) && !arena_mapped(arena), "%lu bytes mapped",
+	      (long)arena_mapped(arena));
 	arena_destroy(arena);
 	host.page_size = 0;
 }
@@ -317,16 +334,21 @@ static void opened_as_it_grows(void)
 	config.totalram_pages = 1 << 23;
 	host.writable = host.opened = 0;
 	z = start(&config, &alg);
-	check(host.writable < 1 << 20 && !host.opened, "%lu and %lu bytes are writable", (long)host.writable, (long)host.opened);
+	check(host.writable < 1 << 20 && !host.opened, "%lu and %lu bytes are writable",
+	      (long)host.writable, (long)host.opened);
 	for (uint64_t swp = 0; swp < 10000; swp++)
 		store(z, PAGE_SIZE, swp, 1);
 	check(!zswap_stats(z, &stats), "zswap_stats");
-	check(host.opened >= stats.pool_total_size && host.opened < stats.pool_total_size + (4 << 20), "%lu bytes for %lu",
-	      (long)host.opened, (long)stats.pool_total_size);
+	check(host.opened >= stats.pool_total_size &&
+		      host.opened < stats.pool_total_size + (4 << 20),
+	      "%lu bytes for %lu", (long)host.opened, (long)stats.pool_total_size);
 	end(z, alg);
 }
 
-/* The system refuses: the store is the caller's to keep, and the next one finds the room. */
+/*
+ * The system refuses: the store is the caller's to keep, and the next one finds
+ * the room.
+ */
 static void refused_room_is_no_memory(void)
 {
 	struct zswap_config config = default_config();
@@ -344,11 +366,12 @@ static void refused_room_is_no_memory(void)
 		check(ret == ZSWAP_REJECT_ALLOC_FAIL, "%d", ret);
 	}
 	host.no_mprotect = false;
-	check(!zswap_stats(z, &stats) && stats.reject_alloc_fail == 10 && !stats.stored_pages && !stats.pool_total_size,
+	check(!zswap_stats(z, &stats) && stats.reject_alloc_fail == 10 && !stats.stored_pages &&
+		      !stats.pool_total_size,
 	      "%lu failures", (long)stats.reject_alloc_fail);
 	store(z, PAGE_SIZE, 1, 2);
 	host.no_mprotect = true;
-	store(z, PAGE_SIZE, 2, 2);	/* there is room in what is open */
+	store(z, PAGE_SIZE, 2, 2); /* there is room in what is open */
 	host.no_mprotect = false;
 	end(z, alg);
 }
@@ -364,7 +387,7 @@ static void room_of_an_address_limit(void)
 
 	host.left = 64 << 10;
 	check(!zswap_create(&config, &err) && err == -ENOMEM, "%d", err);
-	host.left = 16 << 20;	/* 4 MiB of it are the arena's, in two halves */
+	host.left = 16 << 20; /* 4 MiB of it are the arena's, in two halves */
 	config.highmem = 500;
 	z = start(&config, &alg);
 	for (uint64_t swp = 0;; swp++) {
@@ -374,7 +397,8 @@ static void room_of_an_address_limit(void)
 			break;
 		stored++;
 	}
-	check(ret == ZSWAP_REJECT_ALLOC_FAIL && stored > 1000, "%d after %lu pages", ret, (long)stored);
+	check(ret == ZSWAP_REJECT_ALLOC_FAIL && stored > 1000, "%d after %lu pages", ret,
+	      (long)stored);
 	check(mapped(z) > 3 << 20 && mapped(z) <= 4 << 20, "%lu bytes", (long)mapped(z));
 	for (uint64_t swp = 0; swp < stored; swp++)
 		check_peek(z, PAGE_SIZE, swp, 1);
@@ -399,7 +423,8 @@ static void locking_all_maps_nothing(void)
 			_exit(77);
 		before = resident();
 		z = start(&config, &alg);
-		check(resident() < before + (16 << 20), "%lu bytes are resident, %lu before", (long)resident(), (long)before);
+		check(resident() < before + (16 << 20), "%lu bytes are resident, %lu before",
+		      (long)resident(), (long)before);
 		for (uint64_t swp = 0; swp < 2000; swp++)
 			store(z, PAGE_SIZE, swp, 1);
 		for (uint64_t swp = 0; swp < 2000; swp++)
@@ -468,7 +493,10 @@ static void child_has_no_copy(void)
 	kmem_deinit(&mm);
 }
 
-/* Each call says so, whoever made the child and whether or not it was told; and the instance can be let go of. */
+/*
+ * Each call says so, whoever made the child and whether or not it was told; and
+ * the instance can be let go of.
+ */
 static int use_in_child(struct zswap *z, struct zswap_pool *pool)
 {
 	struct zswap_class_info class;
@@ -480,16 +508,23 @@ static int use_in_child(struct zswap *z, struct zswap_pool *pool)
 	const char *wrong;
 	int ret[1];
 
-	check(zswap_store(z, 0, 1, page, 1) == -ECHILD && zswap_load(z, 0, 1, page, 1, true) == -ECHILD, "store, load");
-	check(zswap_peek(z, 0, 1, page) == -ECHILD && zswap_contains(z, 0, 1) == -ECHILD, "peek, contains");
+	check(zswap_store(z, 0, 1, page, 1) == -ECHILD &&
+		      zswap_load(z, 0, 1, page, 1, true) == -ECHILD,
+	      "store, load");
+	check(zswap_peek(z, 0, 1, page) == -ECHILD && zswap_contains(z, 0, 1) == -ECHILD,
+	      "peek, contains");
 	check(zswap_load_batch(z, 0, (uint64_t[]){ 1 }, 1, page, ret) == -ECHILD, "load_batch");
-	check(zswap_invalidate(z, 0, 1, 1) == -ECHILD && zswap_flip(z, 0, 1, 0, 1) == -ECHILD, "invalidate, flip");
+	check(zswap_invalidate(z, 0, 1, 1) == -ECHILD && zswap_flip(z, 0, 1, 0, 1) == -ECHILD,
+	      "invalidate, flip");
 	check(zswap_swapon(z, 10) == -ECHILD && zswap_swapoff(z, 0) == -ECHILD, "swapon, swapoff");
-	check(zswap_stats(z, &stats) == -ECHILD && zswap_events(z, &events) == -ECHILD, "stats, events");
+	check(zswap_stats(z, &stats) == -ECHILD && zswap_events(z, &events) == -ECHILD,
+	      "stats, events");
 	check(zswap_trim(z) == -ECHILD && zswap_check(z, &wrong) == -ECHILD, "trim, check");
 	check(!zswap_pool_wait_empty(z) && zswap_shutdown(z) == -ECHILD, "wait_empty, shutdown");
 	zswap_ctx_info(pool, 0, &ctx);
-	check(!ctx.acomp && zswap_class_info(pool, 0, &class) == -ECHILD && !zswap_next_message(z, text, sizeof(text)), "%s", text);
+	check(!ctx.acomp && zswap_class_info(pool, 0, &class) == -ECHILD &&
+		      !zswap_next_message(z, text, sizeof(text)),
+	      "%s", text);
 	zswap_release(z);
 	zswap_destroy(z);
 	return 0;
@@ -520,8 +555,9 @@ static void child_gets_an_error(bool told)
 /* ---- the slot index: what was never used costs nothing ---- */
 
 static const uint64_t file_sizes[] = {
-	1, SWAP_ADDRESS_SPACE_PAGES, SWAP_ADDRESS_SPACE_PAGES + 1, 1ull << 26, (1ull << 26) + 1, 1ull << 38, 1ull << 42,
-	(1ull << 58) - 1,
+	1,          SWAP_ADDRESS_SPACE_PAGES, SWAP_ADDRESS_SPACE_PAGES + 1,
+	1ull << 26, (1ull << 26) + 1,         1ull << 38,
+	1ull << 42, (1ull << 58) - 1,
 };
 
 static void slots_of_any_file(uint64_t nr_pages)
@@ -534,11 +570,14 @@ static void slots_of_any_file(uint64_t nr_pages)
 
 	check(!kmem_init(&mm, &faults, 1, 1), "kmem_init");
 	check(swap_index_add(&index, nr_pages) == 0, "the first type is 0");
-	check(kmem_bytes(&mm, FAULT_TREE, 0) <= 40 << 10, "%lu bytes for no slot", (long)kmem_bytes(&mm, FAULT_TREE, 0));
+	check(kmem_bytes(&mm, FAULT_TREE, 0) <= 40 << 10, "%lu bytes for no slot",
+	      (long)kmem_bytes(&mm, FAULT_TREE, 0));
 	file = swap_file_any(&index, 0);
 	check(swap_next_slot(file, 0) == nr_pages, "no slot has a word");
 	while (nr < ARRAY_SIZE(at)) {
-		uint64_t offset = nr == 0 ? 0 : nr == 1 ? nr_pages - 1 : next_random(&random) % nr_pages;
+		uint64_t offset = nr == 0 ? 0 :
+				  nr == 1 ? nr_pages - 1 :
+					    next_random(&random) % nr_pages;
 		slot_t *slot = swap_slot_create(&index, file, offset);
 
 		check(slot && slot == swap_slot(file, offset), "slot %lu", (long)offset);
@@ -547,20 +586,23 @@ static void slots_of_any_file(uint64_t nr_pages)
 		at[nr++] = offset;
 	}
 	for (unsigned int i = 0; i < nr; i++)
-		check(slot_get(swap_slot(file, at[i])) == (void *)(uintptr_t)(8 * (at[i] + 1)), "slot %lu", (long)at[i]);
+		check(slot_get(swap_slot(file, at[i])) == (void *)(uintptr_t)(8 * (at[i] + 1)),
+		      "slot %lu", (long)at[i]);
 
 	/* each tree is come to, in order, and nothing else */
 	for (uint64_t offset = 0; (offset = swap_next_slot(file, offset)) < nr_pages; seen++) {
 		bool used = false;
 
 		for (unsigned int i = 0; i < nr; i++)
-			used |= at[i] >> SWAP_ADDRESS_SPACE_SHIFT == offset >> SWAP_ADDRESS_SPACE_SHIFT;
+			used |= at[i] >> SWAP_ADDRESS_SPACE_SHIFT ==
+				offset >> SWAP_ADDRESS_SPACE_SHIFT;
 		check(used && swap_slot(file, offset), "slot %lu", (long)offset);
 		offset = (offset | (SWAP_ADDRESS_SPACE_PAGES - 1)) + 1;
 	}
 	check(seen && seen <= nr, "%lu trees", (long)seen);
 	swap_index_free(&index, 0);
-	check(!kmem_bytes(&mm, FAULT_TREE, 0), "%lu bytes are left", (long)kmem_bytes(&mm, FAULT_TREE, 0));
+	check(!kmem_bytes(&mm, FAULT_TREE, 0), "%lu bytes are left",
+	      (long)kmem_bytes(&mm, FAULT_TREE, 0));
 	kmem_deinit(&mm);
 }
 
@@ -578,12 +620,15 @@ static void no_memory_for_a_slot(uint64_t nr_pages)
 		check(swap_index_add(&index, nr_pages) == 0, "the first type is 0");
 		file = swap_file_any(&index, 0);
 		fault_arm(&faults, FAULT_TREE, nth, 1, -ENOMEM, -1);
-		check(!swap_slot_create(&index, file, nr_pages / 3) == (nth <= file->height), "allocation %u", nth);
+		check(!swap_slot_create(&index, file, nr_pages / 3) == (nth <= file->height),
+		      "allocation %u", nth);
 		fault_disarm(&faults, FAULT_TREE);
-		check(!swap_slot(file, nr_pages / 3) == (nth <= file->height), "allocation %u", nth);
+		check(!swap_slot(file, nr_pages / 3) == (nth <= file->height), "allocation %u",
+		      nth);
 		check(swap_slot_create(&index, file, nr_pages / 3), "allocation %u", nth);
 		swap_index_free(&index, 0);
-		check(!kmem_bytes(&mm, FAULT_TREE, 0), "%lu bytes are left", (long)kmem_bytes(&mm, FAULT_TREE, 0));
+		check(!kmem_bytes(&mm, FAULT_TREE, 0), "%lu bytes are left",
+		      (long)kmem_bytes(&mm, FAULT_TREE, 0));
 	}
 	kmem_deinit(&mm);
 }
@@ -591,7 +636,8 @@ static void no_memory_for_a_slot(uint64_t nr_pages)
 /* All of a file's slots at once: one after another would take years. */
 static void empty_slots_are_not_walked(void)
 {
-	const uint64_t nr_pages = (1ull << 58) - 1, at[] = { 0, 1ull << 30, 1ull << 45, nr_pages - 1 };
+	const uint64_t nr_pages = (1ull << 58) - 1,
+		       at[] = { 0, 1ull << 30, 1ull << 45, nr_pages - 1 };
 	struct zswap_config config = default_config();
 	struct acomp_alg *alg;
 	struct zswap *z = start(&config, &alg);
@@ -601,15 +647,21 @@ static void empty_slots_are_not_walked(void)
 	for (int round = 0; round < 2; round++) {
 		for (unsigned int i = 0; i < ARRAY_SIZE(at); i++)
 			store(z, PAGE_SIZE, SWP(1, at[i]), 1);
-		check(!zswap_invalidate(z, 0, SWP(1, 1), nr_pages - 2), "all but the first and the last");
-		check(zswap_contains(z, 0, SWP(1, 0)) == 1 && zswap_contains(z, 0, SWP(1, at[1])) == 0, "slots 0 and %lu", (long)at[1]);
-		check(!zswap_stats(z, &stats) && stats.stored_pages == 2, "%lu pages", (long)stats.stored_pages);
+		check(!zswap_invalidate(z, 0, SWP(1, 1), nr_pages - 2),
+		      "all but the first and the last");
+		check(zswap_contains(z, 0, SWP(1, 0)) == 1 &&
+			      zswap_contains(z, 0, SWP(1, at[1])) == 0,
+		      "slots 0 and %lu", (long)at[1]);
+		check(!zswap_stats(z, &stats) && stats.stored_pages == 2, "%lu pages",
+		      (long)stats.stored_pages);
 		check(!what_is_wrong(z), "%s", what_is_wrong(z));
 	}
 	check(!zswap_invalidate(z, 0, SWP(1, 0), nr_pages), "all");
-	check(!zswap_stats(z, &stats) && !stats.stored_pages, "%lu pages", (long)stats.stored_pages);
+	check(!zswap_stats(z, &stats) && !stats.stored_pages, "%lu pages",
+	      (long)stats.stored_pages);
 	store(z, PAGE_SIZE, SWP(1, at[2]), 1);
-	check(!zswap_swapoff(z, 1) && !zswap_stats(z, &stats) && !stats.stored_pages, "%lu pages", (long)stats.stored_pages);
+	check(!zswap_swapoff(z, 1) && !zswap_stats(z, &stats) && !stats.stored_pages, "%lu pages",
+	      (long)stats.stored_pages);
 	end(z, alg);
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The virtual clock: what fires when, which actor has its turn when, and that this is so each time; what becomes of an actor
- * that keeps its turn for too long. Run it under ThreadSanitizer too: that two actors never run at once is what it sees.
+ * The virtual clock: what fires when, which actor has its turn when, and that
+ * this is so each time; what becomes of an actor that keeps its turn for too
+ * long. Run it under ThreadSanitizer too: that two actors never run at once is
+ * what it sees.
  */
 #include <pthread.h>
 #include <semaphore.h>
@@ -10,8 +12,8 @@
 #include "lib/vclock.h"
 #include "zswap_test.h"
 
-#define MAX_TRACE	(16 * 10000)
-#define STALL_NS	300000000	/* where an actor is meant to stay away */
+#define MAX_TRACE (16 * 10000)
+#define STALL_NS  300000000 /* where an actor is meant to stay away */
 
 /* What happened when; written by whoever has the turn, so it needs no lock. */
 static struct {
@@ -32,8 +34,8 @@ static void note(struct vclock *clock, unsigned int who)
 static void check_note(unsigned int i, unsigned int who, u64 time)
 {
 	check(i < trace.nr, "only %u things happened", trace.nr);
-	check(trace.of[i].who == who && trace.of[i].time == time, "%u: %u at %lu, not %u at %lu", i, trace.of[i].who,
-	      (long)trace.of[i].time, who, (long)time);
+	check(trace.of[i].who == who && trace.of[i].time == time, "%u: %u at %lu, not %u at %lu", i,
+	      trace.of[i].who, (long)trace.of[i].time, who, (long)time);
 }
 
 static struct vclock *new_clock(void)
@@ -70,7 +72,7 @@ struct player {
 	unsigned int who;
 	void (*play)(struct player *player);
 	void *shared;
-	bool loses;			/* it loses its turn */
+	bool loses; /* it loses its turn */
 	pthread_t thread;
 };
 
@@ -103,7 +105,8 @@ static void start(struct vclock *clock, struct player *players, unsigned int nr)
 		check(players[i].actor, "vclock_actor_create");
 	}
 	for (unsigned int i = nr; i--;)
-		check(!pthread_create(&players[i].thread, NULL, player_main, &players[i]), "pthread_create");
+		check(!pthread_create(&players[i].thread, NULL, player_main, &players[i]),
+		      "pthread_create");
 	vclock_leave(clock);
 }
 
@@ -120,7 +123,7 @@ struct happening {
 	struct vclock_event event;
 	struct vclock *clock;
 	unsigned int who;
-	struct happening *next;		/* is scheduled by this one, so much later */
+	struct happening *next; /* is scheduled by this one, so much later */
 	u64 later;
 	struct vclock_actor *wakes;
 };
@@ -147,7 +150,10 @@ static void reserve(struct vclock *clock, struct happening *h, unsigned int nr)
 	check(!vclock_reserve(clock, nr), "vclock_reserve");
 }
 
-/* A thousand events at 50 times, some moved, some cancelled: against the order that a sort gives. */
+/*
+ * A thousand events at 50 times, some moved, some cancelled: against the order
+ * that a sort gives.
+ */
 static void test_order(void)
 {
 	enum { NR = 1000 };
@@ -214,7 +220,10 @@ static void test_order(void)
 	end_clock(clock);
 }
 
-/* Each schedules the next, the last one the first. What is scheduled for the past comes now, behind what is there. */
+/*
+ * Each schedules the next, the last one the first. What is scheduled for the
+ * past comes now, behind what is there.
+ */
 static void test_fire_schedules(void)
 {
 	struct happening h[3];
@@ -237,7 +246,8 @@ static void test_fire_schedules(void)
 	vclock_schedule(clock, &h[1].event, 155);
 	vclock_schedule(clock, &h[2].event, 3);
 	sleep_for(clock, 0);
-	check(trace.nr == 2 && vclock_now(clock) == 155, "%u at %lu", trace.nr, (long)vclock_now(clock));
+	check(trace.nr == 2 && vclock_now(clock) == 155, "%u at %lu", trace.nr,
+	      (long)vclock_now(clock));
 	check_note(0, 1, 155);
 	check_note(1, 2, 155);
 	vclock_leave(clock);
@@ -245,7 +255,10 @@ static void test_fire_schedules(void)
 	end_clock(clock);
 }
 
-/* Without an actor time stands still: a time set for a fault does not come because a thread leaves. */
+/*
+ * Without an actor time stands still: a time set for a fault does not come
+ * because a thread leaves.
+ */
 static void test_still_without_actors(void)
 {
 	struct happening h[1];
@@ -257,9 +270,11 @@ static void test_still_without_actors(void)
 	vclock_leave(clock);
 	check(!trace.nr && vclock_now(clock) == 0, "%u at %lu", trace.nr, (long)vclock_now(clock));
 	sleep_for(clock, 999);
-	check(!trace.nr && vclock_now(clock) == 999, "%u at %lu", trace.nr, (long)vclock_now(clock));
+	check(!trace.nr && vclock_now(clock) == 999, "%u at %lu", trace.nr,
+	      (long)vclock_now(clock));
 	sleep_for(clock, 1);
-	check(trace.nr == 1 && vclock_now(clock) == 1000, "%u at %lu", trace.nr, (long)vclock_now(clock));
+	check(trace.nr == 1 && vclock_now(clock) == 1000, "%u at %lu", trace.nr,
+	      (long)vclock_now(clock));
 	check_note(0, 0, 1000);
 	vclock_unreserve(clock, 1);
 	end_clock(clock);
@@ -278,7 +293,8 @@ static void test_nesting(void)
 	check(me, "entered");
 	enter(clock);
 	enter(other);
-	check(vclock_current(clock) == me && vclock_current(other) && vclock_current(other) != me, "one actor a clock");
+	check(vclock_current(clock) == me && vclock_current(other) && vclock_current(other) != me,
+	      "one actor a clock");
 	sleep_for(clock, 5);
 	sleep_for(other, 70);
 	vclock_leave(clock);
@@ -287,7 +303,8 @@ static void test_nesting(void)
 	check(!vclock_current(clock) && vclock_current(other), "the inner one stays");
 	vclock_leave(other);
 	check(!vclock_current(other), "out of both");
-	check(vclock_now(clock) == 5 && vclock_now(other) == 70, "%lu, %lu", (long)vclock_now(clock), (long)vclock_now(other));
+	check(vclock_now(clock) == 5 && vclock_now(other) == 70, "%lu, %lu",
+	      (long)vclock_now(clock), (long)vclock_now(other));
 	sleep_for(clock, VCLOCK_NEVER);
 	check(vclock_now(clock) == VCLOCK_NEVER - 1, "time does not wrap");
 	end_clock(clock);
@@ -353,7 +370,7 @@ static void play_wake(struct player *player)
 	sleep_for(clock, 20);
 	vclock_wake(clock, players[1].actor);
 	vclock_wake(clock, players[0].actor);
-	vclock_wake(clock, players[1].actor);	/* which does not cost it its place */
+	vclock_wake(clock, players[1].actor); /* which does not cost it its place */
 	note(clock, player->who);
 	sleep_for(clock, 10);
 	vclock_wake(clock, players[1].actor);
@@ -383,7 +400,10 @@ static void play_at_once(struct player *player)
 	}
 }
 
-/* At equal times the order is that of asking, which at first is that of their making. */
+/*
+ * At equal times the order is that of asking, which at first is that of their
+ * making.
+ */
 static void test_turns(void)
 {
 	enum { NR = 20 };
@@ -410,7 +430,7 @@ static void test_never_attached(void)
 	first = vclock_actor_create(clock);
 	second = vclock_actor_create(clock);
 	vclock_detach(clock, second);
-	vclock_leave(clock);	/* the turn is first's */
+	vclock_leave(clock); /* the turn is first's */
 	vclock_detach(clock, first);
 	sleep_for(clock, 10);
 	check(vclock_now(clock) == 10, "%lu", (long)vclock_now(clock));
@@ -465,7 +485,8 @@ static void *strange_main(void *arg)
 		trace.nr++;
 		sleep_for(clock, i % 7);
 		trace.nr++;
-		check(vclock_now(clock) == before + i % 7, "%lu after %lu", (long)vclock_now(clock), (long)before);
+		check(vclock_now(clock) == before + i % 7, "%lu after %lu", (long)vclock_now(clock),
+		      (long)before);
 		vclock_leave(clock);
 	}
 	return NULL;
@@ -519,7 +540,10 @@ static void *visitor_main(void *arg)
 	return NULL;
 }
 
-/* Of threads that find nobody there one lets happen what is due, and the others wait for that. */
+/*
+ * Of threads that find nobody there one lets happen what is due, and the others
+ * wait for that.
+ */
 static void test_visitors(void)
 {
 	enum { NR = 20 };
@@ -546,7 +570,10 @@ static void test_visitors(void)
 
 /* ---- turns that are lost ---- */
 
-/* 0 sleeps with a lock held that 1 waits for in its turn, which 1 loses. Its next call says so, once. */
+/*
+ * 0 sleeps with a lock held that 1 waits for in its turn, which 1 loses. Its
+ * next call says so, once.
+ */
 static void play_deadlock(struct player *player)
 {
 	struct vclock *clock = player->clock;
@@ -577,7 +604,8 @@ static void test_stall(void)
 
 	vclock_set_stall(clock, STALL_NS);
 	for (unsigned int i = 0; i < 2; i++)
-		players[i] = (struct player){ .play = play_deadlock, .shared = &lock, .loses = i == 1 };
+		players[i] =
+			(struct player){ .play = play_deadlock, .shared = &lock, .loses = i == 1 };
 	play(clock, players, 2);
 	took = ktime_get_ns() - began;
 	check(took >= STALL_NS, "%lu ns", (long)took);
@@ -588,7 +616,10 @@ static void test_stall(void)
 	vclock_put(clock);
 }
 
-/* A thread that has lost its turn has others as any thread has that is no actor. */
+/*
+ * A thread that has lost its turn has others as any thread has that is no
+ * actor.
+ */
 static void play_stranger_then(struct player *player)
 {
 	struct vclock *clock = player->clock;
@@ -616,7 +647,9 @@ static void test_stranger_then(void)
 	sem_init(&come, 0, 0);
 	vclock_set_stall(clock, STALL_NS);
 	for (unsigned int i = 0; i < 2; i++)
-		players[i] = (struct player){ .play = play_stranger_then, .shared = &come, .loses = i == 0 };
+		players[i] = (struct player){ .play = play_stranger_then,
+					      .shared = &come,
+					      .loses = i == 0 };
 	play(clock, players, 2);
 	check(vclock_stalls(clock) == 1, "%lu stalls", (long)vclock_stalls(clock));
 	check_note(0, 0, 15);
@@ -628,7 +661,7 @@ static void test_stranger_then(void)
 static void play_away(struct player *player)
 {
 	sem_wait(player->shared);
-	note(player->clock, player->who);	/* without a turn, but alone: all others have ended */
+	note(player->clock, player->who); /* without a turn, but alone: all others have ended */
 }
 
 static void play_one_sleep(struct player *player)
@@ -768,7 +801,10 @@ static void happen_slowly(struct vclock_event *event)
 	happen(event);
 }
 
-/* The turn is not taken from one that fires an event, however long it takes: none fires during another's turn. */
+/*
+ * The turn is not taken from one that fires an event, however long it takes:
+ * none fires during another's turn.
+ */
 static void test_slow_event(void)
 {
 	struct vclock *clock = new_clock();
@@ -785,7 +821,7 @@ static void test_slow_event(void)
 		players[i] = (struct player){ .play = play_one_sleep };
 	play(clock, players, 3);
 	check(trace.nr == 4, "%u", trace.nr);
-	check_note(0, 0, 5);		/* the event */
+	check_note(0, 0, 5); /* the event */
 	for (unsigned int i = 0; i < 3; i++)
 		check_note(1 + i, i, 10);
 	vclock_unreserve(clock, 1);
@@ -822,7 +858,7 @@ static void test_slow_event_at_an_end(void)
 
 /* ---- memory ---- */
 
-static atomic_int allocations_left = -1;	/* -1: no end */
+static atomic_int allocations_left = -1; /* -1: no end */
 static atomic_uint reallocations;
 
 static bool none_left(void)
@@ -867,7 +903,9 @@ static void test_no_memory(void)
 	clock = new_clock();
 	reserve(clock, h, 2);
 	atomic_store(&allocations_left, 0);
-	check(vclock_enter(clock) == -ENOMEM && vclock_sleep(clock, 1) == -ENOMEM && !vclock_current(clock), "no actor");
+	check(vclock_enter(clock) == -ENOMEM && vclock_sleep(clock, 1) == -ENOMEM &&
+		      !vclock_current(clock),
+	      "no actor");
 	check(!vclock_actor_create(clock), "no actor");
 	check(vclock_reserve(clock, 1000) == -ENOMEM, "no room");
 	atomic_store(&allocations_left, -1);
@@ -878,7 +916,7 @@ static void test_no_memory(void)
 	vclock_unreserve(clock, 14);
 
 	enter(clock);
-	atomic_store(&allocations_left, 0);	/* what has room needs no memory */
+	atomic_store(&allocations_left, 0); /* what has room needs no memory */
 	enter(clock);
 	vclock_schedule(clock, &h[0].event, 10);
 	vclock_schedule(clock, &h[1].event, 5);
@@ -904,7 +942,8 @@ static void test_no_growth(void)
 		sleep_for(clock, 1);
 		vclock_unreserve(clock, 10);
 	}
-	check(atomic_load(&reallocations) == before, "%u times more room", atomic_load(&reallocations) - before);
+	check(atomic_load(&reallocations) == before, "%u times more room",
+	      atomic_load(&reallocations) - before);
 	end_clock(clock);
 }
 
@@ -921,9 +960,9 @@ static void test_references(void)
 
 int main(int argc, char **argv)
 {
-	rounds = argc > 1 ? strtoul(argv[1], NULL, 0) : 10000;	/* of each actor's random sleeps */
+	rounds = argc > 1 ? strtoul(argv[1], NULL, 0) : 10000; /* of each actor's random sleeps */
 	check(rounds > 0 && rounds <= 10000, "1 to 10000 rounds, not %s", argv[1]);
-	alarm(600);	/* what hangs ends */
+	alarm(600); /* what hangs ends */
 	test_order();
 	test_fire_schedules();
 	test_still_without_actors();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The C interface from C, one thread: all that zswap.h promises of stores and loads, damage, and each failure that
- * there can be of a pool's making and a store. Run it under AddressSanitizer, which also sees what is not freed.
+ * The C interface from C, one thread: all that zswap.h promises of stores and
+ * loads, damage, and each failure that there can be of a pool's making and a
+ * store. Run it under AddressSanitizer, which also sees what is not freed.
  */
 #include <string.h>
 #include <sys/wait.h>
@@ -10,7 +11,7 @@
 #include "guarded.h"
 #include "zswap_test.h"
 
-#define MAX_NR		ZSWAP_MAX_FOLIO
+#define MAX_NR ZSWAP_MAX_FOLIO
 
 static void check_zswap(struct zswap *z)
 {
@@ -37,7 +38,8 @@ static uint8_t *make_folio(size_t page_size, uint64_t swp, unsigned int nr, uint
 	return folio;
 }
 
-static int store(struct zswap *z, unsigned int cpu, size_t page_size, uint64_t swp, unsigned int nr, uint64_t generation)
+static int store(struct zswap *z, unsigned int cpu, size_t page_size, uint64_t swp, unsigned int nr,
+		 uint64_t generation)
 {
 	uint8_t *folio = make_folio(page_size, swp, nr, generation);
 	int ret = zswap_store(z, cpu, swp, folio, nr);
@@ -52,41 +54,39 @@ struct machine {
 	const char *alg;
 	unsigned int batch_size;
 	unsigned int page_shift, highmem;
-	unsigned int compr_batch_size, pool_batch_size;	/* what the pool must have */
+	unsigned int compr_batch_size, pool_batch_size; /* what the pool must have */
 };
 
 static const struct machine machines[] = {
-	{ "rle", 0, 12, 0, 1, 2 },
-	{ "rle", 1, 12, 300, 1, 2 },
-	{ "rle", 3, 12, 0, 3, 3 },
-	{ "rle", 8, 12, 500, 8, 8 },
-	{ "rle", 20, 12, 1000, 8, 8 },
-	{ "lzo", 1, 12, 0, 1, 2 },
-	{ "lzo", 8, 12, 1000, 8, 8 },
-	{ "lzo-rle", 5, 14, 500, 5, 5 },
-	{ "lzo", 8, 16, 0, 8, 8 },
+	{ "rle", 0, 12, 0, 1, 2 },    { "rle", 1, 12, 300, 1, 2 },     { "rle", 3, 12, 0, 3, 3 },
+	{ "rle", 8, 12, 500, 8, 8 },  { "rle", 20, 12, 1000, 8, 8 },   { "lzo", 1, 12, 0, 1, 2 },
+	{ "lzo", 8, 12, 1000, 8, 8 }, { "lzo-rle", 5, 14, 500, 5, 5 }, { "lzo", 8, 16, 0, 8, 8 },
 };
 
 static const unsigned int folios[] = { 1, 2, 3, 7, 8, 9, 15, 16, 17, 511, 512 };
 
-static void load_one_by_one(struct zswap *z, unsigned int cpu, size_t page_size, uint64_t swp, unsigned int nr)
+static void load_one_by_one(struct zswap *z, unsigned int cpu, size_t page_size, uint64_t swp,
+			    unsigned int nr)
 {
 	uint8_t *page = malloc(page_size);
 
 	for (unsigned int i = 0; i < nr; i++) {
 		check(!zswap_load(z, cpu, swp + i, page, 1, false), "page %u of %u", i, nr);
 		check_page(page, page_size, swp + i);
-		check(zswap_contains(z, cpu, swp + i) == 1, "a synchronous device's load keeps the page");
+		check(zswap_contains(z, cpu, swp + i) == 1,
+		      "a synchronous device's load keeps the page");
 		check(!zswap_load(z, cpu, swp + i, page, 1, true), "page %u of %u", i, nr);
 		check_page(page, page_size, swp + i);
-		check(zswap_load(z, cpu, swp + i, page, 1, true) == -ENOENT, "a page can be loaded once");
+		check(zswap_load(z, cpu, swp + i, page, 1, true) == -ENOENT,
+		      "a page can be loaded once");
 		check(zswap_contains(z, cpu, swp + i) == 0, "loads are exclusive");
 	}
 	free(page);
 }
 
 /* Slots last to first, each one twice, one of none before and behind them. */
-static void load_by_batch(struct zswap *z, unsigned int cpu, size_t page_size, uint64_t swp, unsigned int nr)
+static void load_by_batch(struct zswap *z, unsigned int cpu, size_t page_size, uint64_t swp,
+			  unsigned int nr)
 {
 	unsigned int n = 2 * nr + 2, found = 0;
 	uint64_t *swps = malloc(n * sizeof(*swps));
@@ -112,8 +112,12 @@ static void load_by_batch(struct zswap *z, unsigned int cpu, size_t page_size, u
 	free(ret);
 }
 
-/* Stores the folio twice over, so that each slot's old entry goes; a page in the middle is let go before they are loaded. */
-static void walk_folio(struct zswap *z, const struct machine *m, unsigned int cpu, uint64_t swp, unsigned int nr, bool by_batch)
+/*
+ * Stores the folio twice over, so that each slot's old entry goes; a page in
+ * the middle is let go before they are loaded.
+ */
+static void walk_folio(struct zswap *z, const struct machine *m, unsigned int cpu, uint64_t swp,
+		       unsigned int nr, bool by_batch)
 {
 	size_t page_size = (size_t)1 << m->page_shift;
 	uint64_t before = stats_of(z).stored_pages;
@@ -125,9 +129,11 @@ static void walk_folio(struct zswap *z, const struct machine *m, unsigned int cp
 	check(stats_of(z).stored_pages == before + nr, "%u pages", nr);
 	for (unsigned int i = 0; i < nr; i++) {
 		check(!zswap_peek(z, (cpu + 1) % 5, swp + i, page), "page %u of %u", i, nr);
-		check(check_page(page, page_size, swp + i) == 2, "page %u of %u: what was stored before", i, nr);
+		check(check_page(page, page_size, swp + i) == 2,
+		      "page %u of %u: what was stored before", i, nr);
 		check(!zswap_entry_info(z, cpu, swp + i, &info), "page %u of %u", i, nr);
-		check(info.length && info.length <= page_size && info.node == cpu * 2 / 5, "page %u of %u", i, nr);
+		check(info.length && info.length <= page_size && info.node == cpu * 2 / 5,
+		      "page %u of %u", i, nr);
 	}
 	check_zswap(z);
 
@@ -174,7 +180,8 @@ static void walk(const struct machine *m)
 
 /* ---- what is answered instead ---- */
 
-static struct zswap *small_zswap(const struct zswap_config *config, const struct acomp_alg *alg, struct zswap_pool **pool)
+static struct zswap *small_zswap(const struct zswap_config *config, const struct acomp_alg *alg,
+				 struct zswap_pool **pool)
 {
 	struct zswap *z = new_zswap(config);
 
@@ -184,7 +191,9 @@ static struct zswap *small_zswap(const struct zswap_config *config, const struct
 	return z;
 }
 
-/* What a compressor's own function gets from the instance that has called it. */
+/*
+ * What a compressor's own function gets from the instance that has called it.
+ */
 static struct {
 	struct zswap *z;
 	struct zswap_pool *pool;
@@ -192,7 +201,8 @@ static struct {
 	bool inside, pool_made, pool_empty;
 } nested_calls;
 
-static int reenter(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+static int reenter(void *handle, bool compress, const void *src, unsigned int slen, void *dst,
+		   unsigned int *dlen)
 {
 	struct zswap_ctx_info ctx;
 
@@ -202,7 +212,8 @@ static int reenter(void *handle, bool compress, const void *src, unsigned int sl
 	nested_calls.prepare = zswap_cpu_comp_prepare(nested_calls.pool, 0);
 	nested_calls.dead = zswap_cpu_comp_dead(nested_calls.pool, 0);
 	nested_calls.ctx_info = zswap_ctx_info(nested_calls.pool, 0, &ctx);
-	nested_calls.pool_made = zswap_pool_create(nested_calls.z, NULL, "nested", &nested_calls.create);
+	nested_calls.pool_made =
+		zswap_pool_create(nested_calls.z, NULL, "nested", &nested_calls.create);
 	nested_calls.pool_empty = zswap_pool_wait_empty(nested_calls.z);
 	return rle(NULL, compress, src, slen, dst, dlen);
 }
@@ -228,28 +239,38 @@ static void answers(void)
 
 	z = small_zswap(&config, alg, &pool);
 	check(zswap_store(z, 5, 1, page, 1) == -EINVAL, "no CPU 5");
-	check(zswap_store(z, 0, 1, page, 0) == -EINVAL && zswap_store(z, 0, 1, page, 513) == -EINVAL, "0 or 513 pages");
+	check(zswap_store(z, 0, 1, page, 0) == -EINVAL &&
+		      zswap_store(z, 0, 1, page, 513) == -EINVAL,
+	      "0 or 513 pages");
 	check(zswap_store(z, 0, 4999, page, 2) == -EBADSLT, "past the end");
 	check(zswap_store(z, 0, SWP(1, 0), page, 1) == -EBADSLT, "no type 1");
 	check(zswap_load(z, 0, 1, page, 2, true) == -EINVAL, "large folios are not swapped in");
-	check(zswap_swapoff(z, 1) == -EBADSLT && zswap_swapoff(z, 99) == -EBADSLT, "no type 1 or 99");
+	check(zswap_swapoff(z, 1) == -EBADSLT && zswap_swapoff(z, 99) == -EBADSLT,
+	      "no type 1 or 99");
 
-	/* a refused store leaves nothing behind, not even what was there before */
+	/*
+	 * a refused store leaves nothing behind, not even what was there before
+	 */
 	check(store(z, 0, PAGE_SIZE, 1, 3, 1) == ZSWAP_STORED, "3 pages");
 	zswap_set_param(z, ZSWAP_ENABLED, false);
 	check(store(z, 0, PAGE_SIZE, 2, 1, 2) == ZSWAP_REJECT_DISABLED, "disabled");
-	check(zswap_contains(z, 0, 1) == 1 && zswap_contains(z, 0, 2) == 0 && zswap_contains(z, 0, 3) == 1, "slots 1 to 3");
+	check(zswap_contains(z, 0, 1) == 1 && zswap_contains(z, 0, 2) == 0 &&
+		      zswap_contains(z, 0, 3) == 1,
+	      "slots 1 to 3");
 	zswap_set_param(z, ZSWAP_ENABLED, true);
 
 	/* swapoff lets go of all that the file held */
 	check(!zswap_swapoff(z, 0), "type 0");
-	check(zswap_load(z, 0, 1, page, 1, true) == -EBADSLT && !stats_of(z).stored_pages, "type 0 is gone");
+	check(zswap_load(z, 0, 1, page, 1, true) == -EBADSLT && !stats_of(z).stored_pages,
+	      "type 0 is gone");
 	check(zswap_swapon(z, 5000) == 0 && zswap_contains(z, 0, 1) == 0, "a new type 0");
 
 	/* a CPU without a context, and the copy that a forked child has */
 	zswap_cpu_comp_dead(pool, 2);
 	check(store(z, 2, PAGE_SIZE, 1, 1, 1) == -ENODEV, "CPU 2 has no context");
-	check(store(z, 1, PAGE_SIZE, 1, 1, 1) == ZSWAP_STORED && zswap_peek(z, 2, 1, page) == -ENODEV, "nor for loads");
+	check(store(z, 1, PAGE_SIZE, 1, 1, 1) == ZSWAP_STORED &&
+		      zswap_peek(z, 2, 1, page) == -ENODEV,
+	      "nor for loads");
 	check(!zswap_cpu_comp_prepare(pool, 2) && !zswap_peek(z, 2, 1, page), "and has again");
 	child = fork();
 	if (!child) {
@@ -259,7 +280,8 @@ static void answers(void)
 	check(waitpid(child, &status, 0) == child && !status, "the child: %#x", status);
 	check_zswap(z);
 	zswap_shutdown(z);
-	check(zswap_contains(z, 0, 1) == -ESHUTDOWN && !zswap_pool_wait_empty(z), "after zswap_shutdown()");
+	check(zswap_contains(z, 0, 1) == -ESHUTDOWN && !zswap_pool_wait_empty(z),
+	      "after zswap_shutdown()");
 	check(zswap_cpu_comp_prepare(pool, 1) == -ESHUTDOWN, "nor is a context made");
 	zswap_release(z);
 	check(!zswap_pool_create(z, alg, "late", &err) && err == -ESHUTDOWN, "nor a pool: %d", err);
@@ -268,16 +290,23 @@ static void answers(void)
 	nested = acomp_alg_create_custom("nested", "test", reenter, NULL);
 	z = nested_calls.z = small_zswap(&config, nested, &pool);
 	nested_calls.pool = pool;
-	check(store(z, 0, PAGE_SIZE, 1, 1, 1) == ZSWAP_STORED && nested_calls.inside && !zswap_inside(z), "inside");
-	check(nested_calls.contains == -EDEADLK && nested_calls.prepare == -EDEADLK && nested_calls.dead == -EDEADLK &&
-	      nested_calls.ctx_info == -EDEADLK && nested_calls.create == -EDEADLK, "what takes a lock");
+	check(store(z, 0, PAGE_SIZE, 1, 1, 1) == ZSWAP_STORED && nested_calls.inside &&
+		      !zswap_inside(z),
+	      "inside");
+	check(nested_calls.contains == -EDEADLK && nested_calls.prepare == -EDEADLK &&
+		      nested_calls.dead == -EDEADLK && nested_calls.ctx_info == -EDEADLK &&
+		      nested_calls.create == -EDEADLK,
+	      "what takes a lock");
 	check(!nested_calls.pool_made && !nested_calls.pool_empty, "and what waits");
 	end_zswap(z);
 	acomp_alg_free(nested);
 	acomp_alg_free(alg);
 }
 
-/* Before Linux 6.18 a page that does not shrink refused its folio; the answer is what the compressor says. */
+/*
+ * Before Linux 6.18 a page that does not shrink refused its folio; the answer
+ * is what the compressor says.
+ */
 static void refusals(const char *name, enum zswap_reject answer)
 {
 	struct zswap_config config = default_config();
@@ -296,8 +325,10 @@ static void refusals(const char *name, enum zswap_reject answer)
 		folio[4 * PAGE_SIZE + i] = next_random(&x) >> 32;
 	check(zswap_store(z, 0, 0, folio, 6) == (int)answer, "page 4 does not shrink");
 	stats = stats_of(z);
-	check(stats.reject_compress_poor == (answer == ZSWAP_REJECT_COMPRESS_POOR), "reject_compress_poor");
-	check(stats.reject_compress_fail == (answer == ZSWAP_REJECT_COMPRESS_FAIL), "reject_compress_fail");
+	check(stats.reject_compress_poor == (answer == ZSWAP_REJECT_COMPRESS_POOR),
+	      "reject_compress_poor");
+	check(stats.reject_compress_fail == (answer == ZSWAP_REJECT_COMPRESS_FAIL),
+	      "reject_compress_fail");
 	check(!stats.stored_pages, "%lu pages of a refused folio", (long)stats.stored_pages);
 	end_zswap(z);
 	free(folio);
@@ -318,9 +349,11 @@ static void limits(void)
 	z = small_zswap(&config, alg, &pool);
 	for (swp = 0; store(z, 0, PAGE_SIZE, swp, 1, 1) == ZSWAP_STORED; swp++)
 		check(stats_of(z).pool_total_size < limit + 8 * PAGE_SIZE, "%lu pages", (long)swp);
-	check(stats_of(z).pool_limit_hit == 1 && stats_of(z).pool_total_size >= limit, "the limit is hit");
+	check(stats_of(z).pool_limit_hit == 1 && stats_of(z).pool_total_size >= limit,
+	      "the limit is hit");
 	while (stats_of(z).pool_total_size > limit * 90 / 100) {
-		check(store(z, 0, PAGE_SIZE, 4000, 1, 1) == ZSWAP_POOL_LIMIT_HIT, "above the accept threshold");
+		check(store(z, 0, PAGE_SIZE, 4000, 1, 1) == ZSWAP_POOL_LIMIT_HIT,
+		      "above the accept threshold");
 		check(swp, "all %lu pages are gone, the pool is not", (long)swp);
 		zswap_invalidate(z, 0, --swp, 1);
 	}
@@ -329,7 +362,10 @@ static void limits(void)
 	acomp_alg_free(alg);
 }
 
-/* A pool lives as long as its entries, may be called back before, and is released after. */
+/*
+ * A pool lives as long as its entries, may be called back before, and is
+ * released after.
+ */
 static void pools(void)
 {
 	struct zswap_config config = default_config();
@@ -355,12 +391,17 @@ static void pools(void)
 	zswap_pool_make_current(z, old);
 	zswap_pool_kill(new);
 	for (uint64_t swp = 20; swp < 24; swp++)
-		check(!zswap_load(z, 0, swp, page, 1, true) && check_page(page, PAGE_SIZE, swp) == 1, "slot %lu", (long)swp);
+		check(!zswap_load(z, 0, swp, page, 1, true) &&
+			      check_page(page, PAGE_SIZE, swp) == 1,
+		      "slot %lu", (long)swp);
 	check(zswap_pool_wait_empty(z) == new, "its last entry is gone");
 	check(!zswap_pool_resurrect(new), "too late");
 	zswap_pool_destroy(new);
 
-	/* one that is destroyed while it waits for its release is on no list any more */
+	/*
+	 * one that is destroyed while it waits for its release is on no list
+	 * any more
+	 */
 	new = new_pool(z, toy, config.nr_cpus);
 	zswap_pool_kill(new);
 	zswap_pool_destroy(new);
@@ -373,7 +414,10 @@ static void pools(void)
 	acomp_alg_free(toy);
 }
 
-/* A fault for a CPU strikes where that CPU's context is made, on whichever CPU the caller is. */
+/*
+ * A fault for a CPU strikes where that CPU's context is made, on whichever CPU
+ * the caller is.
+ */
 static void prepare_faults(void)
 {
 	struct zswap_config config = default_config();
@@ -389,9 +433,10 @@ static void prepare_faults(void)
 
 		check(pool, "%d", err);
 		zswap_fault_arm(z, kind, 1, 0, -ENOMEM, 2);
-		check(!zswap_cpu_comp_prepare(pool, 1) && !zswap_fault_hits(z, kind), "CPU 1, %s", zswap_fault_kind(kind));
-		check(zswap_cpu_comp_prepare(pool, 2) == -ENOMEM && zswap_fault_hits(z, kind) == 1, "CPU 2, %s",
+		check(!zswap_cpu_comp_prepare(pool, 1) && !zswap_fault_hits(z, kind), "CPU 1, %s",
 		      zswap_fault_kind(kind));
+		check(zswap_cpu_comp_prepare(pool, 2) == -ENOMEM && zswap_fault_hits(z, kind) == 1,
+		      "CPU 2, %s", zswap_fault_kind(kind));
 		zswap_fault_disarm(z, kind);
 		zswap_pool_destroy(pool);
 	}
@@ -415,7 +460,7 @@ static void damage(const char *name, unsigned int batch_size, unsigned int highm
 
 	config.highmem = highmem;
 	z = small_zswap(&config, alg, &pool);
-	guarded_init(&one, PAGE_SIZE);		/* nothing can be touched before it or behind it */
+	guarded_init(&one, PAGE_SIZE); /* nothing can be touched before it or behind it */
 	guarded_init(&many, 8 * PAGE_SIZE);
 	check(store(z, 0, PAGE_SIZE, 0, NR, 1) == ZSWAP_STORED, "%u pages", NR);
 
@@ -433,11 +478,16 @@ static void damage(const char *name, unsigned int batch_size, unsigned int highm
 			fails += ret == -EIO;
 			check(!zswap_flip(z, 0, swp, byte, mask), "byte %u", byte);
 		}
-		check(!zswap_peek(z, 0, swp, one.start) && check_page(one.start, PAGE_SIZE, swp) == 1, "slot %lu", (long)swp);
+		check(!zswap_peek(z, 0, swp, one.start) &&
+			      check_page(one.start, PAGE_SIZE, swp) == 1,
+		      "slot %lu", (long)swp);
 	}
 	check(stats_of(z).decompress_fail == fails && fails, "%lu failures", (long)fails);
 
-	/* In a batch the damage is the one page's: it stays, and the others are loaded. */
+	/*
+	 * In a batch the damage is the one page's: it stays, and the others are
+	 * loaded.
+	 */
 	for (uint64_t bad = 0; bad < 8; bad++) {
 		uint64_t swps[8];
 		int ret[8];
@@ -465,8 +515,8 @@ static void damage(const char *name, unsigned int batch_size, unsigned int highm
 
 /* ---- failures on demand: each try of each kind ---- */
 
-#define NR_CPUS		5
-#define NR_STORED	16
+#define NR_CPUS   5
+#define NR_STORED 16
 
 static const unsigned int prepared[] = { 0, NR_CPUS / 2, NR_CPUS - 1 };
 
@@ -480,32 +530,41 @@ static struct memory memory_of(struct zswap *z)
 
 	for (unsigned int kind = 0; zswap_memory_kind(kind); kind++)
 		for (unsigned int nid = 0; nid < 2; nid++)
-			check(!zswap_memory(z, kind, nid, &memory.bytes[kind][nid]), "kind %u", kind);
+			check(!zswap_memory(z, kind, nid, &memory.bytes[kind][nid]), "kind %u",
+			      kind);
 	return memory;
 }
 
-static void check_memory(struct zswap *z, const struct memory *before, const char *what, uint64_t nth)
+static void check_memory(struct zswap *z, const struct memory *before, const char *what,
+			 uint64_t nth)
 {
 	struct memory now = memory_of(z);
 
 	for (unsigned int kind = 0; zswap_memory_kind(kind); kind++)
 		for (unsigned int nid = 0; nid < 2; nid++)
-			check(now.bytes[kind][nid] == before->bytes[kind][nid], "%s number %lu failed: %s on node %u: %lu, not %lu",
-			      what, (long)nth, zswap_memory_kind(kind), nid, (long)now.bytes[kind][nid],
+			check(now.bytes[kind][nid] == before->bytes[kind][nid],
+			      "%s number %lu failed: %s on node %u: %lu, not %lu", what, (long)nth,
+			      zswap_memory_kind(kind), nid, (long)now.bytes[kind][nid],
 			      (long)before->bytes[kind][nid]);
 }
 
-static void check_ctx(struct zswap_pool *pool, unsigned int cpu, bool there, unsigned int batch_size)
+static void check_ctx(struct zswap_pool *pool, unsigned int cpu, bool there,
+		      unsigned int batch_size)
 {
 	struct zswap_ctx_info ctx;
 
 	zswap_ctx_info(pool, cpu, &ctx);
 	check(!ctx.acomp == !there && !ctx.req == !there, "cpu %u", cpu);
-	check(ctx.nr_buffers == (there ? batch_size : 0), "cpu %u: %u buffers", cpu, ctx.nr_buffers);
+	check(ctx.nr_buffers == (there ? batch_size : 0), "cpu %u: %u buffers", cpu,
+	      ctx.nr_buffers);
 }
 
-/* Prepares the first, a middle and the last CPU. False if one failed: then it has nothing, and can be prepared again. */
-static bool prepare(struct zswap *z, struct zswap_pool *pool, unsigned int kind, unsigned int batch_size, int error)
+/*
+ * Prepares the first, a middle and the last CPU. False if one failed: then it
+ * has nothing, and can be prepared again.
+ */
+static bool prepare(struct zswap *z, struct zswap_pool *pool, unsigned int kind,
+		    unsigned int batch_size, int error)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(prepared); i++) {
 		int ret = zswap_cpu_comp_prepare(pool, prepared[i]);
@@ -522,19 +581,27 @@ static bool prepare(struct zswap *z, struct zswap_pool *pool, unsigned int kind,
 	return true;
 }
 
-/* The store of a folio over an old one: true if it was stored; if not, no slot may hold anything. */
+/*
+ * The store of a folio over an old one: true if it was stored; if not, no slot
+ * may hold anything.
+ */
 static bool store_over(struct zswap *z)
 {
 	int ret = store(z, NR_CPUS - 1, PAGE_SIZE, 0, NR_STORED, 2);
 
 	for (uint64_t swp = 0; swp < NR_STORED; swp++)
-		check(zswap_contains(z, 0, swp) == (ret == ZSWAP_STORED), "slot %lu after %d", (long)swp, ret);
+		check(zswap_contains(z, 0, swp) == (ret == ZSWAP_STORED), "slot %lu after %d",
+		      (long)swp, ret);
 	check_zswap(z);
 	return ret == ZSWAP_STORED;
 }
 
-/* From an instance with nothing to a stored folio and back. True if all of it was done. */
-static bool whole_life(struct zswap *z, const struct acomp_alg *alg, unsigned int kind, unsigned int batch_size, int error)
+/*
+ * From an instance with nothing to a stored folio and back. True if all of it
+ * was done.
+ */
+static bool whole_life(struct zswap *z, const struct acomp_alg *alg, unsigned int kind,
+		       unsigned int batch_size, int error)
 {
 	int err, type = zswap_swapon(z, 100);
 	struct zswap_pool *pool;
@@ -560,15 +627,31 @@ static bool whole_life(struct zswap *z, const struct acomp_alg *alg, unsigned in
 	return done;
 }
 
-/* How many tries of a kind one life has; the others' number depends on zsmalloc. */
+/*
+ * How many tries of a kind one life has; the others' number depends on
+ * zsmalloc.
+ */
 static uint64_t tries_of(const char *kind, unsigned int batch_size)
 {
-	const struct { const char *kind; uint64_t nr; } known[] = {
-		{ "prepare", ARRAY_SIZE(prepared) }, { "request", ARRAY_SIZE(prepared) }, { "array", ARRAY_SIZE(prepared) },
+	const struct {
+		const char *kind;
+		uint64_t nr;
+	} known[] = {
+		{ "prepare", ARRAY_SIZE(prepared) },
+		{ "request", ARRAY_SIZE(prepared) },
+		{ "array", ARRAY_SIZE(prepared) },
 		{ "buffer", ARRAY_SIZE(prepared) * batch_size },
-		/* the folio is stored twice; a page's place in the tree is a try too, behind the file and its one tree */
-		{ "entry", 2 * NR_STORED }, { "handle", 2 * NR_STORED }, { "compress", 2 * NR_STORED }, { "tree", 2 + 2 * NR_STORED },
-		{ "percpu", 2 }, { "lru", 0 }, { "decompress", 0 },
+		/*
+		 * the folio is stored twice; a page's place in the tree is a
+		 * try too, behind the file and its one tree
+		 */
+		{ "entry", 2 * NR_STORED },
+		{ "handle", 2 * NR_STORED },
+		{ "compress", 2 * NR_STORED },
+		{ "tree", 2 + 2 * NR_STORED },
+		{ "percpu", 2 },
+		{ "lru", 0 },
+		{ "decompress", 0 },
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(known); i++)
@@ -590,7 +673,9 @@ static void failures(const char *name, unsigned int batch_size, int error)
 	before = memory_of(z);
 	for (unsigned int kind = 0; zswap_fault_kind(kind); kind++) {
 		const char *what = zswap_fault_kind(kind);
-		/* memory that is not there is -ENOMEM, whatever the fault says */
+		/*
+		 * memory that is not there is -ENOMEM, whatever the fault says
+		 */
 		int answer = strcmp(what, "prepare") ? -ENOMEM : error;
 		uint64_t nth = 1, expected = tries_of(what, batch_size);
 		bool done;
@@ -605,14 +690,17 @@ static void failures(const char *name, unsigned int batch_size, int error)
 			if (done)
 				break;
 		}
-		check(expected == UINT64_MAX || nth == expected + 1, "%s: %lu tries, not %lu", what, (long)nth - 1, (long)expected);
+		check(expected == UINT64_MAX || nth == expected + 1, "%s: %lu tries, not %lu", what,
+		      (long)nth - 1, (long)expected);
 		check(nth > 1 || !expected, "%s was never tried", what);
 	}
 	end_zswap(z);
 	acomp_alg_free(alg);
 }
 
-/* ---- the system's own allocations: each of them fails once, from the instance's first to its last ---- */
+/* ---- the system's own allocations ---- */
+
+/* each of them fails once, from the instance's first to its last */
 
 static uint64_t nr_allocations, failing;
 
@@ -650,7 +738,10 @@ void *__wrap_mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 	return fails_now() ? MAP_FAILED : __real_mmap(addr, len, prot, flags, fd, off);
 }
 
-/* A life that takes what it gets; the pages are made before, for they are no part of it. */
+/*
+ * A life that takes what it gets; the pages are made before, for they are no
+ * part of it.
+ */
 static void frugal_life(const struct acomp_alg *alg, const uint8_t *folio, uint8_t *page)
 {
 	struct zswap_config config = default_config();
@@ -667,7 +758,8 @@ static void frugal_life(const struct acomp_alg *alg, const uint8_t *folio, uint8
 	if (pool && !zswap_cpu_comp_prepare(pool, 0)) {
 		zswap_pool_start(pool);
 		zswap_pool_make_current(z, pool);
-		if (zswap_swapon(z, 100) == 0 && zswap_store(z, 0, 0, folio, NR_STORED) == ZSWAP_STORED) {
+		if (zswap_swapon(z, 100) == 0 &&
+		    zswap_store(z, 0, 0, folio, NR_STORED) == ZSWAP_STORED) {
 			check(!zswap_load(z, 0, 5, page, 1, true), "slot 5");
 			check_page(page, PAGE_SIZE, 5);
 		}

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * zswap from the inside: contexts that are made by halves, compressors that do not keep to their room or answer later, an allocator
- * that gives the buffer itself, a tree or half a zspage that there is no memory for, objects that end at a page's border. What of this the interface shows, test_zswap.c has.
+ * zswap from the inside: contexts that are made by halves, compressors that do
+ * not keep to their room or answer later, an allocator that gives the buffer
+ * itself, a tree or half a zspage that there is no memory for, objects that end
+ * at a page's border. What of this the interface shows, test_zswap.c has.
  */
 #include "mm/zswap.c"
 
@@ -11,10 +13,11 @@
 #include "guarded.h"
 #include "zswap_test.h"
 
-#define NR_SLOTS	20000
-#define NR_PAGES	8	/* of most folios here */
+#define NR_SLOTS 20000
+#define NR_PAGES 8 /* of most folios here */
 
-static struct zswap *start_zswap(const struct zswap_config *config, const struct acomp_alg *alg, struct zswap_pool **pool)
+static struct zswap *start_zswap(const struct zswap_config *config, const struct acomp_alg *alg,
+				 struct zswap_pool **pool)
 {
 	struct zswap *z = new_zswap(config);
 
@@ -24,7 +27,10 @@ static struct zswap *start_zswap(const struct zswap_config *config, const struct
 	return z;
 }
 
-/* How many of the waiting messages have that in them; none of them waits any more. */
+/*
+ * How many of the waiting messages have that in them; none of them waits any
+ * more.
+ */
 static unsigned int messages(struct zswap *z, const char *part)
 {
 	char text[LOG_WIDTH];
@@ -82,7 +88,10 @@ static void check_held(struct zswap *z, u64 swp, unsigned int nr, bool held)
 		check(zswap_contains(z, 0, swp + i) == held, "slot %lu", (long)swp + i);
 }
 
-/* Puts other buffers into a CPU's context, and what was there into 'buffers': a second call puts it back. */
+/*
+ * Puts other buffers into a CPU's context, and what was there into 'buffers': a
+ * second call puts it back.
+ */
 static void swap_buffers(struct zswap_pool *pool, unsigned int cpu, u8 **buffers)
 {
 	for (u8 i = 0; i < pool->compr_batch_size; i++) {
@@ -95,14 +104,16 @@ static void swap_buffers(struct zswap_pool *pool, unsigned int cpu, u8 **buffers
 
 /* ---- a context: all of it or nothing, and each thing freed once ---- */
 
-static const enum fault_kind ctx_kinds[] = { FAULT_PREPARE, FAULT_ACOMP, FAULT_REQUEST, FAULT_ARRAY, FAULT_BUFFER };
+static const enum fault_kind ctx_kinds[] = { FAULT_PREPARE, FAULT_ACOMP, FAULT_REQUEST, FAULT_ARRAY,
+					     FAULT_BUFFER };
 
 static u64 ctx_bytes(struct zswap *z)
 {
 	u64 bytes, all = 0;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(ctx_kinds); i++)
-		for (unsigned int nid = 0; ctx_kinds[i] < NR_ALLOC_KINDS && nid < z->config.nr_nodes; nid++) {
+		for (unsigned int nid = 0;
+		     ctx_kinds[i] < NR_ALLOC_KINDS && nid < z->config.nr_nodes; nid++) {
 			check(!zswap_memory(z, ctx_kinds[i], nid, &bytes), "kind %u", ctx_kinds[i]);
 			all += bytes;
 		}
@@ -113,24 +124,33 @@ static void check_empty(struct zswap_pool *pool, unsigned int cpu)
 {
 	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu];
 
-	check(!acomp_ctx->acomp && !acomp_ctx->req && !acomp_ctx->buffers, "cpu %u: %p, %p, %p", cpu,
-	      (void *)acomp_ctx->acomp, (void *)acomp_ctx->req, (void *)acomp_ctx->buffers);
-	check(atomic_load(&acomp_ctx->ready) == pool->zswap->config.dead_frees, "cpu %u: the mutex comes last", cpu);
+	check(!acomp_ctx->acomp && !acomp_ctx->req && !acomp_ctx->buffers, "cpu %u: %p, %p, %p",
+	      cpu, (void *)acomp_ctx->acomp, (void *)acomp_ctx->req, (void *)acomp_ctx->buffers);
+	check(atomic_load(&acomp_ctx->ready) == pool->zswap->config.dead_frees,
+	      "cpu %u: the mutex comes last", cpu);
 	check(!ctx_bytes(pool->zswap), "%lu bytes are left", (long)ctx_bytes(pool->zswap));
 }
 
 static void check_whole(struct zswap_pool *pool, unsigned int cpu, unsigned int batch_size)
 {
 	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu];
-	u64 bytes = sizeof(*acomp_ctx->acomp) + sizeof(*acomp_ctx->req) + batch_size * (sizeof(u8 *) + 2 * PAGE_SIZE);
+	u64 bytes = sizeof(*acomp_ctx->acomp) + sizeof(*acomp_ctx->req) +
+		    batch_size * (sizeof(u8 *) + 2 * PAGE_SIZE);
 
-	check(acomp_ctx->acomp && acomp_ctx->req && acomp_ctx->buffers && atomic_load(&acomp_ctx->ready), "cpu %u", cpu);
-	check(acomp_ctx->req->tfm == acomp_ctx->acomp && acomp_ctx->req->data == &acomp_ctx->wait, "cpu %u", cpu);
+	check(acomp_ctx->acomp && acomp_ctx->req && acomp_ctx->buffers &&
+		      atomic_load(&acomp_ctx->ready),
+	      "cpu %u", cpu);
+	check(acomp_ctx->req->tfm == acomp_ctx->acomp && acomp_ctx->req->data == &acomp_ctx->wait,
+	      "cpu %u", cpu);
 	check(pool->compr_batch_size == batch_size, "%u", pool->compr_batch_size);
-	check(ctx_bytes(pool->zswap) == bytes, "%lu bytes, not %lu", (long)ctx_bytes(pool->zswap), (long)bytes);
+	check(ctx_bytes(pool->zswap) == bytes, "%lu bytes, not %lu", (long)ctx_bytes(pool->zswap),
+	      (long)bytes);
 }
 
-/* Prepare failed: v10 left its pointers, freed them a second time, and took them for a context when it was called again. */
+/*
+ * Prepare failed: v10 left its pointers, freed them a second time, and took
+ * them for a context when it was called again.
+ */
 static void prepare_again(struct zswap_pool *pool, unsigned int cpu, unsigned int batch_size)
 {
 	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu], before;
@@ -152,10 +172,12 @@ static void dealloc_twice(struct zswap_pool *pool, unsigned int cpu)
 
 	for (int i = 0; i < 2; i++) {
 		acomp_ctx_dealloc(z, &pool->acomp_ctx[cpu], pool->compr_batch_size);
-		check(!pool->acomp_ctx[cpu].acomp && !pool->acomp_ctx[cpu].req && !pool->acomp_ctx[cpu].buffers, "cpu %u", cpu);
+		check(!pool->acomp_ctx[cpu].acomp && !pool->acomp_ctx[cpu].req &&
+			      !pool->acomp_ctx[cpu].buffers,
+		      "cpu %u", cpu);
 		check(!ctx_bytes(z), "%lu bytes are left", (long)ctx_bytes(z));
 	}
-	zswap_pool_destroy(pool);	/* once more */
+	zswap_pool_destroy(pool); /* once more */
 	check(!ctx_bytes(z), "%lu bytes are left", (long)ctx_bytes(z));
 }
 
@@ -177,8 +199,10 @@ static void contexts(unsigned int batch_size, bool dead_frees)
 
 			zswap_fault_arm(z, kind, nth, 1, -EREMOTE, -1);
 			err = zswap_cpu_comp_prepare(pool, cpu);
-			check(err == (kind == FAULT_PREPARE ? -EREMOTE : -ENOMEM), "%s %u: %d", fault_names[kind], nth, err);
-			check(!pool->compr_batch_size, "%s %u: no CPU has a batch size", fault_names[kind], nth);
+			check(err == (kind == FAULT_PREPARE ? -EREMOTE : -ENOMEM), "%s %u: %d",
+			      fault_names[kind], nth, err);
+			check(!pool->compr_batch_size, "%s %u: no CPU has a batch size",
+			      fault_names[kind], nth);
 			prepare_again(pool, cpu, batch_size);
 			check(zswap_fault_hits(z, kind) == 1, "%s %u", fault_names[kind], nth);
 			zswap_fault_disarm(z, kind);
@@ -217,7 +241,8 @@ static void unwilling(bool dead_frees)
 	bytes = ctx_bytes(z);
 	alg->batch_size = 5;
 	check(zswap_cpu_comp_prepare(pool, 2) == -EINVAL, "all CPUs have one batch size");
-	check(!pool->acomp_ctx[2].acomp && !pool->acomp_ctx[2].req && !pool->acomp_ctx[2].buffers, "cpu 2");
+	check(!pool->acomp_ctx[2].acomp && !pool->acomp_ctx[2].req && !pool->acomp_ctx[2].buffers,
+	      "cpu 2");
 	check(ctx_bytes(z) == bytes && pool->compr_batch_size == 4, "what was there stays");
 	alg->batch_size = 4;
 	check(!zswap_cpu_comp_prepare(pool, 2), "the same batch size");
@@ -238,7 +263,8 @@ static void too_many(void)
 	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "two batches of 4");
 	pool->batch_size = 5;
 	for (int i = 0; i < 3; i++)
-		check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_REJECT_COMPRESS_FAIL, "5 pages for 4 buffers");
+		check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_REJECT_COMPRESS_FAIL,
+		      "5 pages for 4 buffers");
 	check_held(z, 0, NR_PAGES, false);
 	check(messages(z, "batch of 5 pages") == 1, "told once");
 	check(store(z, 0, 0, 4, 2) == ZSWAP_STORED, "4 pages");
@@ -249,9 +275,11 @@ static void too_many(void)
 	acomp_alg_free(alg);
 }
 
-/* ---- compressors that do not keep to their room, or fail: Linux 6.18 and before, with raw pages and without ---- */
+/* ---- compressors that do not keep to their room ---- */
 
-#define ODD	1000	/* a page of this generation is compressed as 'odd' says */
+/* or fail: Linux 6.18 and before, with raw pages and without */
+
+#define ODD 1000 /* a page of this generation is compressed as 'odd' says */
 
 static struct odd {
 	int ret;
@@ -259,10 +287,12 @@ static struct odd {
 } odd;
 
 /*
- * Writes the two pages that a buffer has: first the page, less a byte that is 0 in all of them. So what is kept of it, a page or a
- * byte less, is enough to get it back.
+ * Writes the two pages that a buffer has: first the page, less a byte that is 0
+ * in all of them. So what is kept of it, a page or a byte less, is enough to
+ * get it back.
  */
-static int odd_run(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+static int odd_run(void *handle, bool compress, const void *src, unsigned int slen, void *dst,
+		   unsigned int *dlen)
 {
 	const size_t at = sizeof(struct page_header) - 1;
 	struct page_header header;
@@ -288,17 +318,17 @@ static int odd_run(void *handle, bool compress, const void *src, unsigned int sl
 }
 
 enum outcome {
-	KEPT = ZSWAP_STORED,	/* what the compressor made */
+	KEPT = ZSWAP_STORED, /* what the compressor made */
 	ALLOC = ZSWAP_REJECT_ALLOC_FAIL,
 	FAIL = ZSWAP_REJECT_COMPRESS_FAIL,
 	POOR = ZSWAP_REJECT_COMPRESS_POOR,
-	RAW = 100,		/* the page itself */
+	RAW = 100, /* the page itself */
 };
 
 static const struct answer {
 	int ret;
 	unsigned int dlen;
-	enum outcome raw, no_raw, before;	/* 6.18, 6.18 where writeback is not allowed, 6.16 */
+	enum outcome raw, no_raw, before; /* 6.18, 6.18 where writeback is not allowed, 6.16 */
 } answers[] = {
 	{ 0, PAGE_SIZE - 1, KEPT, KEPT, KEPT },
 	{ 0, PAGE_SIZE, RAW, FAIL, KEPT },
@@ -331,31 +361,46 @@ static void check_stored(struct zswap *z, unsigned int cpu, unsigned int length,
 	struct zswap_stats stats;
 
 	for (unsigned int i = 2; i <= 5; i += 3)
-		check(!zswap_entry_info(z, 0, i, &info) && info.length == length, "page %u: %u bytes, not %u", i, info.length, length);
-	check(!zswap_stats(z, &stats) && stats.stored_incompressible_pages == (raw ? 2 : 0), "stored_incompressible_pages");
+		check(!zswap_entry_info(z, 0, i, &info) && info.length == length,
+		      "page %u: %u bytes, not %u", i, info.length, length);
+	check(!zswap_stats(z, &stats) && stats.stored_incompressible_pages == (raw ? 2 : 0),
+	      "stored_incompressible_pages");
 	load_each(z, cpu, 0, NR_PAGES);
 }
 
-static void check_refused(struct zswap *z, const struct zswap_stats *before, enum outcome outcome, unsigned int times)
+static void check_refused(struct zswap *z, const struct zswap_stats *before, enum outcome outcome,
+			  unsigned int times)
 {
 	struct zswap_stats now;
 
 	check(!zswap_stats(z, &now), "zswap_stats");
-	check(now.reject_compress_poor - before->reject_compress_poor == (outcome == POOR ? times : 0), "reject_compress_poor");
-	check(now.reject_compress_fail - before->reject_compress_fail == (outcome == FAIL ? times : 0), "reject_compress_fail");
-	check(now.reject_alloc_fail - before->reject_alloc_fail == (outcome == ALLOC ? times : 0), "reject_alloc_fail");
+	check(now.reject_compress_poor - before->reject_compress_poor ==
+		      (outcome == POOR ? times : 0),
+	      "reject_compress_poor");
+	check(now.reject_compress_fail - before->reject_compress_fail ==
+		      (outcome == FAIL ? times : 0),
+	      "reject_compress_fail");
+	check(now.reject_alloc_fail - before->reject_alloc_fail == (outcome == ALLOC ? times : 0),
+	      "reject_alloc_fail");
 	if (times) {
 		check_held(z, 0, NR_PAGES, false);
-		check(!now.stored_pages && !now.pool_total_size, "%lu pages are left", (long)now.stored_pages);
+		check(!now.stored_pages && !now.pool_total_size, "%lu pages are left",
+		      (long)now.stored_pages);
 	}
 }
 
-static void one_answer(struct zswap *z, unsigned int cpu, unsigned int batch_size, const struct answer *answer)
+static void one_answer(struct zswap *z, unsigned int cpu, unsigned int batch_size,
+		       const struct answer *answer)
 {
-	enum outcome outcome = !z->config.check_dlen ? answer->before :
-			       z->config.store_incompressible ? answer->raw : answer->no_raw;
-	bool stored = outcome == KEPT || outcome == RAW, by_allocator = !z->config.check_dlen && !answer->ret;
-	/* a failed page of a batch counts, an object that there is no room for ends the store at once */
+	enum outcome outcome = !z->config.check_dlen          ? answer->before :
+			       z->config.store_incompressible ? answer->raw :
+								answer->no_raw;
+	bool stored = outcome == KEPT || outcome == RAW,
+	     by_allocator = !z->config.check_dlen && !answer->ret;
+	/*
+	 * a failed page of a batch counts, an object that there is no room for
+	 * ends the store at once
+	 */
 	unsigned int times = stored ? 0 : batch_size == NR_PAGES && !by_allocator ? 2 : 1;
 	struct zswap_stats before;
 	int ret;
@@ -363,7 +408,8 @@ static void one_answer(struct zswap *z, unsigned int cpu, unsigned int batch_siz
 	odd = (struct odd){ answer->ret, answer->dlen };
 	check(!zswap_stats(z, &before), "zswap_stats");
 	ret = store_odd(z, cpu);
-	check(ret == (stored ? ZSWAP_STORED : (int)outcome), "%d, %u bytes: %d", answer->ret, answer->dlen, ret);
+	check(ret == (stored ? ZSWAP_STORED : (int)outcome), "%d, %u bytes: %d", answer->ret,
+	      answer->dlen, ret);
 	check_refused(z, &before, outcome, times);
 	if (stored)
 		check_stored(z, cpu, outcome == RAW ? PAGE_SIZE : answer->dlen, outcome == RAW);
@@ -385,7 +431,9 @@ static void odd_answers(unsigned int batch_size, bool check_dlen, bool store_inc
 	config.store_incompressible = store_incompressible;
 	acomp_alg_set_batch_size(alg, batch_size);
 	z = start_zswap(&config, alg, &pool);
-	/* a byte before or behind the two pages of a buffer cannot be touched */
+	/*
+	 * a byte before or behind the two pages of a buffer cannot be touched
+	 */
 	for (unsigned int i = 0; i < batch_size; i++) {
 		guarded_init(&guarded[i], 2 * PAGE_SIZE);
 		buffers[i] = guarded[i].start;
@@ -406,10 +454,10 @@ static struct engine {
 	pthread_mutex_t mutex;
 	pthread_cond_t cond;
 	pthread_t thread;
-	struct acomp_req *req;		/* submitted, not yet taken */
+	struct acomp_req *req; /* submitted, not yet taken */
 	bool compress, stop;
 	atomic_uint submitted, completed;
-	atomic_bool batches;		/* batches answer later too */
+	atomic_bool batches; /* batches answer later too */
 } engine = { .mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER };
 
 static int run_single(struct acomp_req *req, bool compress)
@@ -425,10 +473,12 @@ static int run_batch(struct acomp_req *req, bool compress)
 	for (u8 i = 0; i < (compress ? comp->nr_comps : decomp->nr_decomps); i++) {
 		if (compress) {
 			comp->dlens[i] = PAGE_SIZE;
-			comp->errors[i] = rle(NULL, true, comp->pages[i], PAGE_SIZE, comp->dsts[i], &comp->dlens[i]);
+			comp->errors[i] = rle(NULL, true, comp->pages[i], PAGE_SIZE, comp->dsts[i],
+					      &comp->dlens[i]);
 		} else {
 			decomp->dlens[i] = PAGE_SIZE;
-			decomp->errors[i] = rle(NULL, false, decomp->srcs[i], decomp->slens[i], decomp->pages[i], &decomp->dlens[i]);
+			decomp->errors[i] = rle(NULL, false, decomp->srcs[i], decomp->slens[i],
+						decomp->pages[i], &decomp->dlens[i]);
 		}
 	}
 	return 0;
@@ -451,10 +501,10 @@ static void *run_engine(void *arg)
 		pthread_cond_broadcast(&engine.cond);
 		pthread_mutex_unlock(&engine.mutex);
 		if (req->kernel_data)
-			usleep(2000);	/* who does not wait is gone by now */
+			usleep(2000); /* who does not wait is gone by now */
 		err = req->kernel_data ? run_batch(req, compress) : run_single(req, compress);
 		if (atomic_fetch_add(&engine.completed, 1) % 2)
-			req->complete(req->data, -EINPROGRESS);		/* out of the backlog */
+			req->complete(req->data, -EINPROGRESS); /* out of the backlog */
 		req->complete(req->data, err);
 		pthread_mutex_lock(&engine.mutex);
 	}
@@ -534,13 +584,18 @@ static void *store_and_load(void *arg)
 	struct user *user = arg;
 
 	for (u64 generation = 1; generation <= 20; generation++) {
-		check(store(user->z, user->cpu, user->swp, 2 * NR_PAGES, generation) == ZSWAP_STORED, "generation %lu", (long)generation);
+		check(store(user->z, user->cpu, user->swp, 2 * NR_PAGES, generation) ==
+			      ZSWAP_STORED,
+		      "generation %lu", (long)generation);
 		load_each(user->z, user->cpu, user->swp, 2 * NR_PAGES);
 	}
 	return NULL;
 }
 
-/* One page a request; what has no batches of its own gets none, for a request cannot be given anew before it is done. */
+/*
+ * One page a request; what has no batches of its own gets none, for a request
+ * cannot be given anew before it is done.
+ */
 static void late_singles(void)
 {
 	struct zswap_config config = default_config();
@@ -549,19 +604,25 @@ static void late_singles(void)
 	struct zswap *z = start_zswap(&config, alg, &pool);
 	struct user users[3];
 
-	check(pool->compr_batch_size == 1 && pool->acomp_ctx[0].is_sleepable, "%u", pool->compr_batch_size);
+	check(pool->compr_batch_size == 1 && pool->acomp_ctx[0].is_sleepable, "%u",
+	      pool->compr_batch_size);
 	for (unsigned int i = 0; i < ARRAY_SIZE(users); i++) {
 		users[i] = (struct user){ .z = z, .cpu = i / 2, .swp = 100 * i };
-		check(!pthread_create(&users[i].thread, NULL, store_and_load, &users[i]), "pthread_create");
+		check(!pthread_create(&users[i].thread, NULL, store_and_load, &users[i]),
+		      "pthread_create");
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(users); i++)
 		pthread_join(users[i].thread, NULL);
-	check(engine.submitted == engine.completed && engine.completed > 1000, "%u requests", engine.completed);
+	check(engine.submitted == engine.completed && engine.completed > 1000, "%u requests",
+	      engine.completed);
 	end_zswap(z);
 	stop_engine(alg);
 }
 
-/* A batch must be done when the call returns: one that is not is waited for, and lost. */
+/*
+ * A batch must be done when the call returns: one that is not is waited for,
+ * and lost.
+ */
 static void late_batches(void)
 {
 	struct zswap_config config = default_config();
@@ -572,7 +633,8 @@ static void late_batches(void)
 
 	check(pool->compr_batch_size == NR_PAGES, "%u", pool->compr_batch_size);
 	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "batches are done at once");
-	check(!pool->acomp_ctx[0].req->kernel_data, "the batch is over: the next request is none by itself");
+	check(!pool->acomp_ctx[0].req->kernel_data,
+	      "the batch is over: the next request is none by itself");
 	atomic_store(&engine.batches, true);
 	for (unsigned int i = 0; i < 4; i++) {
 		struct zswap_stats stats;
@@ -580,7 +642,8 @@ static void late_batches(void)
 		check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_REJECT_COMPRESS_FAIL, "%u", i);
 		check(engine.submitted == engine.completed, "not waited for");
 		check_held(z, 0, NR_PAGES, false);
-		check(!zswap_stats(z, &stats) && stats.reject_compress_fail == (i + 1) * NR_PAGES, "each page is counted");
+		check(!zswap_stats(z, &stats) && stats.reject_compress_fail == (i + 1) * NR_PAGES,
+		      "each page is counted");
 		check(!stats.stored_pages && !pool->acomp_ctx[0].req->kernel_data, "%u", i);
 		/* a single request is done by the same context, and no batch */
 		check(store(z, 0, i, 1, i) == ZSWAP_STORED, "%u", i);
@@ -591,7 +654,9 @@ static void late_batches(void)
 	atomic_store(&engine.batches, false);
 	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "batches are done at once");
 	atomic_store(&engine.batches, true);
-	check(load_batch(z, 0, 0, NR_PAGES, ret) == NR_PAGES && engine.submitted == engine.completed, "all are lost");
+	check(load_batch(z, 0, 0, NR_PAGES, ret) == NR_PAGES &&
+		      engine.submitted == engine.completed,
+	      "all are lost");
 	for (unsigned int i = 0; i < NR_PAGES; i++)
 		check(ret[i] == -EIO, "page %u: %d", i, ret[i]);
 	check_held(z, 0, NR_PAGES, true);
@@ -602,9 +667,10 @@ static void late_batches(void)
 
 /* ---- a page that is not whole, and a batch of which nothing is said ---- */
 
-static unsigned int short_by;	/* bytes of a decompressed page that are missing */
+static unsigned int short_by; /* bytes of a decompressed page that are missing */
 
-static int short_rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+static int short_rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst,
+		     unsigned int *dlen)
 {
 	int ret = rle(handle, compress, src, slen, dst, dlen);
 
@@ -628,13 +694,16 @@ static void short_pages(unsigned int batch_size)
 	z = start_zswap(&config, alg, &pool);
 	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "none of them is raw");
 	for (short_by = 1; short_by <= PAGE_SIZE; short_by = short_by * PAGE_SIZE) {
-		check(zswap_load(z, 0, 1, page, 1, true) == -EIO && zswap_peek(z, 0, 1, page) == -EIO, "%u bytes less", short_by);
+		check(zswap_load(z, 0, 1, page, 1, true) == -EIO &&
+			      zswap_peek(z, 0, 1, page) == -EIO,
+		      "%u bytes less", short_by);
 		check(load_batch(z, 0, 0, NR_PAGES, ret) == NR_PAGES, "%u bytes less", short_by);
 		for (unsigned int i = 0; i < NR_PAGES; i++)
 			check(ret[i] == -EIO, "page %u: %d", i, ret[i]);
 	}
 	short_by = 0;
-	check(!zswap_stats(z, &stats) && stats.decompress_fail == 2 * (2 + NR_PAGES), "%lu failures", (long)stats.decompress_fail);
+	check(!zswap_stats(z, &stats) && stats.decompress_fail == 2 * (2 + NR_PAGES),
+	      "%lu failures", (long)stats.decompress_fail);
 	check(messages(z, "->4095)"), "a message has the length");
 	load_each(z, 0, 0, NR_PAGES);
 	end_zswap(z);
@@ -646,7 +715,8 @@ static int silent_compress(struct acomp_req *req)
 	struct swap_batch_comp_data *batch = req->kernel_data;
 
 	for (u8 i = 0; i < batch->nr_comps; i++)
-		check(batch->errors[i] == -EINVAL, "page %u: %d before the compressor says anything", i, batch->errors[i]);
+		check(batch->errors[i] == -EINVAL,
+		      "page %u: %d before the compressor says anything", i, batch->errors[i]);
 	return -EIO;
 }
 
@@ -655,11 +725,15 @@ static int silent_decompress(struct acomp_req *req)
 	struct swap_batch_decomp_data *batch = req->kernel_data;
 
 	for (u8 i = 0; i < batch->nr_decomps; i++)
-		check(batch->errors[i] == -EINVAL, "page %u: %d before the compressor says anything", i, batch->errors[i]);
+		check(batch->errors[i] == -EINVAL,
+		      "page %u: %d before the compressor says anything", i, batch->errors[i]);
 	return -EIO;
 }
 
-/* A compressor that fails a batch without a word on its pages has failed them all. */
+/*
+ * A compressor that fails a batch without a word on its pages has failed them
+ * all.
+ */
 static void silent_batches(void)
 {
 	struct zswap_config config = default_config();
@@ -672,7 +746,10 @@ static void silent_batches(void)
 	config.store_incompressible = false;
 	z = start_zswap(&config, alg, &pool);
 	for (unsigned int i = 1; i <= 3; i++) {
-		/* what a batch that went well leaves behind must not be taken for this one's */
+		/*
+		 * what a batch that went well leaves behind must not be taken
+		 * for this one's
+		 */
 		check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "%u", i);
 		alg->batch_decompress = silent_decompress;
 		check(load_batch(z, 0, 0, NR_PAGES, ret) == NR_PAGES, "%u", i);
@@ -683,7 +760,8 @@ static void silent_batches(void)
 		alg->batch_compress = silent_compress;
 		check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_REJECT_COMPRESS_FAIL, "%u", i);
 		alg->batch_compress = NULL;
-		check(!zswap_stats(z, &stats) && stats.reject_compress_fail == i * NR_PAGES, "each page is counted");
+		check(!zswap_stats(z, &stats) && stats.reject_compress_fail == i * NR_PAGES,
+		      "each page is counted");
 		check_held(z, 0, NR_PAGES, false);
 	}
 	end_zswap(z);
@@ -709,7 +787,8 @@ static void nodes(void)
 	}
 	for (u64 swp = 0; swp < 3 * NR_PAGES; swp += NR_PAGES) {
 		for (unsigned int nid = 0; nid < 2; nid++)
-			check(list_lru_count_node(&z->list_lru, nid) == on_node[nid], "node %u has %lu entries, not %lu", nid,
+			check(list_lru_count_node(&z->list_lru, nid) == on_node[nid],
+			      "node %u has %lu entries, not %lu", nid,
 			      (long)list_lru_count_node(&z->list_lru, nid), (long)on_node[nid]);
 		check(!load_batch(z, 0, swp, NR_PAGES, ret), "slot %lu", (long)swp);
 		for (u64 gone = swp; gone < swp + NR_PAGES; gone++)
@@ -720,14 +799,17 @@ static void nodes(void)
 	acomp_alg_free(alg);
 }
 
-/* ---- a dead pool is not released while a call is inside, which may have seen it ---- */
+/* ---- a dead pool is not released while a call is inside ---- */
+
+/* which may have seen it */
 
 static struct {
 	sem_t inside, leave;
 	atomic_bool released;
 } reader;
 
-static int waiting_rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+static int waiting_rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst,
+		       unsigned int *dlen)
 {
 	if (compress) {
 		sem_post(&reader.inside);
@@ -780,7 +862,7 @@ static void readers_are_waited_for(void)
 
 /* ---- zsmalloc ---- */
 
-static unsigned int pages_left = UINT_MAX;	/* that the arena gives one by one */
+static unsigned int pages_left = UINT_MAX; /* that the arena gives one by one */
 
 void *__real_arena_alloc_page(struct arena *arena);
 void *__wrap_arena_alloc_page(struct arena *arena);
@@ -793,7 +875,10 @@ void *__wrap_arena_alloc_page(struct arena *arena)
 	return __real_arena_alloc_page(arena);
 }
 
-/* A zspage of highmem pages takes them one by one: where one is missing, those before it go back. */
+/*
+ * A zspage of highmem pages takes them one by one: where one is missing, those
+ * before it go back.
+ */
 static void half_a_zspage(void)
 {
 	struct zswap_config config = default_config();
@@ -808,7 +893,7 @@ static void half_a_zspage(void)
 	for (unsigned int size = 100; size <= PAGE_SIZE; size += 100) {
 		unsigned long handle;
 
-		for (unsigned int nr = 0; ; nr++) {
+		for (unsigned int nr = 0;; nr++) {
 			int ret;
 
 			pages_left = nr;
@@ -817,20 +902,22 @@ static void half_a_zspage(void)
 			if (!ret)
 				break;
 			check(ret == -ENOMEM, "%d", ret);
-			check(!arena_pages(z->host.arena), "%lu pages are left after %u", (long)arena_pages(z->host.arena), nr);
+			check(!arena_pages(z->host.arena), "%lu pages are left after %u",
+			      (long)arena_pages(z->host.arena), nr);
 			check(!zpool_get_total_pages(&pool->zpool), "the pool has none");
 			most = max(most, nr);
 		}
 		zpool_free(&pool->zpool, handle);
-		check(!arena_pages(z->host.arena), "%lu pages are left", (long)arena_pages(z->host.arena));
+		check(!arena_pages(z->host.arena), "%lu pages are left",
+		      (long)arena_pages(z->host.arena));
 	}
 	check(most == config.chain_size - 1, "at most %u pages", most);
 
 	pages_left = 1;
 	check(store(z, 0, 0, NR_PAGES, 1) == ZSWAP_REJECT_ALLOC_FAIL, "no zspage");
 	pages_left = UINT_MAX;
-	check(!zswap_stats(z, &stats) && !stats.pool_total_size && stats.reject_alloc_fail == 1, "%lu bytes are left",
-	      (long)stats.pool_total_size);
+	check(!zswap_stats(z, &stats) && !stats.pool_total_size && stats.reject_alloc_fail == 1,
+	      "%lu bytes are left", (long)stats.pool_total_size);
 	end_zswap(z);
 	acomp_alg_free(alg);
 }
@@ -843,7 +930,10 @@ static u64 crossing_reads(struct zswap_pool *pool)
 	return info.crossing_reads;
 }
 
-/* The first length that has a page of its own is told, and is not one too many or too few. */
+/*
+ * The first length that has a page of its own is told, and is not one too many
+ * or too few.
+ */
 static void huge_objects(unsigned int page_shift, unsigned int chain_size, u64 expected)
 {
 	struct zswap_config config = default_config();
@@ -857,10 +947,13 @@ static void huge_objects(unsigned int page_shift, unsigned int chain_size, u64 e
 	config.chain_size = chain_size;
 	z = start_zswap(&config, alg, &pool);
 	zswap_pool_info(pool, &info);
-	check(info.huge_class_size == expected, "%lu, not %lu", (long)info.huge_class_size, (long)expected);
+	check(info.huge_class_size == expected, "%lu, not %lu", (long)info.huge_class_size,
+	      (long)expected);
 	for (unsigned int i = 0; i < 2; i++) {
-		check(!zpool_malloc(&pool->zpool, info.huge_class_size - i, &handle[i], 0), "%lu bytes", (long)info.huge_class_size - i);
-		check((zpool_get_total_pages(&pool->zpool) > i + 1) == (i == 1), "%lu bytes: %lu pages", (long)info.huge_class_size - i,
+		check(!zpool_malloc(&pool->zpool, info.huge_class_size - i, &handle[i], 0),
+		      "%lu bytes", (long)info.huge_class_size - i);
+		check((zpool_get_total_pages(&pool->zpool) > i + 1) == (i == 1),
+		      "%lu bytes: %lu pages", (long)info.huge_class_size - i,
 		      (long)zpool_get_total_pages(&pool->zpool));
 	}
 	for (unsigned int i = 0; i < 2; i++)
@@ -869,10 +962,16 @@ static void huge_objects(unsigned int page_shift, unsigned int chain_size, u64 e
 	acomp_alg_free(alg);
 }
 
-/* Objects of 2,048 bytes with their handles end at each border and cross none; of three in two pages the second crosses. */
+/*
+ * Objects of 2,048 bytes with their handles end at each border and cross none;
+ * of three in two pages the second crosses.
+ */
 static void border_objects(unsigned int highmem)
 {
-	static const struct { unsigned int size; bool crosses[4]; } objects[] = {
+	static const struct {
+		unsigned int size;
+		bool crosses[4];
+	} objects[] = {
 		{ 2048 - 8, { false, false, false, false } },
 		{ 1024 - 8, { false, false, false, false } },
 		{ 2720 - 8, { false, true, false, false } },
@@ -901,8 +1000,10 @@ static void border_objects(unsigned int highmem)
 
 			memset(bytes, k, size);
 			check(!memcmp(obj, bytes, size), "object %u of %u bytes", k, size);
-			check(crossing_reads(pool) - before == objects[i].crosses[k], "object %u of %u bytes", k, size);
-			check(copied == (highmem && objects[i].crosses[k]), "object %u of %u bytes is copied", k, size);
+			check(crossing_reads(pool) - before == objects[i].crosses[k],
+			      "object %u of %u bytes", k, size);
+			check(copied == (highmem && objects[i].crosses[k]),
+			      "object %u of %u bytes is copied", k, size);
 			zpool_obj_read_end(&pool->zpool, handle[k], obj);
 		}
 		for (unsigned int k = 0; k < 4; k++)
@@ -912,7 +1013,9 @@ static void border_objects(unsigned int highmem)
 	acomp_alg_free(alg);
 }
 
-/* ---- the order of refusal: what has a reason of its own asks for no tree ---- */
+/* ---- the order of refusal ---- */
+
+/* what has a reason of its own asks for no tree */
 
 static void refused_without_a_tree(void)
 {
@@ -934,18 +1037,25 @@ static void refused_without_a_tree(void)
 	zswap_set_param(z, ZSWAP_MAX_POOL_PERCENT, 0);
 	check(store(z, 0, 0, NR_PAGES, 1) == ZSWAP_POOL_LIMIT_HIT, "the limit");
 	zswap_set_param(z, ZSWAP_MAX_POOL_PERCENT, 20);
-	check(!zswap_fault_hits(z, FAULT_TREE), "%lu trees were asked for", (long)zswap_fault_hits(z, FAULT_TREE));
+	check(!zswap_fault_hits(z, FAULT_TREE), "%lu trees were asked for",
+	      (long)zswap_fault_hits(z, FAULT_TREE));
 
-	/* the tree takes an entry only once there is one, and once it has an object */
+	/*
+	 * the tree takes an entry only once there is one, and once it has an
+	 * object
+	 */
 	zswap_fault_arm(z, FAULT_ENTRY, 1, 1, -ENOMEM, -1);
 	check(store(z, 0, 0, NR_PAGES, 1) == ZSWAP_REJECT_KMEMCACHE_FAIL, "no entry");
 	zswap_fault_disarm(z, FAULT_ENTRY);
 	odd = (struct odd){ -EIO, 0 };
 	check(store(z, 0, 0, NR_PAGES, ODD) == ZSWAP_REJECT_COMPRESS_FAIL, "no object");
-	check(!zswap_stats(z, &stats) && stats.pool_limit_hit == 1 && stats.reject_kmemcache_fail == 1 &&
-	      stats.reject_compress_fail == 1 && !stats.reject_alloc_fail, "%lu failures", (long)stats.reject_alloc_fail);
+	check(!zswap_stats(z, &stats) && stats.pool_limit_hit == 1 &&
+		      stats.reject_kmemcache_fail == 1 && stats.reject_compress_fail == 1 &&
+		      !stats.reject_alloc_fail,
+	      "%lu failures", (long)stats.reject_alloc_fail);
 	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_REJECT_ALLOC_FAIL, "no tree");
-	check(!zswap_stats(z, &stats) && stats.reject_alloc_fail == 1 && !stats.pool_total_size, "%lu failures", (long)stats.reject_alloc_fail);
+	check(!zswap_stats(z, &stats) && stats.reject_alloc_fail == 1 && !stats.pool_total_size,
+	      "%lu failures", (long)stats.reject_alloc_fail);
 	zswap_fault_disarm(z, FAULT_TREE);
 	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "nothing fails any more");
 	load_each(z, 0, 0, NR_PAGES);
@@ -1005,11 +1115,18 @@ static u64 no_pages(void *pool)
 }
 
 static const struct zpool_driver lend = {
-	.malloc = lend_malloc, .free = lend_free, .obj_read_begin = lend_read_begin, .obj_read_end = lend_read_end,
-	.obj_write = lend_write, .total_pages = no_pages,
+	.malloc = lend_malloc,
+	.free = lend_free,
+	.obj_read_begin = lend_read_begin,
+	.obj_read_end = lend_read_end,
+	.obj_write = lend_write,
+	.total_pages = no_pages,
 };
 
-/* Loads one by one and by batches; how many pages came from an object that was no raw one. */
+/*
+ * Loads one by one and by batches; how many pages came from an object that was
+ * no raw one.
+ */
 static u64 load_all_ways(struct zswap *z, unsigned int cpu)
 {
 	struct zswap_stats stats;
@@ -1040,20 +1157,24 @@ static void highmem(unsigned int batch_size)
 	zsmalloc = pool->zpool;
 	pool->zpool = (struct zpool){ .driver = &lend };
 	load_all_ways(z, cpu);
-	check(!messages(z, "acomp_ctx->buffers") && !pool->acomp_ctx[cpu].highmem_copies, "a buffer in lowmem is used in place");
+	check(!messages(z, "acomp_ctx->buffers") && !pool->acomp_ctx[cpu].highmem_copies,
+	      "a buffer in lowmem is used in place");
 
 	for (unsigned int i = 0; i < 2 * batch_size; i++)
 		pages[i] = arena_alloc_page(z->host.arena);
 	for (unsigned int i = 0; i < batch_size; i++) {
 		buffers[i] = pages[2 * i];
-		check(pages[2 * i + 1] == buffers[i] + PAGE_SIZE && !virt_addr_valid(z->host.arena, buffers[i]), "buffer %u", i);
+		check(pages[2 * i + 1] == buffers[i] + PAGE_SIZE &&
+			      !virt_addr_valid(z->host.arena, buffers[i]),
+		      "buffer %u", i);
 	}
 	swap_buffers(pool, cpu, buffers);
 	for (unsigned int i = 0; i < 3; i++)
 		copied += load_all_ways(z, cpu);
 	swap_buffers(pool, cpu, buffers);
 	check(messages(z, "WARNING: obj == acomp_ctx->buffers[0] in highmem") == 1, "told once");
-	check(pool->acomp_ctx[cpu].highmem_copies == copied, "%lu of %lu", (long)pool->acomp_ctx[cpu].highmem_copies, (long)copied);
+	check(pool->acomp_ctx[cpu].highmem_copies == copied, "%lu of %lu",
+	      (long)pool->acomp_ctx[cpu].highmem_copies, (long)copied);
 
 	for (unsigned int i = 0; i < 2 * batch_size; i++)
 		arena_free(z->host.arena, pages[i], 1);
@@ -1062,12 +1183,14 @@ static void highmem(unsigned int batch_size)
 	acomp_alg_free(alg);
 }
 
-/* ---- a store that has no memory for a tree, while another thread makes it and locks the same slots ---- */
+/* ---- a store that has no memory for a tree ---- */
+
+/* while another thread makes it and locks the same slots */
 
 static struct race {
 	struct zswap *z;
 	u64 swp;
-	unsigned int fails;		/* which of the first store's trees there is no memory for */
+	unsigned int fails; /* which of the first store's trees there is no memory for */
 	sem_t failing, locked;
 	atomic_bool waited, returned;
 } race;
@@ -1087,17 +1210,23 @@ slot_t *__wrap_swap_slot_create(struct swap_index *index, struct swap_file *file
 	return NULL;
 }
 
-/* The second store's compressor: its first page takes long enough for the first store to do harm, which it must not. */
-static int slow_rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+/*
+ * The second store's compressor: its first page takes long enough for the first
+ * store to do harm, which it must not.
+ */
+static int slow_rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst,
+		    unsigned int *dlen)
 {
 	struct swap_file *file = swap_file_any(&race.z->index, 0);
 
 	if (compress && !atomic_exchange(&race.waited, true)) {
 		sem_post(&race.locked);
 		usleep(50000);
-		check(!atomic_load(&race.returned), "it did not wait for slots that another thread had locked");
+		check(!atomic_load(&race.returned),
+		      "it did not wait for slots that another thread had locked");
 		for (u64 swp = race.swp; swp < race.swp + NR_PAGES; swp++)
-			check(atomic_load(swap_slot(file, swp)) & SLOT_LOCKED, "slot %lu was given up", (long)swp);
+			check(atomic_load(swap_slot(file, swp)) & SLOT_LOCKED,
+			      "slot %lu was given up", (long)swp);
 	}
 	return rle(handle, compress, src, slen, dst, dlen);
 }
@@ -1106,7 +1235,8 @@ static void *second_store(void *arg)
 {
 	(void)arg;
 	sem_wait(&race.failing);
-	check(store(race.z, 1, race.swp, NR_PAGES, 2) == ZSWAP_STORED, "the second store has its trees");
+	check(store(race.z, 1, race.swp, NR_PAGES, 2) == ZSWAP_STORED,
+	      "the second store has its trees");
 	return NULL;
 }
 
@@ -1128,14 +1258,16 @@ static void tree_race(u64 swp, unsigned int fails)
 
 	is_first = true;
 	my_trees = 0;
-	check(store(race.z, 0, swp, NR_PAGES, 1) == ZSWAP_REJECT_ALLOC_FAIL, "no memory for a tree");
+	check(store(race.z, 0, swp, NR_PAGES, 1) == ZSWAP_REJECT_ALLOC_FAIL,
+	      "no memory for a tree");
 	is_first = false;
 	atomic_store(&race.returned, true);
 	pthread_join(second, NULL);
 
 	/* the refused store was the last to have the slots */
 	check_held(race.z, swp, NR_PAGES, false);
-	check(!zswap_stats(race.z, &stats) && stats.reject_alloc_fail == 1 && !stats.stored_pages, "%lu pages", (long)stats.stored_pages);
+	check(!zswap_stats(race.z, &stats) && stats.reject_alloc_fail == 1 && !stats.stored_pages,
+	      "%lu pages", (long)stats.stored_pages);
 	sem_destroy(&race.failing);
 	sem_destroy(&race.locked);
 	end_zswap(race.z);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the drivers of the whole library share: checks, pages, a toy compressor, instances and pools. */
+/*
+ * What the drivers of the whole library share: checks, pages, a toy compressor,
+ * instances and pools.
+ */
 #ifndef ZSWAP_TEST_H
 #define ZSWAP_TEST_H
 
@@ -11,18 +14,22 @@
 #include "crypto/codecs.h"
 #include "zswap.h"
 
-#define PAGE_SIZE	4096u
+#define PAGE_SIZE         4096u
 #define SWP(type, offset) ((uint64_t)(type) << 58 | (offset))
 
-/* A check that fails ends the driver: what comes after it has no meaning any more. */
-#define check(cond, ...) do { \
-	if (!(cond)) { \
-		fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond); \
-		fprintf(stderr, __VA_ARGS__); \
-		fprintf(stderr, "\n"); \
-		abort(); \
-	} \
-} while (0)
+/*
+ * A check that fails ends the driver: what comes after it has no meaning any
+ * more.
+ */
+#define check(cond, ...)                                                           \
+	do {                                                                       \
+		if (!(cond)) {                                                     \
+			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #cond); \
+			fprintf(stderr, __VA_ARGS__);                              \
+			fprintf(stderr, "\n");                                     \
+			abort();                                                   \
+		}                                                                  \
+	} while (0)
 
 static inline uint64_t next_random(uint64_t *x)
 {
@@ -37,8 +44,8 @@ struct page_header {
 };
 
 /*
- * The page of a slot in a generation: its header, then runs; in odd generations one page in eight has bytes that no
- * compressor makes smaller.
+ * The page of a slot in a generation: its header, then runs; in odd generations
+ * one page in eight has bytes that no compressor makes smaller.
  */
 static inline void make_page(uint8_t *page, size_t size, uint64_t swp, uint64_t generation)
 {
@@ -59,22 +66,28 @@ static inline void make_page(uint8_t *page, size_t size, uint64_t swp, uint64_t 
 	}
 }
 
-/* The generation of a page that was read for a slot; ends the driver if it is not that slot's, whole. */
+/*
+ * The generation of a page that was read for a slot; ends the driver if it is
+ * not that slot's, whole.
+ */
 static inline uint64_t check_page(const uint8_t *page, size_t size, uint64_t swp)
 {
 	uint8_t expected[1 << 16];
 	struct page_header header;
 
 	memcpy(&header, page, sizeof(header));
-	check(header.swp == swp, "slot %#lx has the page of slot %#lx", (long)swp, (long)header.swp);
+	check(header.swp == swp, "slot %#lx has the page of slot %#lx", (long)swp,
+	      (long)header.swp);
 	make_page(expected, size, swp, header.generation);
-	check(!memcmp(page, expected, size), "slot %#lx, generation %ld: other bytes", (long)swp, (long)header.generation);
+	check(!memcmp(page, expected, size), "slot %#lx, generation %ld: other bytes", (long)swp,
+	      (long)header.generation);
 	return header.generation;
 }
 
 /* ---- run-length code: pairs of a count, 1 to 255, and a byte ---- */
 
-static inline int rle_compress(const uint8_t *src, unsigned int slen, uint8_t *dst, unsigned int *dlen)
+static inline int rle_compress(const uint8_t *src, unsigned int slen, uint8_t *dst,
+			       unsigned int *dlen)
 {
 	unsigned int made = 0;
 
@@ -90,7 +103,8 @@ static inline int rle_compress(const uint8_t *src, unsigned int slen, uint8_t *d
 	return 0;
 }
 
-static inline int rle_decompress(const uint8_t *src, unsigned int slen, uint8_t *dst, unsigned int *dlen)
+static inline int rle_decompress(const uint8_t *src, unsigned int slen, uint8_t *dst,
+				 unsigned int *dlen)
 {
 	unsigned int made = 0;
 
@@ -104,7 +118,8 @@ static inline int rle_decompress(const uint8_t *src, unsigned int slen, uint8_t 
 	return 0;
 }
 
-static inline int rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst, unsigned int *dlen)
+static inline int rle(void *handle, bool compress, const void *src, unsigned int slen, void *dst,
+		      unsigned int *dlen)
 {
 	(void)handle;
 	return compress ? rle_compress(src, slen, dst, dlen) : rle_decompress(src, slen, dst, dlen);
@@ -133,9 +148,15 @@ static inline struct acomp_alg *new_alg(const char *name, unsigned int batch_siz
 static inline struct zswap_config default_config(void)
 {
 	return (struct zswap_config){
-		.page_shift = 12, .chain_size = 8, .nr_cpus = 5, .nr_nodes = 2, .totalram_pages = 1 << 20,
-		.store_incompressible = true, .check_dlen = true,
-		.max_batch = ZSWAP_MAX_BATCH_SIZE, .sequential_batch = 2,
+		.page_shift = 12,
+		.chain_size = 8,
+		.nr_cpus = 5,
+		.nr_nodes = 2,
+		.totalram_pages = 1 << 20,
+		.store_incompressible = true,
+		.check_dlen = true,
+		.max_batch = ZSWAP_MAX_BATCH_SIZE,
+		.sequential_batch = 2,
 	};
 }
 
@@ -149,7 +170,8 @@ static inline struct zswap *new_zswap(const struct zswap_config *config)
 }
 
 /* A pool with each CPU's context, started but not current. */
-static inline struct zswap_pool *new_pool(struct zswap *z, const struct acomp_alg *alg, unsigned int nr_cpus)
+static inline struct zswap_pool *new_pool(struct zswap *z, const struct acomp_alg *alg,
+					  unsigned int nr_cpus)
 {
 	int err;
 	struct zswap_pool *pool = zswap_pool_create(z, alg, "test", &err);
@@ -170,7 +192,9 @@ static inline const char *what_is_wrong(struct zswap *z)
 	return wrong;
 }
 
-/* Ends an instance, whose pools go with it, after a look at all that it holds. */
+/*
+ * Ends an instance, whose pools go with it, after a look at all that it holds.
+ */
 static inline void end_zswap(struct zswap *z)
 {
 	const char *wrong = what_is_wrong(z);

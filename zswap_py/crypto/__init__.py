@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The compressors' registry: what crypto_alloc_acomp() would find.
 
-A compressor is `name` or `name:backend`; the bare name is its first backend that can be had. The codecs' functions are
-borrowed: the wheels of lz4, zstandard, deflate and isal carry them, and export them. Such a file is found without
-importing its package, loaded, and its functions' addresses put into the C library's table once; no call goes through
-Python after that. Where a wheel is not there, or hides them, the system's library serves; never another codec in
-silence. `deflate-iaa` is a device's: the bare name needs an accelerator's queue; its software is asked for by backend.
+A compressor is `name` or `name:backend`; the bare name is its first backend that can be
+had. The codecs' functions are borrowed: the wheels of lz4, zstandard, deflate and isal
+carry them, and export them. Such a file is found without importing its package, loaded,
+and its functions' addresses put into the C library's table once; no call goes through
+Python after that. Where a wheel is not there, or hides them, the system's library
+serves; never another codec in silence. `deflate-iaa` is a device's: the bare name needs
+an accelerator's queue; its software is asked for by backend.
 """
 
 from __future__ import annotations
@@ -22,22 +24,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from zswap_py.crypto import testmgr
 from zswap_py._lib.fixed import Owner
-from zswap_py._native import ffi, lib, oserror, string, strings
 from zswap_py._lib.params import buffer, text, whole
+from zswap_py._native import ffi, lib, oserror, string, strings
+from zswap_py.crypto import testmgr
 
 KERNEL_NAMES = ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate", "842", "deflate-iaa")
 
 CompressFn = Callable[[memoryview, int], "bytes | bytearray | memoryview"]
-"""compress(page, room): the compressed bytes, at most `room` of them; more is -ENOSPC, an exception -EIO."""
+"""compress(page, room): the compressed bytes, at most `room` of them; more is -ENOSPC,
+an exception -EIO.
+"""
 DecompressFn = Callable[[memoryview, int], "bytes | bytearray | memoryview"]
 """decompress(object, page_size): the page."""
 
 
 @dataclass(frozen=True)
 class _Library:
-    """Where a backend's functions are looked for, in order: a wheel's extension module, then the system's library."""
+    """Where a backend's functions are looked for, in order: a wheel's extension module,
+    then the system's library.
+    """
 
     wheel: tuple[str, str] | None  # package, pattern below its folder
     soname: str
@@ -47,14 +53,23 @@ class _Library:
 
 
 _LIBRARIES = {
-    "liblz4": _Library(("lz4", "block/_block*.so"), "liblz4.so.1", "LZ4_versionString", "pip install lz4"),
-    "libzstd": _Library(("zstandard", "_cffi*.so"), "libzstd.so.1", "ZSTD_versionString", "pip install zstandard"),
+    "liblz4": _Library(
+        ("lz4", "block/_block*.so"), "liblz4.so.1", "LZ4_versionString", "pip install lz4"
+    ),
+    "libzstd": _Library(
+        ("zstandard", "_cffi*.so"), "libzstd.so.1", "ZSTD_versionString", "pip install zstandard"
+    ),
     "zlib": _Library(None, "libz.so.1", "zlibVersion", "apt install zlib1g"),
-    "libdeflate": _Library(("deflate", "_deflate*.so"), "libdeflate.so.0", None, "pip install 'zswap-py[deflate]'"),
-    "isal": _Library(("isal", "igzip_lib*.so"), "libisal.so.2", None, "pip install 'zswap-py[isal]'", "isal_"),
+    "libdeflate": _Library(
+        ("deflate", "_deflate*.so"), "libdeflate.so.0", None, "pip install 'zswap-py[deflate]'"
+    ),
+    "isal": _Library(
+        ("isal", "igzip_lib*.so"), "libisal.so.2", None, "pip install 'zswap-py[isal]'", "isal_"
+    ),
 }
-# The libraries of a backend that is not the library of its name, the encoder's first: a function is of the first whose
-# prefix it has. The kernel's encoders are ours; lz4's streams are read by the library, as igzip's are by zlib.
+# The libraries of a backend that is not the library of its name, the encoder's first: a
+# function is of the first whose prefix it has. The kernel's encoders are ours; lz4's
+# streams are read by the library, as igzip's are by zlib.
 _BORROWS: dict[tuple[str, str], tuple[str, ...]] = {
     ("lzo", "kernel"): (),
     ("lzo-rle", "kernel"): (),
@@ -63,7 +78,9 @@ _BORROWS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 ACCELERATED = ("deflate-iaa",)
-"""Names that mean a device: their rows of the C table are its software, which only `name:backend` gives."""
+"""Names that mean a device: their rows of the C table are its software, which only
+`name:backend` gives.
+"""
 
 _NOT_AVAILABLE = {"842": "no library has sw842, the kernel's software encoder of it"}
 
@@ -83,20 +100,36 @@ class CompressorInfo:
 
 
 MAX_ROOM = 1 << 24
-"""Bytes that one page may become outside of any pool: far above what any codec makes of 64 KiB."""
+"""Bytes that one page may become outside of any pool: far above what any codec makes of
+64 KiB.
+"""
 
 
 class Compressor(Owner):
     """A compressor that can be had. Equal ones are the same object."""
 
     __slots__ = (
-        "__weakref__", "_algs", "_backend", "_batch_size", "_kernel_sizes", "_library", "_library_version", "_lock",
-        "_make", "_name", "_opened",
-    )  # fmt: skip
+        "__weakref__",
+        "_algs",
+        "_backend",
+        "_batch_size",
+        "_kernel_sizes",
+        "_library",
+        "_library_version",
+        "_lock",
+        "_make",
+        "_name",
+        "_opened",
+    )
     _instead = "pass its spec, name:backend"
 
     def __init__(
-        self, name: str, backend: str, make: Callable[[], Any], library: str | None, version: str | None,
+        self,
+        name: str,
+        backend: str,
+        make: Callable[[], Any],
+        library: str | None,
+        version: str | None,
         batch_size: int = 1,
     ) -> None:
         self._name, self._backend = name, backend
@@ -147,7 +180,9 @@ class Compressor(Owner):
         return f"<Compressor {self.spec}>"
 
     def alg(self, variant: int = 0) -> Any:
-        """The C algorithm, one for each choice of parameters (0 or 1), for as long as the process lives."""
+        """The C algorithm, one for each choice of parameters (0 or 1), for as long as
+        the process lives.
+        """
         variant = whole("variant", variant, 0, 1)
         with self._lock:
             if variant not in self._algs:
@@ -158,7 +193,9 @@ class Compressor(Owner):
             return self._algs[variant]
 
     def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
-        """One page there or back, outside of any pool. OSError with what the compressor answers, or what it raises."""
+        """One page there or back, outside of any pool. OSError with what the compressor
+        answers, or what it raises.
+        """
         room = whole("room", room, 0, MAX_ROOM)
         alg, page = self.alg(variant), buffer("src", src)
         if len(page) > MAX_ROOM:
@@ -174,27 +211,39 @@ class Compressor(Owner):
         return bytes(ffi.buffer(dst, dlen[0]))
 
     def _try(self) -> None:
-        """Known pages there and back, which also tells whether the sizes are the kernel's."""
+        """Known pages there and back, which also tells whether the sizes are the
+        kernel's.
+        """
         pages = testmgr.known_pages()
         sizes = []
         for page in pages:
             packed = self.run(True, page, 2 * len(page))
             if self.run(False, packed, len(page)) != page:
                 by = self.library or "it"
-                raise OSError(errno.EIO, f"{self.spec}: a page did not come back from {by} as it went in")
+                raise OSError(
+                    errno.EIO, f"{self.spec}: a page did not come back from {by} as it went in"
+                )
             sizes.append(len(packed))
         self._kernel_sizes = tuple(sizes) == testmgr.KERNEL_SIZES.get(self.name)
 
 
 class DeviceCompressor(Compressor):
-    """A device's algorithm, which its driver owns: `get` gives the one that there is."""
+    """A device's algorithm, which its driver owns: `get` gives the one that there
+    is.
+    """
 
     __slots__ = ("_log_messages",)
     _instead = "pass its spec, name:backend, while a queue of its device is bound"
 
     def __init__(
-        self, name: str, backend: str, get: Callable[[], Any], library: str | None, version: str | None,
-        batch_size: int = 1, log_messages: Callable[[], None] = lambda: None,
+        self,
+        name: str,
+        backend: str,
+        get: Callable[[], Any],
+        library: str | None,
+        version: str | None,
+        batch_size: int = 1,
+        log_messages: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name, backend, get, library, version, batch_size)
         lib.acomp_alg_set_batch_size(get(), batch_size)
@@ -205,7 +254,9 @@ class DeviceCompressor(Compressor):
         return self._make()
 
     def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
-        """One page there or back, outside of any pool. OSError with what the driver answers."""
+        """One page there or back, outside of any pool. OSError with what the driver
+        answers.
+        """
         try:
             return super().run(compress, src, room, variant)
         finally:
@@ -230,7 +281,8 @@ def _open(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
                     dll = ctypes.CDLL(path)
                 except OSError:
                     continue  # built for another interpreter
-                if all(hasattr(dll, s) for s in (*symbols, library.version) if s):  # else they are hidden
+                # else they are hidden
+                if all(hasattr(dll, s) for s in (*symbols, library.version) if s):
                     return dll, path
     return ctypes.CDLL(library.soname), library.soname
 
@@ -250,10 +302,14 @@ def _borrow(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
     try:
         dll, path = _open(library, symbols)
     except OSError as e:
-        raise OSError(errno.ENOENT, f"{library.soname} cannot be loaded ({e}): {library.install}") from e
+        raise OSError(
+            errno.ENOENT, f"{library.soname} cannot be loaded ({e}): {library.install}"
+        ) from e
     missing = [s for s in symbols if not hasattr(dll, s)]
     if missing:
-        raise OSError(errno.ENOENT, f"{path} does not export {', '.join(missing)}: {library.install}")
+        raise OSError(
+            errno.ENOENT, f"{path} does not export {', '.join(missing)}: {library.install}"
+        )
     return dll, path
 
 
@@ -265,7 +321,9 @@ def _load(codec: int, name: str, backend: str) -> Compressor:
     for s in symbols:
         wanted[next(library for library in libraries if s.startswith(library.prefix))].append(s)
     opened = {library: _borrow(library, names) for library, names in wanted.items()}
-    functions = {s: getattr(opened[library][0], s) for library, names in wanted.items() for s in names}
+    functions = {
+        s: getattr(opened[library][0], s) for library, names in wanted.items() for s in names
+    }
     addresses = [ctypes.cast(functions[s], ctypes.c_void_p).value for s in symbols]
     path, version = None, None
     if libraries:  # the encoder's is the first
@@ -287,7 +345,10 @@ def _load(codec: int, name: str, backend: str) -> Compressor:
 
 
 _lock = threading.RLock()
-_rows = [(string(lib.codec_name(i)), string(lib.codec_backend(i))) for i in range(len(strings(lib.codec_name)))]
+_rows = [
+    (string(lib.codec_name(i)), string(lib.codec_backend(i)))
+    for i in range(len(strings(lib.codec_name)))
+]
 _loaded: dict[tuple[str, str], Compressor | str] = {}  # or the reason why not
 _registered: dict[str, Compressor] = {}
 _bound: list[DeviceCompressor] = []  # accelerators, in the order of their binding
@@ -316,9 +377,11 @@ def _unbound(name: str) -> str:
 
 
 def find(spec: str) -> Compressor:
-    """The compressor for `name` or `name:backend`. OSError ENOENT, with the reason, if there is none.
+    """The compressor for `name` or `name:backend`. OSError ENOENT, with the reason, if
+    there is none.
 
-    The bare name of an accelerator's algorithm is the accelerator that was bound first, of those that are.
+    The bare name of an accelerator's algorithm is the accelerator that was bound first,
+    of those that are.
     """
     name, _, backend = text("compressor", spec).strip().partition(":")
     with _lock:
@@ -352,7 +415,9 @@ def find(spec: str) -> Compressor:
 
 
 def compressors() -> list[CompressorInfo]:
-    """The kernel's names with their backends, those that cannot be had with the reason, then the registered ones."""
+    """The kernel's names with their backends, those that cannot be had with the reason,
+    then the registered ones.
+    """
     infos = []
     for name in KERNEL_NAMES:
         backends = [b for n, b in _rows if n == name]
@@ -375,34 +440,43 @@ def compressors() -> list[CompressorInfo]:
 
 
 def _info(c: Compressor) -> CompressorInfo:
-    return CompressorInfo(c.name, c.backend, True, None, c.kernel_sizes, c.library, c.library_version, c.batch_size)
+    return CompressorInfo(
+        c.name, c.backend, True, None, c.kernel_sizes, c.library, c.library_version, c.batch_size
+    )
 
 
 # ---- accelerators ----
 
 
 def bind_accelerator(compressor: DeviceCompressor) -> None:
-    """A device's first queue is bound: from now on its algorithm can be had, by `name:backend` and by the bare name.
+    """A device's first queue is bound: from now on its algorithm can be had, by
+    `name:backend` and by the bare name.
 
-    Several may be bound, each with a backend of its own ("iaa", "iaa1"); the bare name is the first of them.
-    ValueError if the name is no accelerator's, or the backend is taken.
+    Several may be bound, each with a backend of its own ("iaa", "iaa1"); the bare name
+    is the first of them. ValueError if the name is no accelerator's, or the backend is
+    taken.
     """
     name, backend = compressor.name, compressor.backend
     if name not in ACCELERATED:
-        raise ValueError(f"{compressor.spec}: an accelerator's algorithm is {' or '.join(ACCELERATED)}")
+        raise ValueError(
+            f"{compressor.spec}: an accelerator's algorithm is {' or '.join(ACCELERATED)}"
+        )
     if not backend or ":" in backend:
         raise ValueError(f"backend {backend!r}: a name of its own, without a colon")
     with _lock:
         if backend in _backends(name):
             raise ValueError(
-                f"{compressor.spec} is taken: {name} has the backends {', '.join(_backends(name))}; give the "
+                f"{compressor.spec} is taken: {name} has the backends "
+                f"{', '.join(_backends(name))}; give the "
                 "accelerator another name=, or close the one that has it"
             )
         _bound.append(compressor)
 
 
 def unbind_accelerator(compressor: DeviceCompressor) -> None:
-    """Its last queue is gone: it is off the list; pools that use it go on. ValueError if it was not bound."""
+    """Its last queue is gone: it is off the list; pools that use it go on. ValueError
+    if it was not bound.
+    """
     with _lock:
         if compressor not in _bound:
             raise ValueError(f"{compressor.spec} is not bound")
@@ -427,19 +501,20 @@ class _Raised(threading.local):
 
 
 raised = _Raised()
-"""What a compressor written in Python raised on this thread, for the call that it ran in to raise again."""
+"""What a compressor written in Python raised on this thread, for the call that it ran
+in to raise again.
+"""
 
 
 @ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator,unused-ignore]
-def zswap_py_acomp(
-    handle: Any, compress: bool, src: Any, slen: int, dst: Any, dlen: Any
-) -> int:
+def zswap_py_acomp(handle: Any, compress: bool, src: Any, slen: int, dst: Any, dlen: Any) -> int:
     """C's way to a compressor that is written in Python."""
     compressor: _Python = ffi.from_handle(handle)
     room = dlen[0]
     try:
         run = compressor.compress if compress else compressor.decompress
-        # a copy, which the function may keep; and what its result really has, whatever its len() says
+        # a copy, which the function may keep; and what its result really has, whatever
+        # its len() says
         with memoryview(run(memoryview(ffi.buffer(src, slen)[:]), room)) as result:
             n = result.nbytes
             if n <= room:
@@ -469,21 +544,28 @@ def register_compressor(
 ) -> Compressor:
     """Register a compressor of one's own, for all instances of the process.
 
-    Either two functions (slow: for tests and experiments; they run on the thread that stores or loads, which holds the
-    slots' locks: one that calls the same Zswap, or changes its CPUs or pools, gets OSError EDEADLK), or `base`, the
-    name of one that is there, but no accelerator's: its algorithm is the device's, and goes with it. `batch_size`: how
-    many pages one request to it may carry, so that batching can be tried without an accelerator (0 counts as 1; zswap
-    takes at most 8).
-    ValueError if the name is taken.
+    Either two functions (slow: for tests and experiments; they run on the thread that
+    stores or loads, which holds the slots' locks: one that calls the same Zswap, or
+    changes its CPUs or pools, gets OSError EDEADLK), or `base`, the name of one that is
+    there, but no accelerator's: its algorithm is the device's, and goes with it.
+    `batch_size`: how many pages one request to it may carry, so that batching can be
+    tried without an accelerator (0 counts as 1; zswap takes at most 8). ValueError if
+    the name is taken.
     """
     if (compress is None) != (decompress is None) or (compress is None) == (base is None):
-        raise ValueError("give compress and decompress, or base=, the name of a compressor that is there")
+        raise ValueError(
+            "give compress and decompress, or base=, the name of a compressor that is there"
+        )
     for argument, function in (("compress", compress), ("decompress", decompress)):
         if function is not None and not callable(function):
             raise TypeError(f"{argument}={function!r}: a function")
     batch_size = whole("batch_size", batch_size, 0, 255)
-    if ":" in text("name", name) or not name or not name.isprintable() or name != name.strip() or (
-        name in {n for n, _ in _rows}
+    if (
+        ":" in text("name", name)
+        or not name
+        or not name.isprintable()
+        or name != name.strip()
+        or (name in {n for n, _ in _rows})
     ):
         raise ValueError(f"name {name!r}: a name of its own, without a colon")
     if base is not None:
@@ -491,10 +573,13 @@ def register_compressor(
         if isinstance(origin, DeviceCompressor):
             software = " or ".join(f"{n}:{b}" for n, b in _rows if n == origin.name)
             raise ValueError(
-                f"base={base!r} is an accelerator's algorithm, which is no other's: take {software}, or give the "
+                f"base={base!r} is an accelerator's algorithm, which is no other's: take "
+                f"{software}, or give the "
                 "Accelerator its batch_size="
             )
-        made = Compressor(name, origin.spec, origin._make, origin.library, origin.library_version, batch_size)
+        made = Compressor(
+            name, origin.spec, origin._make, origin.library, origin.library_version, batch_size
+        )
         made._kernel_sizes = origin.kernel_sizes
     else:
         assert compress is not None
@@ -516,6 +601,8 @@ def register_compressor(
 
 
 def unregister_compressor(name: str) -> None:
-    """Take a registered compressor off the list: pools that use it go on. KeyError if there is none."""
+    """Take a registered compressor off the list: pools that use it go on. KeyError if
+    there is none.
+    """
     with _lock:
         del _registered[text("name", name)]

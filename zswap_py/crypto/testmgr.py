@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Known pages and what the kernel's compressors make of them: how a backend proves that its sizes are the kernel's.
+"""Known pages and what the kernel's compressors make of them: how a backend proves that
+its sizes are the kernel's.
 
-A backend's `kernel_sizes` is true only after it compressed these pages to `KERNEL_SIZES`, at registration: libraries of
-one name differ between versions, builds and distributions by a few bytes on a few pages, and those are a size class.
+A backend's `kernel_sizes` is true only after it compressed these pages to
+`KERNEL_SIZES`, at registration: libraries of one name differ between versions, builds
+and distributions by a few bytes on a few pages, and those are a size class.
 
-The seeds are picked for that: 12 of the 16 pages tell liblz4 1.8.2 and later from the kernel's lz4, most tell liblzo2
-from its lzo, all tell zlib at another level or window, and zlib-ng, from its deflate, nine even another memLevel.
-No page compresses to 3,625 bytes or more, which zram would keep raw, and none is a repeated word.
+The seeds are picked for that: 12 of the 16 pages tell liblz4 1.8.2 and later from the
+kernel's lz4, most tell liblzo2 from its lzo, all tell zlib at another level or window,
+and zlib-ng, from its deflate, nine even another memLevel. No page compresses to 3,625
+bytes or more, which zram would keep raw, and none is a repeated word.
 
 How the sizes were recorded, on Linux 6.18, x86-64:
 
-- lz4, lzo, lzo-rle: each page written alone to a zram device, `compr_data_size` read back;
-- deflate, which zram there did not have: zlib 1.2.13 (level -1, raw, window 11, memLevel 8). The size class of each was
-  the kernel's: copies were paged out to zswap one by one, and the pool grew by its pages at its count of objects.
-  The pool of whole corpora, to the byte, holds the sizes themselves to account.
+- lz4, lzo, lzo-rle: each page written alone to a zram device, `compr_data_size` read
+  back;
+- deflate, which zram there did not have: zlib 1.2.13 (level -1, raw, window 11,
+  memLevel 8). The size class of each was the kernel's: copies were paged out to zswap
+  one by one, and the pool grew by its pages at its count of objects. The pool of whole
+  corpora, to the byte, holds the sizes themselves to account.
 """
 
 from __future__ import annotations
@@ -23,16 +28,86 @@ PAGE_SIZE = 4096
 _SEEDS = (4, 18, 107, 115, 133, 253, 351, 372, 392, 466, 525, 614, 619, 728, 769, 1136)
 
 KERNEL_SIZES: dict[str, tuple[int, ...]] = {
-    "deflate": (674, 2987, 1067, 1333, 694, 649, 2495, 2290, 2169, 2215, 2190, 524, 1806, 937, 1087, 1328),
-    "lz4": (1069, 3565, 1612, 2419, 1438, 1202, 3241, 3111, 2813, 3479, 3025, 736, 2917, 1528, 2144, 2026),
-    "lzo": (1079, 3604, 1539, 2041, 1298, 1171, 3215, 3161, 2751, 3421, 3060, 728, 3002, 1488, 1811, 1890),
-    "lzo-rle": (1053, 3592, 1584, 2159, 1338, 1153, 3323, 3195, 2858, 3480, 3054, 693, 3018, 1535, 1903, 1953),
+    "deflate": (
+        674,
+        2987,
+        1067,
+        1333,
+        694,
+        649,
+        2495,
+        2290,
+        2169,
+        2215,
+        2190,
+        524,
+        1806,
+        937,
+        1087,
+        1328,
+    ),
+    "lz4": (
+        1069,
+        3565,
+        1612,
+        2419,
+        1438,
+        1202,
+        3241,
+        3111,
+        2813,
+        3479,
+        3025,
+        736,
+        2917,
+        1528,
+        2144,
+        2026,
+    ),
+    "lzo": (
+        1079,
+        3604,
+        1539,
+        2041,
+        1298,
+        1171,
+        3215,
+        3161,
+        2751,
+        3421,
+        3060,
+        728,
+        3002,
+        1488,
+        1811,
+        1890,
+    ),
+    "lzo-rle": (
+        1053,
+        3592,
+        1584,
+        2159,
+        1338,
+        1153,
+        3323,
+        3195,
+        2858,
+        3480,
+        3054,
+        693,
+        3018,
+        1535,
+        1903,
+        1953,
+    ),
 }
 """Bytes, page by page, by the compressor's kernel name."""
 
 
 def _page(seed: int) -> bytes:
-    """Zeros, fresh symbols and copies from anywhere before, in shares and lengths that the seed sets."""
+    """Zeros, fresh symbols and copies from anywhere before, in shares and lengths that
+    the seed sets.
+    """
     state = seed
 
     def draw(n: int) -> int:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The accelerator: the iaa_crypto driver over devices of one's own making, and `deflate-iaa` while a queue is bound.
+"""The accelerator: the iaa_crypto driver over devices of one's own making, and
+`deflate-iaa` while a queue is bound.
 
     with Accelerator(devices=4) as acc, Zswap(compressor="deflate-iaa") as z:
         ...
         acc.stats()["total_comp_calls"]
 
-In real time the engines are threads; with `clock=VirtualClock()` each job takes what the profile says, and nothing else
-takes time. docs/accelerator.md says what is real, what is modelled, and what was fitted to what.
+In real time the engines are threads; with `clock=VirtualClock()` each job takes what
+the profile says, and nothing else takes time. docs/accelerator.md says what is real,
+what is modelled, and what was fitted to what.
 """
 
 from __future__ import annotations
@@ -25,17 +27,41 @@ from typing import Any
 
 from zswap_py import crypto, kernels
 from zswap_py._lib.fixed import Owner
+from zswap_py._lib.params import kstrtobool, whole
 from zswap_py._native import drain_iaa_messages, ffi, lib, oserror, struct_dict
 from zswap_py.clock import VirtualClock
 from zswap_py.cpuhp import NR_CPUS
+from zswap_py.iaa.idxd import (
+    IAA,
+    IDEAL,
+    Device,
+    DeviceConfig,
+    Life,
+    Profile,
+    WorkQueue,
+    WorkQueueConfig,
+)
 from zswap_py.iaa.plan import OPS, Crc, Delay, Fault, NoAnswer, QueueFull, Remove, Status, Stop
-from zswap_py.iaa.idxd import IAA, IDEAL, Device, DeviceConfig, Life, Profile, WorkQueue, WorkQueueConfig
-from zswap_py._lib.params import kstrtobool, whole
 
 __all__ = [
-    "IAA", "IDEAL", "Accelerator", "Crc", "Delay", "Device", "DeviceConfig", "Fault", "NoAnswer", "Profile",
-    "QueueFull", "Remove", "Status", "Stop", "WorkQueue", "WorkQueueConfig", "WqTable",
-]  # fmt: skip
+    "IAA",
+    "IDEAL",
+    "Accelerator",
+    "Crc",
+    "Delay",
+    "Device",
+    "DeviceConfig",
+    "Fault",
+    "NoAnswer",
+    "Profile",
+    "QueueFull",
+    "Remove",
+    "Status",
+    "Stop",
+    "WorkQueue",
+    "WorkQueueConfig",
+    "WqTable",
+]
 
 MAX_BATCH_SIZE = int(lib.IAA_CRYPTO_MAX_BATCH_SIZE)
 SYNC_MODES = ("sync", "async", "async_irq")
@@ -43,9 +69,14 @@ SOFTWARE = ("isal", "zlib")
 _NONE = 0xFFFFFFFF  # no table
 
 _KINDS = {
-    Status: "STATUS", Crc: "CRC", Delay: "DELAY", NoAnswer: "NO_ANSWER", QueueFull: "QUEUE_FULL", Stop: "STOP",
+    Status: "STATUS",
+    Crc: "CRC",
+    Delay: "DELAY",
+    NoAnswer: "NO_ANSWER",
+    QueueFull: "QUEUE_FULL",
+    Stop: "STOP",
     Remove: "REMOVE",
-}  # fmt: skip
+}
 
 
 # ---- which queues serve which CPU ----
@@ -53,7 +84,9 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class WqTable:
-    """The queues that one CPU's jobs go to, in turn; the second first, since the cursor moves before it is used."""
+    """The queues that one CPU's jobs go to, in turn; the second first, since the cursor
+    moves before it is used.
+    """
 
     comp: tuple[WorkQueue, ...]
     decomp: tuple[WorkQueue, ...]
@@ -66,7 +99,9 @@ def _by_device(bound: Iterable[WorkQueue]) -> list[list[WorkQueue]]:
 
 
 def mainline_tables(bound: Iterable[WorkQueue], nr_cpus: int, nr_nodes: int) -> list[WqTable]:
-    """Mainline's rule, a table for each CPU: a node's CPUs in runs of so many a device, whatever node that is on."""
+    """Mainline's rule, a table for each CPU: a node's CPUs in runs of so many a device,
+    whatever node that is on.
+    """
     devices = _by_device(bound)
     tables, iaa = [], -1
     cpus_per_iaa = max(nr_nodes * (nr_cpus // nr_nodes) // len(devices), 1) if devices else 1
@@ -74,18 +109,27 @@ def mainline_tables(bound: Iterable[WorkQueue], nr_cpus: int, nr_nodes: int) -> 
         node = cpu * nr_nodes // nr_cpus
         first = -(-node * nr_cpus // nr_nodes)  # the node's
         iaa += (cpu - first) % cpus_per_iaa == 0
-        wqs = tuple(devices[iaa if iaa < len(devices) and len(devices) > 1 else 0]) if devices else ()
+        wqs = (
+            tuple(devices[iaa if iaa < len(devices) and len(devices) > 1 else 0]) if devices else ()
+        )
         tables.append(WqTable(wqs, wqs))
     return tables
 
 
 def package_tables(
-    bound: Iterable[WorkQueue], nr_cpus: int, nr_packages: int, package_of: Any,
-    g_comp_wqs_per_iaa: int, distribute_comps: bool, distribute_decomps: bool,
-) -> list[WqTable]:  # fmt: skip
-    """The series' rule: a CPU is mapped to a device of its package; what is distributed goes to all of them in turn.
+    bound: Iterable[WorkQueue],
+    nr_cpus: int,
+    nr_packages: int,
+    package_of: Any,
+    g_comp_wqs_per_iaa: int,
+    distribute_comps: bool,
+    distribute_decomps: bool,
+) -> list[WqTable]:
+    """The series' rule: a CPU is mapped to a device of its package; what is distributed
+    goes to all of them in turn.
 
-    A package without a device uses all there are. Equal tables of CPUs of a package are one table, with one cursor.
+    A package without a device uses all there are. Equal tables of CPUs of a package are
+    one table, with one cursor.
     """
     everywhere = _by_device(bound)
     tables: list[WqTable] = []
@@ -96,12 +140,21 @@ def package_tables(
         comps, decomps = (tuple(itertools.chain(*(kinds[i] for kinds in split))) for i in (0, 1))
         for cpu in range(last - first):
             mine = split[cpu * len(split) // (last - first)] if split else ((), ())
-            tables.append(WqTable(comps if distribute_comps else mine[0], decomps if distribute_decomps else mine[1]))
+            tables.append(
+                WqTable(
+                    comps if distribute_comps else mine[0],
+                    decomps if distribute_decomps else mine[1],
+                )
+            )
     return tables
 
 
-def _split(wqs: Sequence[WorkQueue], g_comp_wqs_per_iaa: int) -> tuple[tuple[WorkQueue, ...], tuple[WorkQueue, ...]]:
-    """A device's queues for compression and for decompression; all for both where there are no more than the former."""
+def _split(
+    wqs: Sequence[WorkQueue], g_comp_wqs_per_iaa: int
+) -> tuple[tuple[WorkQueue, ...], tuple[WorkQueue, ...]]:
+    """A device's queues for compression and for decompression; all for both where there
+    are no more than the former.
+    """
     if g_comp_wqs_per_iaa == 0 or len(wqs) <= g_comp_wqs_per_iaa:
         return tuple(wqs), tuple(wqs)
     return tuple(wqs[-g_comp_wqs_per_iaa:]), tuple(wqs[:-g_comp_wqs_per_iaa])
@@ -111,38 +164,68 @@ def _split(wqs: Sequence[WorkQueue], g_comp_wqs_per_iaa: int) -> tuple[tuple[Wor
 
 
 class Accelerator(Owner):
-    """Devices, and the driver that makes them the compressor `deflate-iaa` (`deflate-iaa:NAME` if there are several).
+    """Devices, and the driver that makes them the compressor `deflate-iaa`
+    (`deflate-iaa:NAME` if there are several).
 
-    `devices`: how many of the default kind, or their DeviceConfigs. `name`: of a second one in the process; plain
-    `deflate-iaa` is that which was bound first. The machine: `nr_cpus` (default: this machine's; a Zswap's CPUs beyond
-    are counted from 0 again), `nr_packages`, `nr_nodes` (None: one a package). CPUs, nodes and packages follow each
-    other in equal shares: CPU c is in package c * nr_packages // nr_cpus, node n in n * nr_packages // nr_nodes.
-    Devices are spread over the nodes alike; a package that has none uses all there are.
+    `devices`: how many of the default kind, or their DeviceConfigs. `name`: of a second
+    one in the process; plain `deflate-iaa` is that which was bound first. The machine:
+    `nr_cpus` (default: this machine's; a Zswap's CPUs beyond are counted from 0 again),
+    `nr_packages`, `nr_nodes` (None: one a package). CPUs, nodes and packages follow
+    each other in equal shares: CPU c is in package c * nr_packages // nr_cpus, node n
+    in n * nr_packages // nr_nodes. Devices are spread over the nodes alike; a package
+    that has none uses all there are.
 
-    `series`: "v10" (default; "v13" the same) maps CPUs by package, batches `batch_size` pages (8), gives up where no
-    descriptor is to be had, and decompresses in software after any failure. None, mainline before it: maps by node, one
-    page at a time, waits for a descriptor, and software only where a stream was found bad. (Zswap has a `series` too,
-    which says how many pages it gives at a time.)
+    `series`: "v10" (default; "v13" the same) maps CPUs by package, batches `batch_size`
+    pages (8), gives up where no descriptor is to be had, and decompresses in software
+    after any failure. None, mainline before it: maps by node, one page at a time, waits
+    for a descriptor, and software only where a stream was found bad. (Zswap has a
+    `series` too, which says how many pages it gives at a time.)
 
-    `clock`: None, real time, in which the engines are threads; or a VirtualClock, for which `profile` says what things
-    take. `software` "isal" or "zlib" does the devices' work (None: isal where it can be had).
+    `clock`: None, real time, in which the engines are threads; or a VirtualClock, for
+    which `profile` says what things take. `software` "isal" or "zlib" does the devices'
+    work (None: isal where it can be had).
 
-    Attributes with the driver's names and its rules: `sync_mode`, `verify_compress` (EBUSY while a queue is bound; for
-    pools made later), `g_comp_wqs_per_iaa`, `distribute_comps`, `distribute_decomps`. `bind=False` leaves the devices
-    disabled and their queues to be bound. Faults are in `plan` (zswap_py.iaa_plan, which also reads them from JSON).
+    Attributes with the driver's names and its rules: `sync_mode`, `verify_compress`
+    (EBUSY while a queue is bound; for pools made later), `g_comp_wqs_per_iaa`,
+    `distribute_comps`, `distribute_decomps`. `bind=False` leaves the devices disabled
+    and their queues to be bound. Faults are in `plan` (zswap_py.iaa_plan, which also
+    reads them from JSON).
 
-    In virtual time give each actor a CPU (`cpu=`) and slots of its own: an actor that waits for what another holds
-    while that sleeps loses its turn, and its call fails; see VirtualClock.
+    In virtual time give each actor a CPU (`cpu=`) and slots of its own: an actor that
+    waits for what another holds while that sleeps loses its turn, and its call fails;
+    see VirtualClock.
 
-    What the kernel would log goes to Python's logging in the call that met it. A call that waits for a device cannot be
-    interrupted until the timeout; close() from another thread ends it.
+    What the kernel would log goes to Python's logging in the call that met it. A call
+    that waits for a device cannot be interrupted until the timeout; close() from
+    another thread ends it.
     """
 
     __slots__ = (
-        "__weakref__", "_batch_size", "_batching", "_bound", "_clock", "_compressor", "_devices", "_distribute",
-        "_finalizer", "_g_comp", "_iaa", "_life", "_lock", "_name", "_nr_cpus", "_nr_nodes", "_nr_packages", "_plan",
-        "_profile", "_series", "_software", "_sync_mode", "_threads", "_verify",
-    )  # fmt: skip
+        "__weakref__",
+        "_batch_size",
+        "_batching",
+        "_bound",
+        "_clock",
+        "_compressor",
+        "_devices",
+        "_distribute",
+        "_finalizer",
+        "_g_comp",
+        "_iaa",
+        "_life",
+        "_lock",
+        "_name",
+        "_nr_cpus",
+        "_nr_nodes",
+        "_nr_packages",
+        "_plan",
+        "_profile",
+        "_series",
+        "_software",
+        "_sync_mode",
+        "_threads",
+        "_verify",
+    )
     _instead = "make an Accelerator with the same arguments, in each process"
 
     def __init__(
@@ -177,15 +260,23 @@ class Accelerator(Owner):
             raise TypeError(f"profile={profile!r}: a Profile, as IAA and IDEAL are")
         if not isinstance(name, str):
             raise TypeError(f"name={name!r}: a str")
-        self._nr_cpus = (os.cpu_count() or 1) if nr_cpus is None else whole("nr_cpus", nr_cpus, 1, NR_CPUS)
+        self._nr_cpus = (
+            (os.cpu_count() or 1) if nr_cpus is None else whole("nr_cpus", nr_cpus, 1, NR_CPUS)
+        )
         self._nr_packages = whole("nr_packages", nr_packages, 1, self.nr_cpus)
-        self._nr_nodes = nr_packages if nr_nodes is None else whole("nr_nodes", nr_nodes, 1, self.nr_cpus)
+        self._nr_nodes = (
+            nr_packages if nr_nodes is None else whole("nr_nodes", nr_nodes, 1, self.nr_cpus)
+        )
         self._name, self._series, self._clock, self._profile = name, series, clock, profile
         self._batching = series is not None
         most = MAX_BATCH_SIZE if self._batching else 1
-        self._batch_size = most if batch_size is None else whole("batch_size", batch_size, 1, MAX_BATCH_SIZE)
+        self._batch_size = (
+            most if batch_size is None else whole("batch_size", batch_size, 1, MAX_BATCH_SIZE)
+        )
         if self._batch_size > most:
-            raise ValueError(f"batch_size={batch_size}: without the series there are no batches; see series=")
+            raise ValueError(
+                f"batch_size={batch_size}: without the series there are no batches; see series="
+            )
         self._software = _software(software)
         self._bound: list[WorkQueue] = []
         self._plan: tuple[Fault, ...] = ()
@@ -194,30 +285,49 @@ class Accelerator(Owner):
         c_clock = ffi.NULL if clock is None else clock._clock
         generic = crypto.find("deflate:zlib")
         iaa = lib.iaa_create(
-            self.software.alg(), generic.alg(), _c_profile(profile, clock), c_clock, self.nr_cpus, self.nr_nodes, err
+            self.software.alg(),
+            generic.alg(),
+            _c_profile(profile, clock),
+            c_clock,
+            self.nr_cpus,
+            self.nr_nodes,
+            err,
         )
         if iaa == ffi.NULL:
             raise oserror(err[0], "a new Accelerator")
-        self._iaa = handle = ffi.gc(iaa, lib.iaa_put)  # a pool may have the compressor for longer than us
+        # a pool may have the compressor for longer than us
+        self._iaa = handle = ffi.gc(iaa, lib.iaa_put)
         self._compressor = crypto.DeviceCompressor(
-            "deflate-iaa", name, lambda: lib.iaa_alg(handle), self.software.library, self.software.library_version,
-            self.batch_size, lambda: _log_messages(handle),
-        )  # fmt: skip
+            "deflate-iaa",
+            name,
+            lambda: lib.iaa_alg(handle),
+            self.software.library,
+            self.software.library_version,
+            self.batch_size,
+            lambda: _log_messages(handle),
+        )
         threads: list[tuple[int, list[threading.Thread]]] = []
         self._threads = threads
         self._finalizer = weakref.finalize(self, _stop_all, self._iaa, self.compressor, threads)
         self._finalizer.atexit = False  # _close_all() is for that
-        # anew, so that it comes before Zswap's own: close() there waits for calls that wait for a device
+        # anew, so that it comes before Zswap's own: close() there waits for calls that
+        # wait for a device
         atexit.unregister(_close_all)
         atexit.register(_close_all)
         _accelerators.add(self)
         try:
             self._sync_mode, self._verify = "sync", False
-            self.sync_mode = sync_mode if sync_mode is not None else ("async" if self._batching else "sync")
-            self.verify_compress = not self._batching if verify_compress is None else verify_compress
+            self.sync_mode = (
+                sync_mode if sync_mode is not None else ("async" if self._batching else "sync")
+            )
+            self.verify_compress = (
+                not self._batching if verify_compress is None else verify_compress
+            )
             self._g_comp, self._distribute = 0, (True, False)
             self._set_distribution(g_comp_wqs_per_iaa, distribute_comps, distribute_decomps)
-            self._devices = tuple(self._add_device(i, len(configs), config) for i, config in enumerate(configs))
+            self._devices = tuple(
+                self._add_device(i, len(configs), config) for i, config in enumerate(configs)
+            )
             threads.extend((device.index, device._threads) for device in self.devices)
             self.plan = plan
             if kstrtobool(bind, "bind"):
@@ -231,13 +341,19 @@ class Accelerator(Owner):
 
     def __repr__(self) -> str:
         time = "real" if self.clock is None else "virtual"
-        devices = "closed" if self.closed else f"{len(self.devices)} devices, {len(self._bound)} queues bound"
+        devices = (
+            "closed"
+            if self.closed
+            else f"{len(self.devices)} devices, {len(self._bound)} queues bound"
+        )
         return f"<Accelerator {self.name}: {devices}, {time} time>"
 
     def _add_device(self, i: int, nr: int, config: DeviceConfig) -> Device:
         node = i * self.nr_nodes // nr if config.node is None else config.node
         if not 0 <= node < self.nr_nodes:
-            raise ValueError(f"DeviceConfig(node={node}): there are {self.nr_nodes} nodes; see nr_nodes=")
+            raise ValueError(
+                f"DeviceConfig(node={node}): there are {self.nr_nodes} nodes; see nr_nodes="
+            )
         return Device(self._iaa, self._life, node, config, self.clock is None)
 
     # ---- what it was made with ----
@@ -264,7 +380,9 @@ class Accelerator(Owner):
 
     @property
     def software(self) -> crypto.Compressor:
-        """What does the devices' work. Where a device has failed, the kernel's `deflate` decompresses."""
+        """What does the devices' work. Where a device has failed, the kernel's
+        `deflate` decompresses.
+        """
         return self._software
 
     @property
@@ -302,15 +420,18 @@ class Accelerator(Owner):
     def __enter__(self) -> Accelerator:
         return self
 
-    def __exit__(self, t: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, t: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
-        """Unbind all queues, abort what is in flight, join the engines' threads. Closing twice is fine, also to go on
-        with a close() that was interrupted.
+        """Unbind all queues, abort what is in flight, join the engines' threads.
+        Closing twice is fine, also to go on with a close() that was interrupted.
 
-        A pool that uses it stays: its calls fail with ENODEV, so that loads raise EIO, and stores are refused, or kept
-        raw, as Linux 6.18 does with what does not compress.
+        A pool that uses it stays: its calls fail with ENODEV, so that loads raise EIO,
+        and stores are refused, or kept raw, as Linux 6.18 does with what does not
+        compress.
         """
         with self._lock:
             if self._life.in_child:
@@ -344,13 +465,16 @@ class Accelerator(Owner):
 
     @property
     def enabled(self) -> bool:
-        """False: no queue is bound, or a descriptor timed out, until the last queue is unbound and one bound again."""
+        """False: no queue is bound, or a descriptor timed out, until the last queue is
+        unbound and one bound again.
+        """
         return bool(lib.iaa_enabled(self._iaa))
 
     def bind(self, wq: WorkQueue) -> None:
         """Give a queue to the driver; with the first `deflate-iaa` is there.
 
-        OSError: EBUSY if it is bound, ENXIO if its device is not enabled, ENODEV if it is meant for another driver.
+        OSError: EBUSY if it is bound, ENXIO if its device is not enabled, ENODEV if it
+        is meant for another driver.
         """
         with self._lock:
             self._life.must_be_open()
@@ -361,9 +485,15 @@ class Accelerator(Owner):
             if wq in self._bound:
                 raise oserror(-errno.EBUSY, f"bind {wq.name}: it is bound")
             if wq.device.state != "enabled":
-                raise oserror(-errno.ENXIO, f"bind {wq.name}: {wq.device.name} is {wq.device.state}; enable() it")
+                raise oserror(
+                    -errno.ENXIO,
+                    f"bind {wq.name}: {wq.device.name} is {wq.device.state}; enable() it",
+                )
             if wq.config.driver_name != "crypto":
-                raise oserror(-errno.ENODEV, f"bind {wq.name}: it is for driver {wq.config.driver_name!r}, not crypto")
+                raise oserror(
+                    -errno.ENODEV,
+                    f"bind {wq.name}: it is for driver {wq.config.driver_name!r}, not crypto",
+                )
             if not self._bound:
                 crypto.bind_accelerator(self.compressor)
                 lib.iaa_set_enabled(self._iaa, True)
@@ -371,10 +501,12 @@ class Accelerator(Owner):
             self._rebalance()
 
     def unbind(self, wq: WorkQueue) -> None:
-        """Take a queue back, and wait until nothing is in flight there; with the last `deflate-iaa` is gone.
+        """Take a queue back, and wait until nothing is in flight there; with the last
+        `deflate-iaa` is gone.
 
-        An engine that a plan holds in a Delay is waited for too, even if nobody else does any more.
-        Pools that have it stay: their calls fail with ENODEV until a queue is bound again. OSError ENODEV: not bound.
+        An engine that a plan holds in a Delay is waited for too, even if nobody else
+        does any more. Pools that have it stay: their calls fail with ENODEV until a
+        queue is bound again. OSError ENODEV: not bound.
         """
         with self._lock:
             self._life.must_be_open()
@@ -399,12 +531,18 @@ class Accelerator(Owner):
         if not self._batching:
             return mainline_tables(self._bound, self.nr_cpus, self.nr_nodes)
         return package_tables(
-            self._bound, self.nr_cpus, self.nr_packages, lambda d: d.node * self.nr_packages // self.nr_nodes,
-            self._g_comp, *self._distribute,
-        )  # fmt: skip
+            self._bound,
+            self.nr_cpus,
+            self.nr_packages,
+            lambda d: d.node * self.nr_packages // self.nr_nodes,
+            self._g_comp,
+            *self._distribute,
+        )
 
     def _rebalance(self) -> None:
-        """New tables, all cursors at their start. By the series' rule equal tables are one, and so have one cursor."""
+        """New tables, all cursors at their start. By the series' rule equal tables are
+        one, and so have one cursor.
+        """
         lists: list[tuple[WorkQueue, ...]] = []
         known: dict[Any, int] = {}
 
@@ -416,7 +554,10 @@ class Accelerator(Owner):
                 lists.append(wqs)
             return known[key]
 
-        comp, decomp = ffi.new("unsigned int[]", self.nr_cpus), ffi.new("unsigned int[]", self.nr_cpus)
+        comp, decomp = (
+            ffi.new("unsigned int[]", self.nr_cpus),
+            ffi.new("unsigned int[]", self.nr_cpus),
+        )
         for cpu, table in enumerate(self._tables()):
             comp[cpu] = number(table.comp, ("c", table.comp) if self._batching else cpu)
             decomp[cpu] = number(table.decomp, ("d", table.decomp) if self._batching else cpu)
@@ -431,7 +572,9 @@ class Accelerator(Owner):
     def _must_be_disabled(self, what: str) -> None:
         self._life.must_be_open()
         if self._bound:
-            raise oserror(-errno.EBUSY, f"{what}: unbind all queues first, {len(self._bound)} are bound")
+            raise oserror(
+                -errno.EBUSY, f"{what}: unbind all queues first, {len(self._bound)} are bound"
+            )
 
     def _set_mode(self, sync_mode: str, verify: bool) -> None:
         mode = ffi.new("struct iaa_mode *")
@@ -445,7 +588,9 @@ class Accelerator(Owner):
 
     @property
     def sync_mode(self) -> str:
-        """sync, async (the same, but for batches; for mainline altogether the same) or async_irq."""
+        """sync, async (the same, but for batches; for mainline altogether the same) or
+        async_irq.
+        """
         return self._sync_mode
 
     @sync_mode.setter
@@ -458,7 +603,9 @@ class Accelerator(Owner):
 
     @property
     def verify_compress(self) -> bool:
-        """True: each result is decompressed by the device again, and the crc compared."""
+        """True: each result is decompressed by the device again, and the crc
+        compared.
+        """
         return self._verify
 
     @verify_compress.setter
@@ -474,14 +621,19 @@ class Accelerator(Owner):
             comps = kstrtobool(comps, "distribute_comps")
             decomps = kstrtobool(decomps, "distribute_decomps")
             if not self._batching and (g_comp, comps, decomps) != (0, True, False):
-                raise ValueError("g_comp_wqs_per_iaa, distribute_comps, distribute_decomps: not without the series")
+                raise ValueError(
+                    "g_comp_wqs_per_iaa, distribute_comps, distribute_decomps: not "
+                    "without the series"
+                )
             self._g_comp, self._distribute = g_comp, (comps, decomps)
             if self._bound:
                 self._rebalance()
 
     @property
     def g_comp_wqs_per_iaa(self) -> int:
-        """The last so many queues of a device that has more compress only, the others decompress only. 0: both, all."""
+        """The last so many queues of a device that has more compress only, the others
+        decompress only. 0: both, all.
+        """
         return self._g_comp
 
     @g_comp_wqs_per_iaa.setter
@@ -490,7 +642,9 @@ class Accelerator(Owner):
 
     @property
     def distribute_comps(self) -> bool:
-        """True: compressions go to all devices of a package in turn; else to the CPU's own."""
+        """True: compressions go to all devices of a package in turn; else to the CPU's
+        own.
+        """
         return self._distribute[0]
 
     @distribute_comps.setter
@@ -510,7 +664,9 @@ class Accelerator(Owner):
 
     @property
     def plan(self) -> tuple[Fault, ...]:
-        """What shall go wrong; setting it begins the count of descriptors anew. () ends it."""
+        """What shall go wrong; setting it begins the count of descriptors anew. () ends
+        it.
+        """
         return self._plan
 
     @plan.setter
@@ -553,10 +709,11 @@ class Accelerator(Owner):
     # ---- debugfs ----
 
     def stats(self) -> dict[str, int]:
-        """global_stats, with the kernel's names. Devices and queues have their own: `devices[0].stats()`.
+        """global_stats, with the kernel's names. Devices and queues have their own:
+        `devices[0].stats()`.
 
-        No kernel has total_no_wq_errors: requests that no queue took, because none is bound, a timeout has disabled the
-        driver, or the queue's device is not enabled.
+        No kernel has total_no_wq_errors: requests that no queue took, because none is
+        bound, a timeout has disabled the driver, or the queue's device is not enabled.
         """
         self._life.must_be_mine()
         self._drain_messages()
@@ -576,7 +733,9 @@ class Accelerator(Owner):
 def _configs(devices: int | Sequence[DeviceConfig]) -> list[DeviceConfig]:
     if isinstance(devices, int):
         return [DeviceConfig()] * whole("devices", devices, 1, lib.IAA_MAX_DEVICES)
-    if not isinstance(devices, Sequence) or not all(isinstance(config, DeviceConfig) for config in devices):
+    if not isinstance(devices, Sequence) or not all(
+        isinstance(config, DeviceConfig) for config in devices
+    ):
         raise TypeError(f"devices={devices!r}: how many, or a sequence of DeviceConfig")
     whole("len(devices)", len(devices), 1, lib.IAA_MAX_DEVICES)
     return list(devices)
@@ -610,12 +769,16 @@ _exiting = False
 
 
 def _log_messages(iaa: Any) -> None:
-    """But not what is refused to threads that the interpreter leaves behind when it exits."""
+    """But not what is refused to threads that the interpreter leaves behind when it
+    exits.
+    """
     if not _exiting:
         drain_iaa_messages(iaa)
 
 
-def _stop_all(iaa: Any, compressor: crypto.DeviceCompressor, devices: list[tuple[int, list[threading.Thread]]]) -> None:
+def _stop_all(
+    iaa: Any, compressor: crypto.DeviceCompressor, devices: list[tuple[int, list[threading.Thread]]]
+) -> None:
     with contextlib.suppress(ValueError):  # no queue is bound
         crypto.unbind_accelerator(compressor)
     lib.iaa_set_enabled(iaa, False)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The accelerator's devices: what they are made of, what they cost in virtual time, the threads that are their engines.
+"""The accelerator's devices: what they are made of, what they cost in virtual time, the
+threads that are their engines.
 
-As accel-config sees them: a device has work queues and engines, which groups tie together; a queue is dedicated (its
-driver never has more in flight than it has entries) or shared (the device answers "retry" when it is full).
+As accel-config sees them: a device has work queues and engines, which groups tie
+together; a queue is dedicated (its driver never has more in flight than it has entries)
+or shared (the device answers "retry" when it is full).
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zswap_py._lib.fixed import Owner
-from zswap_py._native import ffi, lib, oserror, struct_dict
 from zswap_py._lib.params import kstrtobool, whole
+from zswap_py._native import ffi, lib, oserror, struct_dict
 
 MAX_GROUPS = int(lib.IDXD_MAX_GROUPS)
 MAX_ENGINES = int(lib.IDXD_MAX_ENGINES)
@@ -27,14 +29,17 @@ MAX_RETRIES = int(lib.IDXD_MAX_RETRIES)
 
 @dataclass(frozen=True)
 class Profile:
-    """What things cost, in nanoseconds. Times of devices and CPUs pass in virtual time only; the timeout's in both.
+    """What things cost, in nanoseconds. Times of devices and CPUs pass in virtual time
+    only; the timeout's in both.
 
-    A job of k pages of 4 KiB takes an engine `compress_ns` (or `decompress_ns`) and `transfer_ns` more for each page
-    after the first; jobs on different engines of a device run side by side, but for `transfer_ns` a page, in which they
-    take turns: the device's bandwidth limit. The CPU spends `host_ns` on submitting a job, `irq_ns` on a completion
-    interrupt, `software_ns` on a page that software decompresses. Engines' times vary by the share `jitter`, up or
-    down, drawn from the clock's seed. `pause_ns` passes between two tries of the driver; after `timeout_ns` of device
-    time a descriptor is given up.
+    A job of k pages of 4 KiB takes an engine `compress_ns` (or `decompress_ns`) and
+    `transfer_ns` more for each page after the first; jobs on different engines of a
+    device run side by side, but for `transfer_ns` a page, in which they take turns: the
+    device's bandwidth limit. The CPU spends `host_ns` on submitting a job, `irq_ns` on
+    a completion interrupt, `software_ns` on a page that software decompresses. Engines'
+    times vary by the share `jitter`, up or down, drawn from the clock's seed.
+    `pause_ns` passes between two tries of the driver; after `timeout_ns` of device time
+    a descriptor is given up.
     """
 
     name: str
@@ -64,21 +69,27 @@ class Profile:
 
 
 IAA = Profile("IAA", host_ns=306, compress_ns=3_197, decompress_ns=3_283, transfer_ns=1_049)
-"""Fitted to what the batching series (v10 2/25, Sapphire Rapids at 2.5 GHz) measured, see docs/accelerator.md.
+"""Fitted to what the batching series (v10 2/25, Sapphire Rapids at 2.5 GHz) measured,
+see docs/accelerator.md.
 
-host_ns, compress_ns and transfer_ns solve its three latencies a page: 3,503 ns one by one, 1,356 in batches of 8 on one
-device, 706 over four. decompress_ns is inferred from the 17.78 us that a decompress batch of 8 saves (v10 13/25, p99).
-pause_ns is 140 cycles, a PAUSE of that CPU, and timeout_ns the driver's 1,000,000 of them. irq_ns and software_ns are
-assumed: no published figure is known.
+host_ns, compress_ns and transfer_ns solve its three latencies a page: 3,503 ns one by
+one, 1,356 in batches of 8 on one device, 706 over four. decompress_ns is inferred from
+the 17.78 us that a decompress batch of 8 saves (v10 13/25, p99). pause_ns is 140
+cycles, a PAUSE of that CPU, and timeout_ns the driver's 1,000,000 of them. irq_ns and
+software_ns are assumed: no published figure is known.
 """
 
 IDEAL = Profile("ideal", host_ns=306, compress_ns=0, decompress_ns=0, transfer_ns=0)
-"""A device that takes no time: what is left is the CPU's part, host_ns. No batching can do better than this."""
+"""A device that takes no time: what is left is the CPU's part, host_ns. No batching can
+do better than this.
+"""
 
 
 @dataclass(frozen=True)
 class WorkQueueConfig:
-    """A work queue, as accel-config writes it. `threshold`: a shared queue takes no more than so many (None: size)."""
+    """A work queue, as accel-config writes it. `threshold`: a shared queue takes no
+    more than so many (None: size).
+    """
 
     size: int = MAX_WQ_SIZE
     shared: bool = False
@@ -97,7 +108,9 @@ class WorkQueueConfig:
         whole("enqcmds_retries", self.enqcmds_retries, 0, MAX_RETRIES)
         if self.threshold is not None:
             if not self.shared:
-                raise ValueError(f"WorkQueueConfig(threshold={self.threshold}): only a shared queue has one")
+                raise ValueError(
+                    f"WorkQueueConfig(threshold={self.threshold}): only a shared queue has one"
+                )
             whole("threshold", self.threshold, 1, self.size)
 
 
@@ -109,10 +122,11 @@ def _sequence(name: str, value: Any) -> Sequence[Any]:
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """A device. The default is the driver's own: one dedicated queue with all entries, served by 8 engines, in group 0.
+    """A device. The default is the driver's own: one dedicated queue with all entries,
+    served by 8 engines, in group 0.
 
-    `engines`: each engine's group. `scalable`: the IOMMU's scalable mode, without which there are no shared queues.
-    `node` None: devices are spread over the nodes.
+    `engines`: each engine's group. `scalable`: the IOMMU's scalable mode, without which
+    there are no shared queues. `node` None: devices are spread over the nodes.
     """
 
     wqs: tuple[WorkQueueConfig, ...] = (WorkQueueConfig(),)
@@ -131,16 +145,25 @@ class DeviceConfig:
         if not 1 <= len(self.wqs) <= MAX_WQS:
             raise ValueError(f"{len(self.wqs)} work queues: a device has 1 to {MAX_WQS}")
         if entries > MAX_WQ_SIZE:
-            raise ValueError(f"work queues of {entries} entries: a device has {MAX_WQ_SIZE} for all of them together")
+            raise ValueError(
+                f"work queues of {entries} entries: a device has {MAX_WQ_SIZE} for "
+                "all of them together"
+            )
         if not 1 <= len(self.engines) <= MAX_ENGINES:
             raise ValueError(f"{len(self.engines)} engines: a device has 1 to {MAX_ENGINES}")
         for group in self.engines:
             whole("an engine's group", group, 0, MAX_GROUPS - 1)
         for i, wq in enumerate(self.wqs):
             if wq.group not in self.engines:
-                raise ValueError(f"work queue {i} is in group {wq.group}, which has no engine; engines: {self.engines}")
+                raise ValueError(
+                    f"work queue {i} is in group {wq.group}, which has no engine; "
+                    f"engines: {self.engines}"
+                )
             if wq.shared and not self.scalable:
-                raise oserror(-errno.EOPNOTSUPP, f"work queue {i} is shared: only with the IOMMU in scalable mode")
+                raise oserror(
+                    -errno.EOPNOTSUPP,
+                    f"work queue {i} is shared: only with the IOMMU in scalable mode",
+                )
 
 
 def _c_config(config: DeviceConfig) -> Any:
@@ -151,7 +174,11 @@ def _c_config(config: DeviceConfig) -> Any:
     for i, wq in enumerate(config.wqs):
         c.wq[i].size, c.wq[i].shared = wq.size, wq.shared
         c.wq[i].threshold = wq.size if wq.threshold is None else wq.threshold
-        c.wq[i].group, c.wq[i].priority, c.wq[i].enqcmds_retries = wq.group, wq.priority, wq.enqcmds_retries
+        c.wq[i].group, c.wq[i].priority, c.wq[i].enqcmds_retries = (
+            wq.group,
+            wq.priority,
+            wq.enqcmds_retries,
+        )
     return c
 
 
@@ -164,9 +191,14 @@ class Life:
         self.in_child = False
 
     def must_be_mine(self) -> None:
-        """OSError ECHILD in a forked child, in which the devices have no threads and any lock may be held for ever."""
+        """OSError ECHILD in a forked child, in which the devices have no threads and
+        any lock may be held for ever.
+        """
         if self.in_child:
-            what = f"accelerator {self.name} was made before fork(), in the parent; make one in each process"
+            what = (
+                f"accelerator {self.name} was made before fork(), in the parent; make one in each "
+                "process"
+            )
             raise oserror(-errno.ECHILD, what)
 
     def must_be_open(self) -> None:
@@ -206,13 +238,17 @@ class WorkQueue(Owner):
         return f"wq{self.device.name.removeprefix('iax')}.{self.number}"
 
     def __repr__(self) -> str:
-        return f"<WorkQueue {self.name} {'shared' if self.config.shared else 'dedicated'} {self.config.size}>"
+        return (
+            f"<WorkQueue {self.name} {'shared' if self.config.shared else 'dedicated'} "
+            f"{self.config.size}>"
+        )
 
     def stats(self) -> dict[str, int]:
-        """What the driver did with it: comp_calls, comp_bytes (out), decomp_calls, decomp_bytes (in).
+        """What the driver did with it: comp_calls, comp_bytes (out), decomp_calls,
+        decomp_bytes (in).
 
-        No kernel has the other two by queue: comp_buf_overflows, pages that did not fit; no_descriptor, requests that
-        it had no room for.
+        No kernel has the other two by queue: comp_buf_overflows, pages that did not
+        fit; no_descriptor, requests that it had no room for.
         """
         c = ffi.new("struct iaa_wq_stats *")
         lib.iaa_get_wq_stats(self.device._iaa, self.device.index, self.number, c)
@@ -220,12 +256,26 @@ class WorkQueue(Owner):
 
 
 class Device(Owner):
-    """One device. In real time each of its engines is a thread, which sleeps while there is nothing to do."""
+    """One device. In real time each of its engines is a thread, which sleeps while
+    there is nothing to do.
+    """
 
-    __slots__ = ("_config", "_iaa", "_index", "_life", "_lock", "_node", "_threads", "_with_threads", "_wqs")
+    __slots__ = (
+        "_config",
+        "_iaa",
+        "_index",
+        "_life",
+        "_lock",
+        "_node",
+        "_threads",
+        "_with_threads",
+        "_wqs",
+    )
     _instead = "Accelerator.devices gives the devices that there are"
 
-    def __init__(self, iaa: Any, life: Life, node: int, config: DeviceConfig, threads: bool) -> None:
+    def __init__(
+        self, iaa: Any, life: Life, node: int, config: DeviceConfig, threads: bool
+    ) -> None:
         self._iaa, self._life = iaa, life
         self._node, self._config = node, config
         self._lock = threading.Lock()  # two who enable it start one thread an engine
@@ -263,7 +313,10 @@ class Device(Owner):
         return f"iax{2 * self.index + 1}"
 
     def __repr__(self) -> str:
-        return f"<Device {self.name} {self.state} on node {self.node}, {len(self.config.engines)} engines>"
+        return (
+            f"<Device {self.name} {self.state} on node {self.node}, {len(self.config.engines)} "
+            "engines>"
+        )
 
     @property
     def state(self) -> str:
@@ -271,7 +324,9 @@ class Device(Owner):
         return ("disabled", "enabled", "removed")[lib.iaa_device_state(self._iaa, self.index)]
 
     def enable(self) -> None:
-        """Let it work: also one that was removed is then back. Its queues are bound as they were."""
+        """Let it work: also one that was removed is then back. Its queues are bound as
+        they were.
+        """
         self._set_state(lib.IDXD_DEV_ENABLED)
 
     def disable(self) -> None:
@@ -279,7 +334,9 @@ class Device(Owner):
         self._set_state(lib.IDXD_DEV_DISABLED)
 
     def remove(self) -> None:
-        """Pull it out, as disable() does, without a word to the driver: its queues stay bound, and fail."""
+        """Pull it out, as disable() does, without a word to the driver: its queues stay
+        bound, and fail.
+        """
         self._set_state(lib.IDXD_DEV_REMOVED)
 
     def _set_state(self, state: int) -> None:
@@ -298,12 +355,17 @@ class Device(Owner):
         return total
 
     def _start(self) -> None:
-        """The threads that are not there yet: all of them, or the rest if the system had no more the last time."""
+        """The threads that are not there yet: all of them, or the rest if the system
+        had no more the last time.
+        """
         for engine in range(len(self._threads), len(self.config.engines)):
-            # it holds the C driver, but nothing of this object: who forgets it lets it end
+            # it holds the C driver, but nothing of this object: who forgets it lets it
+            # end
             thread = threading.Thread(
-                target=lib.iaa_engine_run, args=(self._iaa, self.index, engine), name=f"{self.name}-engine{engine}",
+                target=lib.iaa_engine_run,
+                args=(self._iaa, self.index, engine),
+                name=f"{self.name}-engine{engine}",
                 daemon=True,
-            )  # fmt: skip
+            )
             thread.start()
             self._threads.append(thread)

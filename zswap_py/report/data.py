@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A report's data, and its JSON. Nothing here measures or reads arguments.
 
-The fields' names are the JSON's, and docs/report.md says what each means. Numbers are raw and
-count the pages that were read; only the estimates count all pages.
+The fields' names are the JSON's, and docs/report.md says what each means. Numbers are
+raw and count the pages that were read; only the estimates count all pages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ ALIKE = 0.02
 
 @dataclass(frozen=True)
 class Figures:
-    """What one compressor came to. Sizes in bytes; times in nanoseconds a page, None where no page was stored."""
+    """What one compressor came to. Sizes in bytes; times in nanoseconds a page, None
+    where no page was stored.
+    """
 
     name: str
     backend: str
@@ -92,8 +94,14 @@ class Report:
 
     @property
     def scale(self) -> float:
-        """How many pages each page that was read stands for in the estimates; 1 unless a whole sample was read."""
-        return scale_of(self.pages_total, self.pages, self.not_read["vanished"]) if self.complete else 1.0
+        """How many pages each page that was read stands for in the estimates; 1 unless
+        a whole sample was read.
+        """
+        return (
+            scale_of(self.pages_total, self.pages, self.not_read["vanished"])
+            if self.complete
+            else 1.0
+        )
 
     @property
     def figures(self) -> list[Figures]:
@@ -103,7 +111,9 @@ class Report:
 
     @property
     def pick(self) -> Figures | None:
-        """What saves most; or, of those that save as good as the same, what loads clearly faster."""
+        """What saves most; or, of those that save as good as the same, what loads
+        clearly faster.
+        """
         good = [f for f in self.figures if f.intact and f.estimated_net_saved_bytes > 0]
         if not good:
             return None
@@ -114,7 +124,9 @@ class Report:
 
 
 def scale_of(pages_total: int | None, pages: int, vanished: int) -> float:
-    """How many pages of all each page read stands for. Those that vanished stand for others that did."""
+    """How many pages of all each page read stands for. Those that vanished stand for
+    others that did.
+    """
     return pages_total / (pages + vanished) if pages_total and pages else 1.0
 
 

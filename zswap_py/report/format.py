@@ -14,11 +14,17 @@ def size(nbytes: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Two digits where that is under a percent; 100% and 0% only if it is all or none."""
+    """Two digits where that is under a percent; 100% and 0% only if it is all or
+    none.
+    """
     percent = 100 * share
     if 0 < percent < 1:
         return f"{max(percent, 0.01):.2g}%"
-    return f"{percent:.0f}%" if percent in (0, 100) or round(percent) < 100 else f"{min(percent, 99.9):.1f}%"
+    return (
+        f"{percent:.0f}%"
+        if percent in (0, 100) or round(percent) < 100
+        else f"{min(percent, 99.9):.1f}%"
+    )
 
 
 def micros(ns: float | None) -> str:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pages through compressors: each has a zswap of its own, and every piece of memory goes through all in turn."""
+"""Pages through compressors: each has a zswap of its own, and every piece of memory
+goes through all in turn.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,14 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from zswap_py import crypto
+from zswap_py._lib.params import whole
 from zswap_py._native import check, ffi, lib
 from zswap_py.cpuhp import NR_CPUS
-from zswap_py.sources.pages import PIECE, Pages
-from zswap_py._lib.params import whole
 from zswap_py.pool import SizeClass
-from zswap_py.sources.procmem import SourceError
 from zswap_py.report.data import SCHEMA, Figures, Report, Unavailable, scale_of
 from zswap_py.report.format import size
+from zswap_py.sources.pages import PIECE, Pages
+from zswap_py.sources.procmem import SourceError
 from zswap_py.zswap import Zswap
 
 #: What is compared unless something else is asked for.
@@ -29,22 +31,29 @@ DEFAULT_COMPRESSORS = ("lzo", "lzo-rle", "lz4", "zstd", "deflate")
 #: Pages between two reads of the clock, which is the thread's CPU time.
 RUN_PAGES = 64
 
-#: Bytes that are worth a report: where that much was measured before the memory is too little, it is not refused.
+#: Bytes that are worth a report: where that much was measured before the memory is too
+#: little, it is not refused.
 WORTH_REPORTING = 64 << 20
 
 #: Bytes of a page's cell in the index, which grows in steps that would hide them.
 SLOT_BYTES = 8
 
 Progress = Callable[[float], None]
-"""Called with the bytes that are done; fractions of a piece count as compressors finish with it."""
+"""Called with the bytes that are done; fractions of a piece count as compressors finish
+with it.
+"""
 
 
 class MemoryLimit(SourceError):
-    """Pools and copies would take too much of this machine's memory. The message has the figure and what to type."""
+    """Pools and copies would take too much of this machine's memory. The message has
+    the figure and what to type.
+    """
 
 
 class Result(NamedTuple):
-    """A report, and what ended it early, if anything: KeyboardInterrupt, or a MemoryLimit."""
+    """A report, and what ended it early, if anything: KeyboardInterrupt, or a
+    MemoryLimit.
+    """
 
     report: Report
     stopped: BaseException | None
@@ -73,15 +82,18 @@ class _Pool(NamedTuple):
 def _pool(mark: _Mark, page_size: int, scale: float = 1) -> _Pool:
     """What holds `scale` times as many objects of each size.
 
-    Multiplying the pool itself would multiply the zspages that are not full, of which each class has one at most where
-    one CPU stores; with several CPUs some more, by chance.
+    Multiplying the pool itself would multiply the zspages that are not full, of which
+    each class has one at most where one CPU stores; with several CPUs some more, by
+    chance.
     """
     zspages = pages = 0
     for c in mark.classes:
         n = -(-round(c.objs_inuse * scale) // c.objs_per_zspage)
         zspages += n
         pages += n * c.pages_per_zspage
-    per_page = mark.memory["entry"] + mark.memory["handle"] + SLOT_BYTES * mark.stats["stored_pages"]
+    per_page = (
+        mark.memory["entry"] + mark.memory["handle"] + SLOT_BYTES * mark.stats["stored_pages"]
+    )
     descriptor = mark.memory["zspage"] / max(1, sum(c.zspages for c in mark.classes))
     return _Pool(pages * page_size, round(per_page * scale + descriptor * zspages))
 
@@ -89,13 +101,24 @@ def _pool(mark: _Mark, page_size: int, scale: float = 1) -> _Pool:
 class _Meter:
     """One compressor with a zswap of its own, and the times of its runs."""
 
-    def __init__(self, compressor: crypto.Compressor, spec: str, slots: int, *, page_size: int, folio_pages: int,
-                 jobs: int, kernel: str) -> None:
+    def __init__(
+        self,
+        compressor: crypto.Compressor,
+        spec: str,
+        slots: int,
+        *,
+        page_size: int,
+        folio_pages: int,
+        jobs: int,
+        kernel: str,
+    ) -> None:
         self.compressor = compressor
         self.page_size, self.folio_pages = page_size, folio_pages
         self.run_pages = max(RUN_PAGES, folio_pages)
         # no limit of zswap's own: the caller keeps an eye on the memory
-        self.zswap = Zswap(spec, max_pool_percent=100, page_size=page_size, nr_cpus=jobs, kernel=kernel)
+        self.zswap = Zswap(
+            spec, max_pool_percent=100, page_size=page_size, nr_cpus=jobs, kernel=kernel
+        )
         self.zswap.swapon(slots)
         self._scratch = [ffi.new("uint8_t[]", self.run_pages * page_size) for _ in range(jobs)]
         self._given = self._loaded = self._wrong = 0
@@ -105,7 +128,9 @@ class _Meter:
         self.zswap.close()
 
     def piece(self, threads: ThreadPoolExecutor, pages: Any, nr_pages: int) -> None:
-        """Store nr_pages pages, of which none is in a zero folio; then peek all and compare."""
+        """Store nr_pages pages, of which none is in a zero folio; then peek all and
+        compare.
+        """
         spans = list(self._spans(pages, nr_pages, len(self._scratch)))
         for ns in list(threads.map(self._store, spans, range(len(spans)))):
             self._store_ns.extend(ns)
@@ -124,7 +149,11 @@ class _Meter:
             span.swp = self._given + start
             span.pages = pages + start * self.page_size
             span.nr_pages = min(step, nr_pages - start)
-            span.page_size, span.folio_pages, span.run_pages = self.page_size, self.folio_pages, self.run_pages
+            span.page_size, span.folio_pages, span.run_pages = (
+                self.page_size,
+                self.folio_pages,
+                self.run_pages,
+            )
             yield span
 
     def _runs(self, span: Any) -> Any:
@@ -132,14 +161,20 @@ class _Meter:
 
     def _store(self, span: Any, cpu: int) -> list[float]:
         runs = self._runs(span)
-        check(lib.zswap_store_runs(self.zswap._z, cpu, span, runs), f"{self.compressor.spec}: store")
+        check(
+            lib.zswap_store_runs(self.zswap._z, cpu, span, runs), f"{self.compressor.spec}: store"
+        )
         return [run.ns / run.pages for run in runs]
 
     def _load(self, span: Any, cpu: int) -> tuple[list[float], int, int]:
         runs, wrong = self._runs(span), ffi.new("uint64_t *")
         rc = lib.zswap_peek_runs(self.zswap._z, cpu, span, self._scratch[cpu], runs, wrong)
         check(rc, f"{self.compressor.spec}: load")
-        return [run.ns / run.pages for run in runs if run.pages], sum(run.pages for run in runs), wrong[0]
+        return (
+            [run.ns / run.pages for run in runs if run.pages],
+            sum(run.pages for run in runs),
+            wrong[0],
+        )
 
     def mapped(self) -> int:
         """Bytes that this process has for what is stored."""
@@ -149,14 +184,25 @@ class _Meter:
     def mark(self) -> _Mark:
         events = self.zswap.events()
         intact = not self._wrong and self._loaded == events["zswpout"]
-        return _Mark(self.zswap.stats(), events, self.zswap.memory(), self.zswap.pool.size_classes,
-                     len(self._store_ns), len(self._load_ns), self._given, intact)
+        return _Mark(
+            self.zswap.stats(),
+            events,
+            self.zswap.memory(),
+            self.zswap.pool.size_classes,
+            len(self._store_ns),
+            len(self._load_ns),
+            self._given,
+            intact,
+        )
 
     def figures(self, mark: _Mark, scale: float) -> Figures:
-        """What it came to when the mark was made, and by estimate for `scale` times as many pages."""
+        """What it came to when the mark was made, and by estimate for `scale` times as
+        many pages.
+        """
         c, stored = self.compressor, mark.stats["stored_pages"]
         pool, estimated = _pool(mark, self.page_size), _pool(mark, self.page_size, scale)
-        if len(self._scratch) == 1:  # the kernel's own counter, holes that refused folios left included
+        # the kernel's own counter, holes that refused folios left included
+        if len(self._scratch) == 1:
             pool = pool._replace(total_size=mark.stats["pool_total_size"])
             estimated = estimated if scale > 1 else pool
         return Figures(
@@ -173,8 +219,8 @@ class _Meter:
             net_saved_bytes=stored * self.page_size - sum(pool),
             estimated_pool_total_size=estimated.total_size,
             estimated_net_saved_bytes=round(stored * scale) * self.page_size - sum(estimated),
-            **_quartiles("store_ns", self._store_ns[:mark.store_runs]),
-            **_quartiles("load_ns", self._load_ns[:mark.load_runs]),
+            **_quartiles("store_ns", self._store_ns[: mark.store_runs]),
+            **_quartiles("load_ns", self._load_ns[: mark.load_runs]),
             intact=mark.intact,
         )
 
@@ -182,7 +228,9 @@ class _Meter:
 def _quartiles(name: str, ns: Sequence[float]) -> dict[str, Any]:
     if not ns:
         return dict.fromkeys((f"{name}_p50", f"{name}_p25", f"{name}_p75"))
-    p25, p50, p75 = statistics.quantiles(ns, n=4, method="inclusive") if len(ns) > 1 else [ns[0]] * 3
+    p25, p50, p75 = (
+        statistics.quantiles(ns, n=4, method="inclusive") if len(ns) > 1 else [ns[0]] * 3
+    )
     return {f"{name}_p50": p50, f"{name}_p25": p25, f"{name}_p75": p75}
 
 
@@ -195,7 +243,9 @@ def mem_available() -> int:
 class _Measuring:
     """The meters over a set of pages."""
 
-    def __init__(self, pages: Pages, specs: Sequence[str], folio_pages: int, jobs: int, kernel: str) -> None:
+    def __init__(
+        self, pages: Pages, specs: Sequence[str], folio_pages: int, jobs: int, kernel: str
+    ) -> None:
         self.pages = pages
         self.meters: list[_Meter] = []
         self.rows: list[_Meter | Unavailable] = []
@@ -205,16 +255,28 @@ class _Measuring:
         self.jobs = min(jobs, max(1, PIECE // (self.run_pages * pages.page_size)))
         self.zero_pages = 0
         self.limit = mem_available() // 4
-        # one assignment a piece, so that an interrupt finds all compressors at the same page
+        # one assignment a piece, so that an interrupt finds all compressors at the same
+        # page
         self.done: tuple[int, int, list[_Mark]] = (0, 0, [])
         planned = pages.pages_planned
-        self._check_room(len(dict.fromkeys(specs)), 0 if planned is None else min(PIECE, planned * pages.page_size))
-        # what a stream holds is not known, or not sure: room costs next to nothing until it is used
+        self._check_room(
+            len(dict.fromkeys(specs)),
+            0 if planned is None else min(PIECE, planned * pages.page_size),
+        )
+        # what a stream holds is not known, or not sure: room costs next to nothing
+        # until it is used
         slots = (1 << 32) if planned is None else min(1 << 32, max(1, planned))
         for spec in dict.fromkeys(specs):
             try:
-                meter = _Meter(crypto.find(spec), spec, slots, page_size=pages.page_size, folio_pages=folio_pages,
-                               jobs=self.jobs, kernel=kernel)
+                meter = _Meter(
+                    crypto.find(spec),
+                    spec,
+                    slots,
+                    page_size=pages.page_size,
+                    folio_pages=folio_pages,
+                    jobs=self.jobs,
+                    kernel=kernel,
+                )
             except OSError as e:
                 name, _, backend = spec.partition(":")
                 reason = (e.strerror or str(e)).removeprefix(f"compressor {spec} not available: ")
@@ -242,7 +304,8 @@ class _Measuring:
     def _piece(self, threads: ThreadPoolExecutor, piece: memoryview, progress: Progress) -> None:
         nr_pages, page_size = len(piece) // self.pages.page_size, self.pages.page_size
         before = (self.pages.pages_read - nr_pages) * page_size
-        # released at once: a traceback that holds on to a view of a memoryview can crash CPython's garbage collector
+        # released at once: a traceback that holds on to a view of a memoryview can
+        # crash CPython's garbage collector
         with ffi.from_buffer("uint8_t[]", piece, True) as buffer:
             span = ffi.new("struct zswap_span *")
             span.pages, span.nr_pages, span.page_size = buffer, nr_pages, page_size
@@ -255,7 +318,9 @@ class _Measuring:
         self._mark()
 
     def _check_room(self, meters: int, piece: int) -> None:
-        """Refuse what would pass the limit: what the pools come to at this rate, at first the next piece's worst."""
+        """Refuse what would pass the limit: what the pools come to at this rate, at
+        first the next piece's worst.
+        """
         used = sum(meter.mapped() for meter in self.meters)
         copies = PIECE + meters * self.jobs * self.run_pages * self.pages.page_size
         done, planned = self.done[0], self.pages.pages_planned
@@ -265,8 +330,11 @@ class _Measuring:
         remedy = "read less with --sample SIZE" if planned is not None else "pipe in less"
         if meters > 1:
             remedy += ", or compare fewer compressors with -c"
-        raise MemoryLimit(f"pools and copies would take {size(pools + copies)}, more than {size(self.limit)}, "
-                          f"a quarter of the memory that is available: {remedy}")
+        raise MemoryLimit(
+            f"pools and copies would take {size(pools + copies)}, more than "
+            f"{size(self.limit)}, "
+            f"a quarter of the memory that is available: {remedy}"
+        )
 
 
 def measure(
@@ -279,21 +347,30 @@ def measure(
     command: str = "",
     progress: Progress = lambda done: None,
 ) -> Result:
-    """Store all of `pages` by each compressor, in folios of `folio_pages` pages, and load and compare each page.
+    """Store all of `pages` by each compressor, in folios of `folio_pages` pages, and
+    load and compare each page.
 
-    `jobs`: threads (default: the cores), 1 to NR_CPUS; no more run than a piece has runs for. Ctrl-C ends it as it
-    was after the piece before: the result then says so. Raises MemoryLimit where pools and copies would pass a quarter
-    of MemAvailable, or stops by it if much was measured already; SourceError for a source that cannot be read, or, with
-    the reasons, if no compressor is available.
+    `jobs`: threads (default: the cores), 1 to NR_CPUS; no more run than a piece has
+    runs for. Ctrl-C ends it as it was after the piece before: the result then says so.
+    Raises MemoryLimit where pools and copies would pass a quarter of MemAvailable, or
+    stops by it if much was measured already; SourceError for a source that cannot be
+    read, or, with the reasons, if no compressor is available.
     """
     stopped: BaseException | None = None
     with ExitStack() as stack:
-        threads = min(os.cpu_count() or 1, NR_CPUS) if jobs is None else whole("jobs", jobs, 1, NR_CPUS)
+        threads = (
+            min(os.cpu_count() or 1, NR_CPUS) if jobs is None else whole("jobs", jobs, 1, NR_CPUS)
+        )
         measuring = _Measuring(pages, compressors, folio_pages, threads, kernel)
         stack.callback(measuring.close)
         if not measuring.meters:
-            raise SourceError("; ".join(f"compressor {row.name} is not available: {row.unavailable}"
-                                        for row in measuring.rows if isinstance(row, Unavailable)))
+            raise SourceError(
+                "; ".join(
+                    f"compressor {row.name} is not available: {row.unavailable}"
+                    for row in measuring.rows
+                    if isinstance(row, Unavailable)
+                )
+            )
         try:
             measuring.run(progress)
         except KeyboardInterrupt as e:
@@ -316,7 +393,9 @@ def _report(measuring: _Measuring, kernel: str, command: str, complete: bool) ->
         complete=complete,
         command=command,
         host={"cpu": _cpu_model(), "kernel": os.uname().release},
-        source=[{k: v for k, v in dataclasses.asdict(s).items() if v is not None} for s in pages.sources],
+        source=[
+            {k: v for k, v in dataclasses.asdict(s).items() if v is not None} for s in pages.sources
+        ],
         kernel=kernel,
         series=measuring.meters[0].zswap.series,
         page_size=pages.page_size,
@@ -327,7 +406,10 @@ def _report(measuring: _Measuring, kernel: str, command: str, complete: bool) ->
         zero_pages=zero_pages,
         not_read=pages.not_read.as_dict(),
         processes_gone=sorted(pages.processes_gone),
-        compressors=[row.figures(by_meter[row], scale) if isinstance(row, _Meter) else row for row in measuring.rows],
+        compressors=[
+            row.figures(by_meter[row], scale) if isinstance(row, _Meter) else row
+            for row in measuring.rows
+        ],
     )
 
 

@@ -12,7 +12,9 @@ from zswap_py.report.format import micros, percent, size
 
 
 def advice(report: Report) -> str | None:
-    """One sentence on which to choose; None if nothing was stored. Nothing about speed where quartiles overlap."""
+    """One sentence on which to choose; None if nothing was stored. Nothing about speed
+    where quartiles overlap.
+    """
     figures = [f for f in report.figures if f.intact]
     if not any(f.stored_pages + f.rejected_pages for f in figures):
         return None
@@ -22,18 +24,27 @@ def advice(report: Report) -> str | None:
     given = report.page_size * report.scale * (pick.stored_pages + pick.rejected_pages)
     share = pick.estimated_net_saved_bytes / given
     if share < 0.1:
-        return (f"zswap would save little here, {percent(share)} with {_label(report, pick)}: "
-                f"{_why_not(report, pick)}.")
+        return (
+            f"zswap would save little here, {percent(share)} with {_label(report, pick)}: "
+            f"{_why_not(report, pick)}."
+        )
     others = [f for f in figures if f is not pick]
     if not others:
-        return f"{_label(report, pick)} would give back {percent(share)} of this memory, zero-filled pages aside."
+        return (
+            f"{_label(report, pick)} would give back {percent(share)} of this memory, zero-filled "
+            "pages aside."
+        )
     return _comparison(report, pick, others)
 
 
 def _why_not(report: Report, f: Figures) -> str:
     share = percent(f.incompressible)
     if f.incompressible < 0.05:
-        return "so few pages leave most zspages half empty" if f.stored_pages < 4096 else "the pages compress badly"
+        return (
+            "so few pages leave most zspages half empty"
+            if f.stored_pages < 4096
+            else "the pages compress badly"
+        )
     if report.folio_pages > 1 and f.rejected_pages:
         return f"{share} of the pages lie in folios of which a page does not compress"
     return f"{share} of the pages do not compress"
@@ -44,12 +55,20 @@ def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
     faster = [f for f in others if f.loads_faster(pick)]
     if faster:
         fastest = min(faster, key=load_ns)
-        # of those that load alike, what saves most: which of them happened to be first today means nothing
+        # of those that load alike, what saves most: which of them happened to be first
+        # today means nothing
         rival = next(f for f in faster if not fastest.loads_faster(f))
-        return f"{_more(report, pick, rival)}; a load takes {load_ns(pick) / load_ns(rival):.1f}x as long."
+        return (
+            f"{_more(report, pick, rival)}; a load takes {load_ns(pick) / load_ns(rival):.1f}x as "
+            "long."
+        )
     if all(pick.loads_faster(f) for f in others):
         best = report.figures[0]
-        what = "the most" if best is pick else f"as much as {_label(report, best)}, or all but {_less(best, pick)}"
+        what = (
+            "the most"
+            if best is pick
+            else f"as much as {_label(report, best)}, or all but {_less(best, pick)}"
+        )
         return f"{name} saves {what}, and its loads are the fastest."
     return f"{_more(report, pick, others[0])}."
 
@@ -84,7 +103,9 @@ def _sources(report: Report) -> str:
     counts: dict[str, int] = {}
     for s in report.source:
         counts[s["kind"]] = counts.get(s["kind"], 0) + 1
-    return ", ".join(f"{n:,} {kinds.get(kind, kind + 's') if n > 1 else kind}" for kind, n in counts.items())
+    return ", ".join(
+        f"{n:,} {kinds.get(kind, kind + 's') if n > 1 else kind}" for kind, n in counts.items()
+    )
 
 
 def _count(pages: int) -> str:
@@ -116,15 +137,23 @@ def headline(report: Report) -> str:
     if report.pick is None:
         return f"If all this were swapped, zswap would save nothing of {whole}."
     saved = size(report.pick.estimated_net_saved_bytes)
-    return f"If all this were swapped, {_label(report, report.pick)} would save {saved} of {whole}, net."
+    return (
+        f"If all this were swapped, {_label(report, report.pick)} would save {saved} of {whole}, "
+        "net."
+    )
 
 
 def _notes(report: Report) -> list[str]:
     """What stands below the table: what is not in it, and what its marks mean."""
-    notes = [f"{_label(report, c)} is not available: {c.unavailable}" for c in report.compressors
-             if isinstance(c, Unavailable)]
+    notes = [
+        f"{_label(report, c)} is not available: {c.unavailable}"
+        for c in report.compressors
+        if isinstance(c, Unavailable)
+    ]
     if report.pick is not None and len(report.figures) > 1:
-        notes.append(f"* saves most, or all but {percent(ALIKE)} of that with loads that are clearly faster")
+        notes.append(
+            f"* saves most, or all but {percent(ALIKE)} of that with loads that are clearly faster"
+        )
     if near := [f for f in report.figures if not f.kernel_sizes]:
         codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
         notes.append(f"~ sizes not shown to be the kernel's to the byte: {codecs}")
@@ -135,10 +164,14 @@ def _notes(report: Report) -> list[str]:
         zero = size(report.zero_pages * report.page_size * report.scale)
         notes.append(f"zero-filled: {zero}, saved as well, without zswap")
     if report.estimated:
-        notes.append("estimated: processes share pages that only root can tell apart; "
-                     "each counts by its shares")
+        notes.append(
+            "estimated: processes share pages that only root can tell apart; "
+            "each counts by its shares"
+        )
     if any(report.not_read.values()):
-        counts = ", ".join(f"{n:,} {cause.replace('_', ' ')}" for cause, n in report.not_read.items() if n)
+        counts = ", ".join(
+            f"{n:,} {cause.replace('_', ' ')}" for cause, n in report.not_read.items() if n
+        )
         notes.append(f"pages not read: {counts}")
     return notes
 
@@ -147,14 +180,23 @@ def _notes(report: Report) -> list[str]:
 
 
 def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = "µ") -> str:
-    """The report for people: headline, table, advice, notes. `micro` is for outputs that cannot encode µ."""
+    """The report for people: headline, table, advice, notes. `micro` is for outputs
+    that cannot encode µ.
+    """
     from rich.console import Console
     from rich.text import Text
 
     out = io.StringIO()
     # wider than the output: a table that does not fit is better than one that is cut
-    console = Console(file=out, width=max(width, 200), force_terminal=colour, no_color=not colour,
-                      color_system="standard" if colour else None, highlight=False, _environ={})
+    console = Console(
+        file=out,
+        width=max(width, 200),
+        force_terminal=colour,
+        no_color=not colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        _environ={},
+    )
     made_by = f"as Linux {report.kernel}{f', batching {report.series}' if report.series else ''}"
     folio = size(report.folio_pages * report.page_size).replace(".0", "")
 
@@ -191,18 +233,35 @@ def _table(report: Report, micro: str) -> Any:
     table.add_column("")
     table.add_column("\ncompressor", no_wrap=True)
     time = f"{micro}s/page"
-    for name in ("net\nsaved", "\nratio", "\npool", "do not\ncompress", f"store\n{time}", f"load\n{time}"):
+    for name in (
+        "net\nsaved",
+        "\nratio",
+        "\npool",
+        "do not\ncompress",
+        f"store\n{time}",
+        f"load\n{time}",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for f in report.figures:
         pool, stored = f.estimated_pool_total_size, f.stored_pages * report.page_size * report.scale
-        cells = [size(f.estimated_net_saved_bytes), f"{stored / pool:.2f}" if pool else "-", size(pool),
-                 percent(f.incompressible), micros(f.store_ns_p50), micros(f.load_ns_p50)]
+        cells = [
+            size(f.estimated_net_saved_bytes),
+            f"{stored / pool:.2f}" if pool else "-",
+            size(pool),
+            percent(f.incompressible),
+            micros(f.store_ns_p50),
+            micros(f.load_ns_p50),
+        ]
         if not f.intact:
             cells[0] = "DAMAGED"
         name = shown(_label(report, f)) + ("" if f.kernel_sizes else " ~")
         picked = f is report.pick
-        table.add_row("*" if picked else "", name, *cells,
-                      style="red" if not f.intact else "bold green" if picked else None)
+        table.add_row(
+            "*" if picked else "",
+            name,
+            *cells,
+            style="red" if not f.intact else "bold green" if picked else None,
+        )
     return table
 
 

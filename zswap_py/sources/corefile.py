@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ELF cores: where in the file the pages are that reclaim could swap.
 
-A core has a PT_LOAD segment for each mapping, and an NT_FILE note that names the mappings of files. Of these the kernel
-drops clean pages and swaps written copies; a core does not tell one from the other, so that mappings count as a whole:
-writable ones, and those that the dynamic linker wrote before it took the right to write, are swappable, others are not.
-Mappings of shmem are known by their names. What a core has no word of: pages that were locked, or in swap already.
+A core has a PT_LOAD segment for each mapping, and an NT_FILE note that names the
+mappings of files. Of these the kernel drops clean pages and swaps written copies; a
+core does not tell one from the other, so that mappings count as a whole: writable ones,
+and those that the dynamic linker wrote before it took the right to write, are
+swappable, others are not. Mappings of shmem are known by their names. What a core has
+no word of: pages that were locked, or in swap already.
 """
 
 from __future__ import annotations
@@ -17,16 +19,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-FRONT = 64 << 20  #: bytes at a core's front in which its headers must lie, and in a pipe its notes; bytes of notes
+# : bytes at a core's front in which its headers must lie, and in a pipe its notes;
+# bytes of notes
+FRONT = 64 << 20
 
 Read = Callable[[int, int], bytes]
-"""Returns ``length`` bytes at ``offset``, fewer at the file's end. Raises OutOfReach."""
+"""Returns ``length`` bytes at ``offset``, fewer at the file's end. Raises
+OutOfReach.
+"""
 
 _PT_LOAD, _PT_NOTE = 1, 4
 _PF_W = 2
-_PN_XNUM = 0xffff
+_PN_XNUM = 0xFFFF
 _AT_SYSINFO_EHDR = 33
-_VSYSCALL = 0xffffffffff600000  # x86's, which the kernel writes into every core
+_VSYSCALL = 0xFFFFFFFFFF600000  # x86's, which the kernel writes into every core
 _SHMEM = (b"/dev/shm/", b"/memfd:", b"/SYSV", b"/dev/zero")
 _HUGETLB = (b"/anon_hugepage", b"/dev/hugepages/")
 _MACHINE = ("VMCOREINFO", "QEMU", "VBCORE")  # names of notes in the core of a whole machine
@@ -44,7 +50,8 @@ class OutOfReach(Exception):
 class Core:
     """What a core holds, by the headers at its front."""
 
-    runs: list[tuple[int, int]] = field(default_factory=list)  #: offset in the file, pages; ascending and apart
+    # : offset in the file, pages; ascending and apart
+    runs: list[tuple[int, int]] = field(default_factory=list)
     file_backed: int = 0  #: pages of files, and the kernel's own, that are never swapped
     hugetlb: int = 0  #: pages of the report's size
     written: int = 0  #: pages of writable mappings of files
@@ -89,8 +96,10 @@ def parse(read: Read, page_size: int) -> Core:
     try:
         importlib.import_module("elftools.elf.elffile")
     except ImportError:
-        raise CoreError("is an ELF core, and pyelftools, which reads it, is missing. "
-                        "Install it: pip install 'zswap-py[core]'") from None
+        raise CoreError(
+            "is an ELF core, and pyelftools, which reads it, is missing. "
+            "Install it: pip install 'zswap-py[core]'"
+        ) from None
     try:
         return _parse(read, page_size)
     except (CoreError, OSError):
@@ -103,27 +112,40 @@ def _parse(read: Read, page_size: int) -> Core:
     elf = _elf(_exactly(read, 0, 52 if read(4, 1) == b"\1" else 64))
     headers = _program_headers(elf, read)
     notes = _notes(elf, [header for header in headers if header.kind == _PT_NOTE], read)
-    loads = sorted(_Load(header.offset, header.address, header.length, bool(header.flags & _PF_W))
-                   for header in headers if header.kind == _PT_LOAD)
+    loads = sorted(
+        _Load(header.offset, header.address, header.length, bool(header.flags & _PF_W))
+        for header in headers
+        if header.kind == _PT_LOAD
+    )
     for load in loads:
         if load.offset + load.length >= 1 << 63:
-            raise CoreError(f"is a damaged ELF core (a segment of {load.length} bytes at byte {load.offset})")
+            raise CoreError(
+                f"is a damaged ELF core (a segment of {load.length} bytes at byte {load.offset})"
+            )
     core = _Sorter(page_size, notes, loads).core
     core.cut_notes = notes.cut
     if notes.machine:
-        core.remark = "is the memory of a whole machine: the kernel, its page cache and free pages are in it"
+        core.remark = (
+            "is the memory of a whole machine: the kernel, its page cache and free pages are in it"
+        )
     elif notes.files is None:
-        core.remark = f"{notes.missing}: which of its pages are those of files cannot be known, and all count"
+        core.remark = (
+            f"{notes.missing}: which of its pages are those of files cannot be known, and all count"
+        )
     elif core.written:
-        core.remark = (f"does not tell which pages of writable mappings of files were written: "
-                       f"all {core.written:,} of them count")
+        core.remark = (
+            f"does not tell which pages of writable mappings of files were written: "
+            f"all {core.written:,} of them count"
+        )
     return core
 
 
 def _exactly(read: Read, offset: int, length: int) -> bytes:
     if offset + length > FRONT:
-        raise CoreError(f"is a damaged ELF core (its headers end at byte {offset + length}, "
-                        f"and they must lie in its first {FRONT >> 20} MiB)")
+        raise CoreError(
+            f"is a damaged ELF core (its headers end at byte {offset + length}, "
+            f"and they must lie in its first {FRONT >> 20} MiB)"
+        )
     data = read(offset, length)
     if len(data) < length:
         raise CoreError("is truncated within its headers, and has no memory in it")
@@ -131,20 +153,27 @@ def _exactly(read: Read, offset: int, length: int) -> bytes:
 
 
 def _elf(head: bytes) -> Any:
-    """pyelftools' ELFFile of a header. The section headers, which stand at a file's end, are masked."""
+    """pyelftools' ELFFile of a header. The section headers, which stand at a file's
+    end, are masked.
+    """
     masked = bytearray(head.ljust(256, b"\0"))
-    for at, length in ((40, 8), (60, 4)) if head[4:5] != b"\1" else ((32, 4), (48, 4)):  # e_shoff; e_shnum, e_shstrndx
-        masked[at:at + length] = bytes(length)
+    # e_shoff; e_shnum, e_shstrndx
+    for at, length in ((40, 8), (60, 4)) if head[4:5] != b"\1" else ((32, 4), (48, 4)):
+        masked[at : at + length] = bytes(length)
     return importlib.import_module("elftools.elf.elffile").ELFFile(io.BytesIO(masked))
 
 
 def _program_headers(elf: Any, read: Read) -> list[_ProgramHeader]:
     """The table, without pyelftools, which takes minutes for some hundred thousand."""
     wide = elf.elfclass == 64
-    entry = struct.Struct(("<" if elf.little_endian else ">") + ("IIQQQQQQ" if wide else "IIIIIIII"))
+    entry = struct.Struct(
+        ("<" if elf.little_endian else ">") + ("IIQQQQQQ" if wide else "IIIIIIII")
+    )
     offset, count, size = elf["e_phoff"], elf["e_phnum"], entry.size
     if count and elf["e_phentsize"] != size:
-        raise CoreError(f"is a damaged ELF core (program headers of {elf['e_phentsize']} bytes, not {size})")
+        raise CoreError(
+            f"is a damaged ELF core (program headers of {elf['e_phentsize']} bytes, not {size})"
+        )
 
     def table(count: int) -> list[_ProgramHeader]:
         fields = entry.iter_unpack(_exactly(read, offset, count * size))
@@ -152,10 +181,14 @@ def _program_headers(elf: Any, read: Read) -> list[_ProgramHeader]:
             return [_ProgramHeader(f[0], f[1], f[2], f[3], f[5]) for f in fields]
         return [_ProgramHeader(f[0], f[6], f[1], f[2], f[4]) for f in fields]
 
-    if count == _PN_XNUM:  # the count stands at the file's end; but what the first one is of follows the table
+    # the count stands at the file's end; but what the first one is of follows the table
+    if count == _PN_XNUM:
         count = (table(1)[0].offset - offset) // size
         if count < _PN_XNUM:
-            raise CoreError(f"is a damaged ELF core ({count} program headers, where there must be {_PN_XNUM} or more)")
+            raise CoreError(
+                f"is a damaged ELF core ({count} program headers, where there must be "
+                f"{_PN_XNUM} or more)"
+            )
     return table(count)
 
 
@@ -169,7 +202,9 @@ def _notes(elf: Any, headers: list[_ProgramHeader], read: Read) -> _Notes:
         try:  # the kernel writes them before the memory, gdb after it
             data = read(header.offset, header.length)
         except OutOfReach:
-            found.missing = "has its notes at its end, where they come too late in a pipe (give it as a file)"
+            found.missing = (
+                "has its notes at its end, where they come too late in a pipe (give it as a file)"
+            )
             continue
         if len(data) < header.length:
             found.missing, found.cut = "lacks its notes", True
@@ -187,14 +222,18 @@ def _notes(elf: Any, headers: list[_ProgramHeader], read: Read) -> _Notes:
 
 
 def _files(note: Any) -> list[_FileMapping]:
-    return sorted(_FileMapping(entry.vm_start, entry.vm_end, entry.vm_start - entry.page_offset * note.page_size, name)
-                  for entry, name in zip(note.Elf_Nt_File_Entry, note.filename, strict=True)
-                  if entry.vm_start < entry.vm_end)
+    return sorted(
+        _FileMapping(
+            entry.vm_start, entry.vm_end, entry.vm_start - entry.page_offset * note.page_size, name
+        )
+        for entry, name in zip(note.Elf_Nt_File_Entry, note.filename, strict=True)
+        if entry.vm_start < entry.vm_end
+    )
 
 
 def _vdso(elf: Any, auxv: bytes) -> int | None:
     word = ("<" if elf.little_endian else ">") + ("Q" if elf.elfclass == 64 else "I")
-    words = [value for value, in struct.iter_unpack(word, auxv)]
+    words = [value for (value,) in struct.iter_unpack(word, auxv)]
     return dict(zip(words[::2], words[1::2], strict=True)).get(_AT_SYSINFO_EHDR)
 
 
@@ -211,8 +250,15 @@ class _Sorter:
         self._writable = {load.address for load in loads if load.writable}
         end = 0
         for load in loads:
-            skip = max(0, end - load.offset)  # seen already: a dump of a machine may map its memory twice
-            self._add(load._replace(offset=load.offset + skip, address=load.address + skip, length=load.length - skip))
+            # seen already: a dump of a machine may map its memory twice
+            skip = max(0, end - load.offset)
+            self._add(
+                load._replace(
+                    offset=load.offset + skip,
+                    address=load.address + skip,
+                    length=load.length - skip,
+                )
+            )
             end = max(end, load.offset + load.length)
 
     def _add(self, load: _Load) -> None:
@@ -233,7 +279,9 @@ class _Sorter:
                     self.core.runs.append((load.offset + first - load.address, pages))
 
     def _cut(self, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
-        """The range in parts, each with the index of the file mapping that it is in, if any."""
+        """The range in parts, each with the index of the file mapping that it is in, if
+        any.
+        """
         i = max(0, bisect_right(self._starts, start) - 1)
         while start < end:
             while i < len(self._files) and self._files[i].end <= start:
@@ -253,11 +301,17 @@ class _Sorter:
         return vdso or (self._process and load.address == _VSYSCALL)
 
     def _is_swappable(self, i: int, load: _Load) -> bool:
-        """Whether reclaim would swap pages of this mapping of a file: shmem, and what was or may be written. Of a
-        segment that a program's file has for data the linker makes the first part, once written, read-only."""
+        """Whether reclaim would swap pages of this mapping of a file: shmem, and what
+        was or may be written. Of a segment that a program's file has for data the
+        linker makes the first part, once written, read-only.
+        """
         mapping = self._files[i]
         if load.writable or mapping.name.startswith(_SHMEM):
             return True
         after = self._files[i + 1] if i + 1 < len(self._files) else None
-        return (after is not None and after[0] == mapping.end and after[2:] == mapping[2:]
-                and after.start in self._writable)
+        return (
+            after is not None
+            and after[0] == mapping.end
+            and after[2:] == mapping[2:]
+            and after.start in self._writable
+        )

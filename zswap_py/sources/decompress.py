@@ -16,11 +16,15 @@ _MEMORY = 256 << 20  #: bytes that xz may take; its own presets take 65 MiB at m
 
 
 class Ended(Exception):
-    """A stream that does not go on: it is cut off, or damaged. The message goes on after the stream's name."""
+    """A stream that does not go on: it is cut off, or damaged. The message goes on
+    after the stream's name.
+    """
 
 
 class _Decoder(Protocol):
-    """What bz2, lzma and lz4 have: one stream or frame is decoded, ``max_length`` bytes at a time."""
+    """What bz2, lzma and lz4 have: one stream or frame is decoded, ``max_length`` bytes
+    at a time.
+    """
 
     @property
     def eof(self) -> bool: ...
@@ -54,7 +58,9 @@ class _Gzip:
 
 
 class _Zstd:
-    """zstandard's decoder for one frame, which gives all that its input holds: a block of 128 KiB may take 4 bytes."""
+    """zstandard's decoder for one frame, which gives all that its input holds: a block
+    of 128 KiB may take 4 bytes.
+    """
 
     READ = 2048
     needs_input = True
@@ -84,13 +90,18 @@ def _lz4() -> _Decoder:
 
 
 _DECODERS: dict[str, Callable[[], _Decoder]] = {
-    "zstd": _Zstd, "lz4": _lz4, "xz": _xz, "gzip": _Gzip, "bzip2": bz2.BZ2Decompressor,
+    "zstd": _Zstd,
+    "lz4": _lz4,
+    "xz": _xz,
+    "gzip": _Gzip,
+    "bzip2": bz2.BZ2Decompressor,
 }
 
 
 class Decompressed(io.RawIOBase):
-    """What ``source`` holds, all frames or members of it, decompressed. Reading raises Ended where it is cut off or
-    damaged, after what comes before."""
+    """What ``source`` holds, all frames or members of it, decompressed. Reading raises
+    Ended where it is cut off or damaged, after what comes before.
+    """
 
     def __init__(self, kind: str, source: Any) -> None:
         self._kind, self._source = kind, source
@@ -109,14 +120,18 @@ class Decompressed(io.RawIOBase):
             try:
                 self._rest = memoryview(self._decoder.decompress(data, _READ))
             except Exception as e:  # five libraries, each with its own
-                raise Ended(f"is damaged: its {self._kind} stream ends with an error ({e})") from None
+                raise Ended(
+                    f"is damaged: its {self._kind} stream ends with an error ({e})"
+                ) from None
         count = min(len(out), len(self._rest))
         out[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
 
     def _input(self) -> bytes | None:
-        """What the decoder, a new one after a frame's end, needs next; None at the end of all."""
+        """What the decoder, a new one after a frame's end, needs next; None at the end
+        of all.
+        """
         if not self._decoder.eof:
             if not self._decoder.needs_input:
                 return b""
@@ -124,7 +139,8 @@ class Decompressed(io.RawIOBase):
             if not data:
                 raise Ended(f"is truncated: its {self._kind} stream has no end")
             return data
-        data = (self._decoder.unused_data or b"").lstrip(b"\0")  # zeros pad streams, on tapes for one
+        # zeros pad streams, on tapes for one
+        data = (self._decoder.unused_data or b"").lstrip(b"\0")
         while not data:
             chunk: bytes = self._source.read(self._read_size)
             if not chunk:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Files and streams as sources of pages: flat ones and ELF cores, compressed or not.
 
-What a file is, its content says. A regular file is read where the plan says. What can only be read once from the front
-(a pipe, or what is compressed) is a stream: a core in it is planned by the headers at its front and read in the file's
-order; flat pages in it are read to its end.
+What a file is, its content says. A regular file is read where the plan says. What can
+only be read once from the front (a pipe, or what is compressed) is a stream: a core in
+it is planned by the headers at its front and read in the file's order; flat pages in it
+are read to its end.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from zswap_py.sources import corefile
-from zswap_py.sources import formats
-from zswap_py.sources.decompress import Decompressed, Ended
 from zswap_py._lib.names import operand
+from zswap_py.sources import corefile, formats
+from zswap_py.sources.decompress import Decompressed, Ended
 from zswap_py.sources.procmem import SUDO, SourceError
 from zswap_py.sources.source import Reader, Source, Tally
 
@@ -73,7 +73,8 @@ class Stream(io.RawIOBase):
         if self.ended:
             return 0
         try:
-            while (count := self._source.readinto(out)) is None:  # it does not block, and has nothing yet
+            # it does not block, and has nothing yet
+            while (count := self._source.readinto(out)) is None:
                 select.select([self._source], [], [])
         except Ended as e:
             self.ended = str(e)
@@ -93,7 +94,7 @@ class Stream(io.RawIOBase):
     def skip_to(self, position: int) -> None:
         """Reads and drops what comes before ``position``."""
         waste = memoryview(bytearray(max(0, min(_STEP, position - self.position))))
-        while self.position < position and self.readinto(waste[:position - self.position]):
+        while self.position < position and self.readinto(waste[: position - self.position]):
             pass
 
     def share(self) -> float | None:
@@ -153,7 +154,9 @@ class _RandomAccess:
     def read_at(self, where: int, out: memoryview) -> int:
         filled = 0
         try:
-            while filled < len(out) and (count := os.preadv(self.fd, [out[filled:]], where + filled)):
+            while filled < len(out) and (
+                count := os.preadv(self.fd, [out[filled:]], where + filled)
+            ):
                 filled += count
         except OSError as e:
             self.ended = _medium_error(e)
@@ -166,8 +169,9 @@ class _RandomAccess:
 
 
 class _OnceThrough:
-    """A stream as a file, which is read in its order. After byte ``end`` the rest is read too, within bounds: the
-    checksum of a compressed stream stands there."""
+    """A stream as a file, which is read in its order. After byte ``end`` the rest is
+    read too, within bounds: the checksum of a compressed stream stands there.
+    """
 
     short = "is truncated: it ends before its memory does"
 
@@ -225,7 +229,9 @@ def _medium_error(e: OSError) -> str:
 
 @dataclass
 class _FlatReader:
-    """The pages of a flat file. Its holes are pages of zeros, which the tally can have in place of their bytes."""
+    """The pages of a flat file. Its holes are pages of zeros, which the tally can have
+    in place of their bytes.
+    """
 
     source: Source
     file: _RandomAccess
@@ -236,9 +242,11 @@ class _FlatReader:
         if self.file.ended:
             raise EOFError
         try:
-            there = min(pages, max(0, os.lseek(self.file.fd, 0, os.SEEK_END) - where) // self.page_size)
+            there = min(
+                pages, max(0, os.lseek(self.file.fd, 0, os.SEEK_END) - where) // self.page_size
+            )
             hole = self._hole(where, there * self.page_size) if self.tally.skip_holes else 0
-            filled = self.file.read_at(where + hole, out[:there * self.page_size - hole])
+            filled = self.file.read_at(where + hole, out[: there * self.page_size - hole])
         except OSError as e:
             raise _file_error(self.source, e) from None
         self.tally.hole_pages += hole // self.page_size
@@ -253,8 +261,12 @@ class _FlatReader:
         return got
 
     def _hole(self, where: int, length: int) -> int:
-        """Bytes from ``where`` on that lie in a hole, of as many as keep folios where they are."""
-        data = next((start for start, _ in _data(self.file.fd, where, where + length)), where + length)
+        """Bytes from ``where`` on that lie in a hole, of as many as keep folios where
+        they are.
+        """
+        data = next(
+            (start for start, _ in _data(self.file.fd, where, where + length)), where + length
+        )
         return (data - where) // _HOLE * _HOLE
 
     def close(self) -> None:
@@ -275,7 +287,7 @@ class _CoreReader:
         if self.at_end:
             raise EOFError
         try:
-            got = self.file.read_at(where, out[:pages * self.page_size]) // self.page_size
+            got = self.file.read_at(where, out[: pages * self.page_size]) // self.page_size
         except OSError as e:
             raise _file_error(self.source, e) from None
         if got < pages or self.file.ended:
@@ -295,14 +307,16 @@ def _without_zeros(pages: memoryview, count: int, page_size: int) -> int:
     zero = bytes(page_size)
     kept = i = 0
     while i < count:
-        if bytes(pages[i * page_size:(i + 1) * page_size]) == zero:
+        if bytes(pages[i * page_size : (i + 1) * page_size]) == zero:
             i += 1
             continue
         end = i + 1
-        while end < count and bytes(pages[end * page_size:(end + 1) * page_size]) != zero:
+        while end < count and bytes(pages[end * page_size : (end + 1) * page_size]) != zero:
             end += 1
         if kept < i:
-            pages[kept * page_size:(kept + end - i) * page_size] = pages[i * page_size:end * page_size]
+            pages[kept * page_size : (kept + end - i) * page_size] = pages[
+                i * page_size : end * page_size
+            ]
         kept += end - i
         i = end
     return kept
@@ -329,7 +343,9 @@ class FlatStream:
         self._page_size = page_size
 
     def read(self, out: memoryview) -> int:
-        """Returns the bytes read into ``out``: fewer than it holds only at the end, where the source gets its size."""
+        """Returns the bytes read into ``out``: fewer than it holds only at the end,
+        where the source gets its size.
+        """
         stream = self._file.stream
         try:
             filled = _read_full(stream.readinto, out)
@@ -342,7 +358,9 @@ class FlatStream:
 
     @property
     def bytes_expected(self) -> int | None:
-        """What it may come to, by how much of the compressed file was read; None where that cannot be told."""
+        """What it may come to, by how much of the compressed file was read; None where
+        that cannot be told.
+        """
         if self.source.pages is not None:
             return self.source.pages * self._page_size
         share = self._file.stream.share()
@@ -364,7 +382,9 @@ def open_source(name: str, page_size: int, tally: Tally) -> PlannedFile | FlatSt
             return _stream_source(source, Stream(open(name, "rb", buffering=0)), page_size, tally)
         if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
             kind = "a directory" if stat.S_ISDIR(mode) else "a device or socket"
-            raise SourceError(f"{name} is {kind}: give files, or pipe it in: ... | zswap-py report -")
+            raise SourceError(
+                f"{name} is {kind}: give files, or pipe it in: ... | zswap-py report -"
+            )
         return _file_source(source, name, page_size, tally)
     except OSError as e:
         raise _file_error(source, e) from None
@@ -385,22 +405,28 @@ def _standard_input() -> Stream:
     if sys.stdin is None:
         raise SourceError("standard input is closed: pipe memory into it: zswap-py report - < FILE")
     if sys.stdin.isatty():
-        raise SourceError("standard input is a terminal: pipe memory into it: zswap-py report - < FILE")
+        raise SourceError(
+            "standard input is a terminal: pipe memory into it: zswap-py report - < FILE"
+        )
     return Stream(sys.stdin.buffer, owned=False)
 
 
-def _file_source(source: Source, name: str, page_size: int, tally: Tally) -> PlannedFile | FlatStream:
+def _file_source(
+    source: Source, name: str, page_size: int, tally: Tally
+) -> PlannedFile | FlatStream:
     with open(name, "rb", buffering=0) as f:
         size = f.seek(0, os.SEEK_END)
 
         def read(offset: int, length: int) -> bytes:
             data = bytearray(length)
             f.seek(offset)
-            return bytes(data[:_read_full(f.readinto, memoryview(data))])
+            return bytes(data[: _read_full(f.readinto, memoryview(data))])
 
         head = read(0, min(size, formats.HEAD))
         if formats.compression(head):
-            return _stream_source(source, lambda: Stream(open(name, "rb", buffering=0), size), page_size, tally)
+            return _stream_source(
+                source, lambda: Stream(open(name, "rb", buffering=0), size), page_size, tally
+            )
         _refuse_foreign(source, head)
         if formats.is_core(head):
             core = _parse_core(source, read, page_size)
@@ -409,18 +435,26 @@ def _file_source(source: Source, name: str, page_size: int, tally: Tally) -> Pla
         raise _too_short(source, size, page_size)
     source.pages, source.tail_bytes = divmod(size, page_size)
     source.remark = _remark(head)
-    return PlannedFile(source, _FlatReader(source, _RandomAccess(name), page_size, tally), [(0, source.pages)])
+    return PlannedFile(
+        source, _FlatReader(source, _RandomAccess(name), page_size, tally), [(0, source.pages)]
+    )
 
 
-def _stream_source(source: Source, origin: Stream | Callable[[], Stream], page_size: int,
-                   tally: Tally) -> PlannedFile | FlatStream:
-    """A source that is read once through. It is looked at, and closed meanwhile if it can be opened again."""
+def _stream_source(
+    source: Source, origin: Stream | Callable[[], Stream], page_size: int, tally: Tally
+) -> PlannedFile | FlatStream:
+    """A source that is read once through. It is looked at, and closed meanwhile if it
+    can be opened again.
+    """
     stream = _innermost(source, origin() if callable(origin) else origin)
     try:
         head = stream.peek(max(formats.HEAD, page_size))
         _refuse_foreign(source, head)
-        core = _parse_core(source, _reach(stream, far=callable(origin)), page_size, stream) \
-            if formats.is_core(head) else None
+        core = (
+            _parse_core(source, _reach(stream, far=callable(origin)), page_size, stream)
+            if formats.is_core(head)
+            else None
+        )
         if core is None and len(head) < page_size:
             if stream.ended:
                 raise SourceError(f"{source.label} {stream.ended}")
@@ -447,12 +481,18 @@ def _innermost(source: Source, stream: Stream) -> Stream:
             return stream
         stream = stream.decompressed(kind)
     stream.close()
-    raise SourceError(f"{source.label} is compressed more than {_LAYERS} times: pipe what it holds in: "
-                      "... | zswap-py report -")
+    raise SourceError(
+        f"{source.label} is compressed more than {_LAYERS} times: pipe what it "
+        "holds in: "
+        "... | zswap-py report -"
+    )
 
 
 def _reach(stream: Stream, far: bool) -> corefile.Read:
-    """Reads of a stream what is at its front; ``far``: then also what comes later, for it can be opened again."""
+    """Reads of a stream what is at its front; ``far``: then also what comes later, for
+    it can be opened again.
+    """
+
     def read(offset: int, length: int) -> bytes:
         if not stream.position and offset + length <= corefile.FRONT:
             return stream.peek(offset + length)[offset:]
@@ -470,7 +510,9 @@ def _refuse_foreign(source: Source, head: bytes) -> None:
 
 
 def _too_short(source: Source, size: int, page_size: int) -> SourceError:
-    return SourceError(f"{source.label} has {size} bytes, not one page of {page_size}: give a file of memory pages")
+    return SourceError(
+        f"{source.label} has {size} bytes, not one page of {page_size}: give a file of memory pages"
+    )
 
 
 def _remark(head: bytes) -> str | None:
@@ -482,7 +524,9 @@ def _remark(head: bytes) -> str | None:
 # --- cores ---
 
 
-def _parse_core(source: Source, read: corefile.Read, page_size: int, stream: Stream | None = None) -> corefile.Core:
+def _parse_core(
+    source: Source, read: corefile.Read, page_size: int, stream: Stream | None = None
+) -> corefile.Core:
     try:
         return corefile.parse(read, page_size)
     except corefile.CoreError as e:
@@ -495,9 +539,13 @@ def _readelf(source: Source) -> str:
     return f"see readelf -l {_operand(source)}"
 
 
-def _whole_core(source: Source, core: corefile.Core, fd: int, size: int, page_size: int, tally: Tally) -> PlannedFile:
-    """A core in a file, of which is known what is missing, and where it has holes. The kernel leaves these for pages
-    that were never written to, other tools for any page of zeros."""
+def _whole_core(
+    source: Source, core: corefile.Core, fd: int, size: int, page_size: int, tally: Tally
+) -> PlannedFile:
+    """A core in a file, of which is known what is missing, and where it has holes. The
+    kernel leaves these for pages that were never written to, other tools for any page
+    of zeros.
+    """
     runs: list[tuple[int, int]] = []
     missing = holes = 0
     for offset, pages in core.runs:
@@ -519,8 +567,14 @@ def _whole_core(source: Source, core: corefile.Core, fd: int, size: int, page_si
     return _core_source(source, core, runs, _RandomAccess(source.path or ""), page_size, tally)
 
 
-def _core_source(source: Source, core: corefile.Core, runs: list[tuple[int, int]], file: _File, page_size: int,
-                 tally: Tally) -> PlannedFile:
+def _core_source(
+    source: Source,
+    core: corefile.Core,
+    runs: list[tuple[int, int]],
+    file: _File,
+    page_size: int,
+    tally: Tally,
+) -> PlannedFile:
     source.kind = "core"
     source.pages = sum(pages for _, pages in runs)
     source.tail_bytes, source.remark = core.tail_bytes, core.remark

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A live process's memory, as reclaim sees it: which pages could be swapped out, and their contents.
+"""A live process's memory, as reclaim sees it: which pages could be swapped out, and
+their contents.
 
-``/proc/PID/smaps`` says what each mapping is, ``/proc/PID/pagemap`` which of its pages are there (by the PAGEMAP_SCAN
-ioctl, Linux 6.7, or by reading it), and ``/proc/PID/mem`` holds the bytes. Swappable are private anonymous pages, the
-written copies of file pages among them, and shmem. Clean file pages are dropped and not swapped, so they do not count
-at all; whatever else is not read is counted by its cause in :class:`NotRead`.
+``/proc/PID/smaps`` says what each mapping is, ``/proc/PID/pagemap`` which of its pages
+are there (by the PAGEMAP_SCAN ioctl, Linux 6.7, or by reading it), and
+``/proc/PID/mem`` holds the bytes. Swappable are private anonymous pages, the written
+copies of file pages among them, and shmem. Clean file pages are dropped and not
+swapped, so they do not count at all; whatever else is not read is counted by its cause
+in :class:`NotRead`.
 
-A page that several processes map (fork, KSM) counts once. Where pagemap shows the frames'
-numbers (CAP_SYS_ADMIN), the first process that maps a frame has it. Elsewhere these pages
-cannot be told apart. A part of them is then read, as large as the processes' shares (smaps'
-Pss), and the survey is an estimate.
+A page that several processes map (fork, KSM) counts once. Where pagemap shows the
+frames' numbers (CAP_SYS_ADMIN), the first process that maps a frame has it. Elsewhere
+these pages cannot be told apart. A part of them is then read, as large as the
+processes' shares (smaps' Pss), and the survey is an estimate.
 
-What these files do not show: shmem that no process of the set has mapped and touched is not found; pages under SHM_LOCK
-or MADV_FREE (which reclaim drops) are read like others.
+What these files do not show: shmem that no process of the set has mapped and touched is
+not found; pages under SHM_LOCK or MADV_FREE (which reclaim drops) are read like others.
 """
 
 from __future__ import annotations
@@ -38,12 +41,15 @@ from zswap_py._lib.names import shown
 
 PAGE_SIZE = mmap.PAGESIZE  #: bytes of a page of this machine's processes
 
-#: What works in a virtual environment too, where a plain ``sudo zswap-py`` would not find the program.
+#: What works in a virtual environment too, where a plain ``sudo zswap-py`` would not
+#: find the program.
 SUDO = 'sudo env "PATH=$PATH" zswap-py report'
 
 
 class SourceError(Exception):
-    """A source cannot be read. The message is for the user: what, the cause, and what to type; it is shown."""
+    """A source cannot be read. The message is for the user: what, the cause, and what
+    to type; it is shown.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message))
@@ -69,8 +75,11 @@ class NotRead:
     locked: int = 0  #: mlock()ed: reclaim leaves them
     hugetlb: int = 0  #: hugetlbfs pages are never swapped
     droppable: int = 0  #: reclaim drops them (MAP_DROPPABLE, as the C library's random state)
-    file_backed: int = 0  #: in a core: pages of files and of the kernel, which reclaim drops or leaves
-    zero_mapped: int = 0  #: only ever read: each maps the kernel's zero page (in a core: holes, and pages of zeros)
+    # : in a core: pages of files and of the kernel, which reclaim drops or leaves
+    file_backed: int = 0
+    # : only ever read: each maps the kernel's zero page (in a core: holes, and pages of
+    # zeros)
+    zero_mapped: int = 0
     vanished: int = 0  #: freed, swapped out or moved between the survey and the reading
     unreadable: int = 0  #: there, but reading failed
 
@@ -90,7 +99,9 @@ class NotRead:
 
 
 class Runs(NamedTuple):
-    """Runs of pages, ascending and apart: ``starts[i] <= address < ends[i]``, in bytes."""
+    """Runs of pages, ascending and apart: ``starts[i] <= address < ends[i]``, in
+    bytes.
+    """
 
     starts: array[int]
     ends: array[int]
@@ -113,8 +124,9 @@ class Runs(NamedTuple):
         self.ends.extend(other.ends)
 
     def part(self, pages: int, phase: float) -> Runs:
-        """Returns ``pages`` of the pages, in pieces of up to 8, evenly apart. ``phase`` (0
-        to 1, exclusive) says where the first piece lies."""
+        """Returns ``pages`` of the pages, in pieces of up to 8, evenly apart. ``phase``
+        (0 to 1, exclusive) says where the first piece lies.
+        """
         spare = self.pages - pages
         if spare <= 0:
             return self
@@ -192,7 +204,8 @@ class Mapping(NamedTuple):
 
 
 _SMAPS_FIELDS = frozenset(
-    (b"Rss", b"Pss", b"Shared_Clean", b"Shared_Dirty", b"Anonymous", b"Swap", b"SwapPss"))
+    (b"Rss", b"Pss", b"Shared_Clean", b"Shared_Dirty", b"Anonymous", b"Swap", b"SwapPss")
+)
 
 
 def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
@@ -229,8 +242,9 @@ def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
 
 
 def _shmem_devices(mountinfo: str) -> frozenset[bytes]:
-    """Devices, as in maps, whose files are swappable shmem: the tmpfs mounts, and the kernel's own mount, where memfd,
-    SysV and MAP_SHARED|MAP_ANONYMOUS memory lives."""
+    """Devices, as in maps, whose files are swappable shmem: the tmpfs mounts, and the
+    kernel's own mount, where memfd, SysV and MAP_SHARED|MAP_ANONYMOUS memory lives.
+    """
     devices = {_internal_shmem()}
     for line in mountinfo.splitlines():
         mount, _, filesystem = line.partition(" - ")
@@ -279,9 +293,9 @@ _PAGEMAP_SCAN = 3 << 30 | 96 << 16 | ord("f") << 8 | 16
 _FILE, _PRESENT, _SWAPPED, _PFNZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
 _REGIONS = 4096  # struct page_region (three 64-bit words) an ioctl call
 
-# pagemap's 64-bit entries: the top byte holds what is asked, so that translate() and a regular
-# expression do the work a page. The lower 55 bits are the frame's number, or the place in swap;
-# bit 55 says that the page was written to.
+# pagemap's 64-bit entries: the top byte holds what is asked, so that translate() and a
+# regular expression do the work a page. The lower 55 bits are the frame's number, or
+# the place in swap; bit 55 says that the page was written to.
 _TOP, _NEXT = (7, 6) if sys.byteorder == "little" else (0, 1)
 _WINDOW = 1 << 13  # entries read at once: of 32 MiB of address space with pages of 4 KiB
 _SEARCHED_WHOLE = 1 << 30
@@ -293,7 +307,8 @@ _ANY = re.compile(b"[\1-\4][\1-\4]*")
 _BY_KIND = re.compile(b"([\1\2]+)|(\3+)|(\4+)")  # the groups are the first three kinds
 _ONCE_OR_OFTEN, _CHOSEN = re.compile(b"\1+|\2+"), re.compile(b"\1\1*")
 
-# AddressSanitizer's shadow of an address lies at address / 8 + one of these (x86-64, arm64).
+# AddressSanitizer's shadow of an address lies at address / 8 + one of these (x86-64,
+# arm64).
 _SHADOWS = (0x7FFF8000, 1 << 36)
 
 
@@ -323,11 +338,11 @@ class PageTable:
         self.zero_frame = zero_frame()
 
     def find(self, start: int, end: int, search: Search | None = None) -> Found:
-        """Returns the pages in ``start <= address < end``. A range with no mapping, or of a
-        process that has exited, has none.
+        """Returns the pages in ``start <= address < end``. A range with no mapping, or
+        of a process that has exited, has none.
 
-        Before Linux 6.7 a TiB of empty address space takes a second. There ``search`` lets a
-        range of more than 1 GiB end where all its pages are found.
+        Before Linux 6.7 a TiB of empty address space takes a second. There ``search``
+        lets a range of more than 1 GiB end where all its pages are found.
         """
         if self._has_scan:
             try:
@@ -342,24 +357,41 @@ class PageTable:
         found = [Runs.none() for _ in Kind]
         regions = self._regions
         while start < end:
-            arg = bytearray(struct.pack(
-                "12Q", 96, 0, start, end, 0, regions.buffer_info()[0], _REGIONS, 0, 0, 0,
-                _PRESENT | _SWAPPED, _FILE | _PRESENT | _SWAPPED | _PFNZERO))
+            arg = bytearray(
+                struct.pack(
+                    "12Q",
+                    96,
+                    0,
+                    start,
+                    end,
+                    0,
+                    regions.buffer_info()[0],
+                    _REGIONS,
+                    0,
+                    0,
+                    0,
+                    _PRESENT | _SWAPPED,
+                    _FILE | _PRESENT | _SWAPPED | _PFNZERO,
+                )
+            )
             count = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, arg)
-            starts, ends, categories = (regions[i:3 * count:3] for i in range(3))
+            starts, ends, categories = (regions[i : 3 * count : 3] for i in range(3))
             for category in set(categories):
                 chosen = bytes(map(category.__eq__, categories))
                 runs = found[_kind(category)]
                 runs.starts.extend(compress(starts, chosen))
                 runs.ends.extend(compress(ends, chosen))
-            # Where the kernel's own buffer is full, walk_end may lie before returned regions.
-            walk_end, = struct.unpack_from("Q", arg, 32)
+            # Where the kernel's own buffer is full, walk_end may lie before returned
+            # regions.
+            (walk_end,) = struct.unpack_from("Q", arg, 32)
             start = max([walk_end, *ends[-1:]])
         return found
 
     def _read(self, start: int, end: int, search: Search) -> Found:
-        """Finds the same in pagemap's entries, a window at a time: first the range's ends and
-        what is likely; where pages are found, the neighbours and what is as far again."""
+        """Finds the same in pagemap's entries, a window at a time: first the range's
+        ends and what is likely; where pages are found, the neighbours and what is as
+        far again.
+        """
         size = _WINDOW * PAGE_SIZE
         ahead = [*search.likely, end - 1, start]
         rest = iter(range(start, end, size))
@@ -396,39 +428,48 @@ class PageTable:
         return found
 
     def _zero_pages(self, classes: bytes, entries: bytes) -> int:
-        """Returns how many of the pages are the zero page, or without its number may be."""
+        """Returns how many of the pages are the zero page, or without its number may
+        be.
+        """
         if _SHARED not in classes or self.zero_frame is None:
             return classes.count(_SHARED)
         return array("Q", _numbers(entries)).count(self.zero_frame)
 
     def _window(self, start: int, end: int) -> bytes:
-        """Returns a window's entries; none if all say the same, that no page is there."""
-        view = memoryview(self._buffer)[:(end - start) // PAGE_SIZE * 8]
+        """Returns a window's entries; none if all say the same, that no page is
+        there.
+        """
+        view = memoryview(self._buffer)[: (end - start) // PAGE_SIZE * 8]
         filled = os.preadv(self._fd, [view], start // PAGE_SIZE * 8)
         return b"" if self._buffer in _EMPTY else bytes(view[:filled])
 
     def _entries(self, start: int, end: int) -> bytearray:
         entries = bytearray((end - start) // PAGE_SIZE * 8)
-        del entries[os.preadv(self._fd, [entries], start // PAGE_SIZE * 8):]
+        del entries[os.preadv(self._fd, [entries], start // PAGE_SIZE * 8) :]
         return entries
 
     def _windows(self, runs: Runs) -> Iterator[tuple[int, bytearray, list[tuple[int, int]]]]:
-        """Yields the runs' entries, a window at a time: the first one's address, the entries,
-        and the window's runs as indices of these."""
+        """Yields the runs' entries, a window at a time: the first one's address, the
+        entries, and the window's runs as indices of these.
+        """
         size = _WINDOW * PAGE_SIZE
-        cut = ((at, min(end, at - at % size + size))
-               for start, end in zip(*runs, strict=True)
-               for at in (start, *range(start - start % size + size, end, size)))
+        cut = (
+            (at, min(end, at - at % size + size))
+            for start, end in zip(*runs, strict=True)
+            for at in (start, *range(start - start % size + size, end, size))
+        )
         for _, group in groupby(cut, lambda piece: piece[0] // size):
             pieces = list(group)
             base = pieces[0][0]
-            indices = [((start - base) // PAGE_SIZE, (end - base) // PAGE_SIZE)
-                       for start, end in pieces]
+            indices = [
+                ((start - base) // PAGE_SIZE, (end - base) // PAGE_SIZE) for start, end in pieces
+            ]
             yield base, self._entries(base, pieces[-1][1]), indices
 
     def split(self, anonymous: Runs) -> tuple[Runs, Runs, int]:
-        """Returns the anonymous pages that are mapped once, those mapped several times, and
-        how many of these are the zero page, where the frames' numbers are shown."""
+        """Returns the anonymous pages that are mapped once, those mapped several times,
+        and how many of these are the zero page, where the frames' numbers are shown.
+        """
         exclusive, shared, zeros = Runs.none(), Runs.none(), 0
         for base, entries, pieces in self._windows(anonymous):
             classes = entries[_TOP::8].translate(_CLASSES)
@@ -442,8 +483,9 @@ class PageTable:
         return exclusive, shared, zeros
 
     def take(self, runs: Runs, taken: Taken, kind: Kind) -> Runs:
-        """Takes the frames (places in swap) of those pages that are of the kind. Returns the
-        pages whose frames were not taken before."""
+        """Takes the frames (places in swap) of those pages that are of the kind.
+        Returns the pages whose frames were not taken before.
+        """
         fresh = Runs.none()
         classes = (_SWAP,) if kind is Kind.SWAPPED else (_EXCLUSIVE, _SHARED)
         wanted = bytes(c in classes for c in _CLASSES)
@@ -452,7 +494,7 @@ class PageTable:
             with memoryview(_numbers(entries)).cast("Q") as numbers:
                 for start, end in pieces:
                     for match in _CHOSEN.finditer(there, start, end):
-                        mask = taken.take(numbers[match.start():match.end()])
+                        mask = taken.take(numbers[match.start() : match.end()])
                         at = base + match.start() * PAGE_SIZE
                         for new in _CHOSEN.finditer(mask):
                             fresh.append(at + new.start() * PAGE_SIZE, at + new.end() * PAGE_SIZE)
@@ -468,14 +510,17 @@ def _numbers(entries: bytes | bytearray) -> bytes:
 
 
 class Taken:
-    """Frames, or places in swap, that were taken: a byte each, in an anonymous mapping that
-    has a page only where one was written."""
+    """Frames, or places in swap, that were taken: a byte each, in an anonymous mapping
+    that has a page only where one was written.
+    """
 
     def __init__(self) -> None:
         self._taken = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def take(self, numbers: Sequence[int]) -> bytes:
-        """Takes the numbers. Returns a byte each: 1 if it was not taken before, else 0."""
+        """Takes the numbers. Returns a byte each: 1 if it was not taken before, else
+        0.
+        """
         if (top := max(numbers, default=0)) >= len(self._taken):
             self._taken.resize((top // PAGE_SIZE + 1) * PAGE_SIZE)
         taken, new = self._taken, bytearray(len(numbers))
@@ -486,8 +531,9 @@ class Taken:
 
 
 def zero_frame() -> int | None:
-    """Returns the number of the zero page's frame, or None where pagemap shows no numbers: to
-    a user without CAP_SYS_ADMIN."""
+    """Returns the number of the zero page's frame, or None where pagemap shows no
+    numbers: to a user without CAP_SYS_ADMIN.
+    """
     with mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
         page[0]  # a page that is only read maps the zero page
         view = ctypes.c_char.from_buffer(page)
@@ -496,7 +542,7 @@ def zero_frame() -> int | None:
         try:
             with open("/proc/self/pagemap", "rb", buffering=0) as f:
                 f.seek(address // PAGE_SIZE * 8)
-                number, = struct.unpack("Q", f.read(8))
+                (number,) = struct.unpack("Q", f.read(8))
         except OSError:
             return None
     return number & ((1 << 55) - 1) or None
@@ -511,8 +557,10 @@ _ZERO_PAGE = bytes(PAGE_SIZE)
 @final
 @dataclass
 class Process:
-    """A process whose memory may be read; ``open()`` it before, ``close()`` it after. While it is open, an exec() or a
-    reuse of its number cannot put another memory in its place."""
+    """A process whose memory may be read; ``open()`` it before, ``close()`` it after.
+    While it is open, an exec() or a reuse of its number cannot put another memory in
+    its place.
+    """
 
     pid: int
     comm: str  #: shown: see names.py
@@ -529,8 +577,10 @@ class Process:
         comm, fields = _stat(pid)
         name = f"pid {pid} ({comm})"
         if int(fields[6]) & _PF_KTHREAD:
-            raise KernelThread(f"{name} is a kernel thread: it has no memory of its own. "
-                               "Give a process of user space")
+            raise KernelThread(
+                f"{name} is a kernel thread: it has no memory of its own. "
+                "Give a process of user space"
+            )
         if _thread(pid, fields[0]) is None:
             raise ProcessGone(f"{name} has exited and waits for its parent: its memory is gone")
         process = cls(pid, comm, int(fields[19]))
@@ -540,8 +590,11 @@ class Process:
             raise ProcessDenied(_denied(pid, comm, e)) from None
         except FileNotFoundError as e:
             if e.filename and e.filename.endswith("pagemap") and os.path.exists(f"/proc/{pid}"):
-                raise SourceError(f"{e.filename} is missing: this kernel was built without CONFIG_PROC_PAGE_MONITOR. "
-                                  f"Give a core file: {_core_command(pid)}") from None
+                raise SourceError(
+                    f"{e.filename} is missing: this kernel was built without "
+                    "CONFIG_PROC_PAGE_MONITOR. "
+                    f"Give a core file: {_core_command(pid)}"
+                ) from None
             raise ProcessGone(_no_process(pid)) from None
         except ProcessLookupError:
             raise ProcessGone(_no_process(pid)) from None
@@ -554,8 +607,9 @@ class Process:
         self.close()
 
     def open(self) -> None:
-        """Does nothing if it is open. Raises what os.open() raises, and ProcessLookupError if the process has exited or
-        the number is now another's."""
+        """Does nothing if it is open. Raises what os.open() raises, and
+        ProcessLookupError if the process has exited or the number is now another's.
+        """
         if self._mem >= 0:
             return
         try:
@@ -596,14 +650,15 @@ class Process:
             return f.read()
 
     def read(self, start: int, pages: int, kind: Kind, out: memoryview, not_read: NotRead) -> int:
-        """Reads those of the ``pages`` pages at ``start`` that are still of the kind, one
-        after the other, into ``out`` (writable, ``pages`` pages or more). Returns how many;
-        the others are counted in ``not_read``."""
+        """Reads those of the ``pages`` pages at ``start`` that are still of the kind,
+        one after the other, into ``out`` (writable, ``pages`` pages or more). Returns
+        how many; the others are counted in ``not_read``.
+        """
         got = unreadable = 0
         runs = self.page_table.find(start, start + pages * PAGE_SIZE)[kind]
         for at, end in zip(runs.starts, runs.ends, strict=True):
             while at < end:
-                n = self._read(at, out[got * PAGE_SIZE:got * PAGE_SIZE + end - at])
+                n = self._read(at, out[got * PAGE_SIZE : got * PAGE_SIZE + end - at])
                 if not n:  # this page refuses
                     unreadable += self.page_table.find(at, at + PAGE_SIZE)[kind].pages
                     n = 1
@@ -615,19 +670,26 @@ class Process:
         return got
 
     def without_zero_pages(self, runs: Runs, zeros: int) -> Runs:
-        """Returns anonymous pages without ``zeros`` that are zero-filled: which of these are
-        the zero page makes no difference."""
+        """Returns anonymous pages without ``zeros`` that are zero-filled: which of
+        these are the zero page makes no difference.
+        """
         kept, buffer, step = Runs.none(), bytearray(256 * PAGE_SIZE), 256 * PAGE_SIZE
         for start, end in zip(*runs, strict=True):
             at = start
             while at < end:
                 stop = min(end, at + step)
                 filled = 0
-                if zeros and self.page_table.find(at, stop)[Kind.ANON].pages * PAGE_SIZE == stop - at:
-                    filled = self._read(at, memoryview(buffer)[:stop - at])
+                if (
+                    zeros
+                    and self.page_table.find(at, stop)[Kind.ANON].pages * PAGE_SIZE == stop - at
+                ):
+                    filled = self._read(at, memoryview(buffer)[: stop - at])
                 pages = range(at, at + filled * PAGE_SIZE, PAGE_SIZE)
-                dropped = [page for page in pages
-                           if buffer[page - at:page - at + PAGE_SIZE] == _ZERO_PAGE][:zeros]
+                dropped = [
+                    page
+                    for page in pages
+                    if buffer[page - at : page - at + PAGE_SIZE] == _ZERO_PAGE
+                ][:zeros]
                 zeros -= len(dropped)
                 for page in (*dropped, stop):
                     if at < page:
@@ -658,25 +720,37 @@ def _stat(pid: int) -> tuple[str, list[str]]:
 
 
 def _thread(pid: int, state: str) -> str | None:
-    """Returns the directory in /proc of a live thread: of the main one, whose ``state`` is
-    given, or where that has ended of another. None if all have."""
+    """Returns the directory in /proc of a live thread: of the main one, whose ``state``
+    is given, or where that has ended of another. None if all have.
+    """
     if state not in "ZX":
         return f"/proc/{pid}"
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return None
-    return next((f"/proc/{pid}/task/{thread}" for thread in threads
-                 if _status(f"{pid}/task/{thread}").get("State", "Z")[0] not in "ZX"), None)
+    return next(
+        (
+            f"/proc/{pid}/task/{thread}"
+            for thread in threads
+            if _status(f"{pid}/task/{thread}").get("State", "Z")[0] not in "ZX"
+        ),
+        None,
+    )
 
 
 def _no_process(pid: int) -> str:
-    return f"there is no process {pid}: it has exited, or belongs to another pid namespace. List them: ps -e"
+    return (
+        f"there is no process {pid}: it has exited, or belongs to another pid namespace. List "
+        "them: ps -e"
+    )
 
 
 def all_pids() -> list[int]:
     """The processes that /proc shows, this one left out."""
-    return sorted(int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid())
+    return sorted(
+        int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()
+    )
 
 
 # Numbers of the system call kcmp(); 272 on the architectures that are not named.
@@ -685,7 +759,9 @@ _KCMP_VM = 1
 
 
 class Memories:
-    """Tells processes that are one memory, as vfork() and clone(CLONE_VM) leave them."""
+    """Tells processes that are one memory, as vfork() and clone(CLONE_VM) leave
+    them.
+    """
 
     def __init__(self) -> None:
         self._threads: list[int] = []  # one of each memory, in the kernel's own order
@@ -693,8 +769,9 @@ class Memories:
         self._number = _KCMP.get(os.uname().machine, 272)
 
     def add(self, process: Process) -> bool:
-        """Returns whether no process added before has the open process's memory. A kernel
-        without kcmp() cannot tell: there each has its own."""
+        """Returns whether no process added before has the open process's memory. A
+        kernel without kcmp() cannot tell: there each has its own.
+        """
         thread = int(os.path.basename(process.proc))
         low, high = 0, len(self._threads)
         while low < high:
@@ -727,7 +804,9 @@ _Key = tuple[bytes, int, str]  # a shared object: device, inode, IPC namespace
 
 
 class _Shared(NamedTuple):
-    """Pages of a shared object in one process: at address ``a`` lies the object's byte ``a + shift``."""
+    """Pages of a shared object in one process: at address ``a`` lies the object's byte
+    ``a + shift``.
+    """
 
     key: _Key
     shift: int
@@ -803,8 +882,9 @@ class Survey:
 
     def add(self, process: Process) -> None:
         """Looks through an open process. Raises ProcessGone if it exits meanwhile,
-        ProcessDenied if it changes so that it may no longer be read; nothing of it is then in
-        the survey."""
+        ProcessDenied if it changes so that it may no longer be read; nothing of it is
+        then in the survey.
+        """
         try:
             self._surveyed.append(self._survey(process))
         except (FileNotFoundError, ProcessLookupError):
@@ -859,12 +939,13 @@ class Survey:
         surveyed.hugetlb += [shared, _Shared((device, inode, "private"), shared.shift, common)]
 
     def _private(self, surveyed: _Surveyed, m: Mapping, found: Found) -> None:
-        """Sorts a private mapping's anonymous pages. The others, if no file's, are zero pages.
+        """Sorts a private mapping's anonymous pages. The others, if no file's, are zero
+        pages.
 
-        Neither pagemap's entries nor the ioctl before Linux 6.17 (for the huge zero page)
-        tell the zero page from an anonymous page that fork() left shared. The frame's number
-        does. Without it the surplus over what smaps counts is zero pages. The huge zero page
-        passes for a file's in pagemap's entries.
+        Neither pagemap's entries nor the ioctl before Linux 6.17 (for the huge zero
+        page) tell the zero page from an anonymous page that fork() left shared. The
+        frame's number does. Without it the surplus over what smaps counts is zero
+        pages. The huge zero page passes for a file's in pagemap's entries.
         """
         exclusive = found[Kind.ANON]
         zero = found[Kind.ZERO].pages + (0 if m.inode else found[Kind.FILE].pages)
@@ -894,18 +975,22 @@ class Survey:
             surveyed.swapped_shmem.append((shmem._replace(runs=whole), m.swapped))
         elif m.swapped_pss < m.swapped:
             surveyed.swapped.append(
-                _Common(found[Kind.SWAPPED], m.swapped, m.swapped_share, m.mergeable))
+                _Common(found[Kind.SWAPPED], m.swapped, m.swapped_share, m.mergeable)
+            )
         else:
             surveyed.not_read.swapped += m.swapped
 
     @staticmethod
     def _key(m: Mapping, ipc: str) -> _Key:
-        """A SysV segment's inode is its id, which a memfd or a segment of another namespace may have too."""
+        """A SysV segment's inode is its id, which a memfd or a segment of another
+        namespace may have too.
+        """
         return m.device, m.inode, ipc if m.path.startswith(b"/SYSV") else ""
 
     def segments(self) -> list[Segment]:
-        """Returns each page once; one that any process has locked is locked for all. Leaves
-        out processes that have exited."""
+        """Returns each page once; one that any process has locked is locked for all.
+        Leaves out processes that have exited.
+        """
         if self._zero_frame is None:
             self._weigh()
         else:
@@ -916,13 +1001,19 @@ class Survey:
             self.not_read.hugetlb += sum(once.take(shared).pages for shared in surveyed.hugetlb)
             self.not_read.locked += sum(once.take(shared).pages for shared in surveyed.locked)
         self.not_read.swapped += self._swapped_shmem()
-        return [Segment(surveyed.process, surveyed.anonymous,
-                        [once.take(shared) for shared in surveyed.shmem])
-                for surveyed in self._surveyed]
+        return [
+            Segment(
+                surveyed.process,
+                surveyed.anonymous,
+                [once.take(shared) for shared in surveyed.shmem],
+            )
+            for surveyed in self._surveyed
+        ]
 
     def _swapped_shmem(self) -> int:
-        """Returns the pages of shmem in swap. smaps has a number for each mapping: of one that
-        overlaps with earlier ones the rest has its share."""
+        """Returns the pages of shmem in swap. smaps has a number for each mapping: of
+        one that overlaps with earlier ones the rest has its share.
+        """
         once, pages = _Once(), 0
         for surveyed in self._surveyed:
             for shared, swapped in surveyed.swapped_shmem:
@@ -930,8 +1021,9 @@ class Survey:
         return pages
 
     def _tell_apart(self, zero: int) -> None:
-        """Gives each frame, by its number, to the first process that maps it. Frames that a
-        process has locked are taken first."""
+        """Gives each frame, by its number, to the first process that maps it. Frames
+        that a process has locked are taken first.
+        """
         frames, places = Taken(), Taken()
         frames.take([zero])
         for locked in (True, False):
@@ -946,7 +1038,8 @@ class Survey:
                         table = process.page_table
                         fresh = [table.take(c.runs, frames, Kind.ANON) for c in common]
                         surveyed.not_read.swapped += sum(
-                            table.take(c.runs, places, Kind.SWAPPED).pages for c in swapped)
+                            table.take(c.runs, places, Kind.SWAPPED).pages for c in swapped
+                        )
                 except (FileNotFoundError, ProcessLookupError, PermissionError):
                     self._surveyed.remove(surveyed)
                     self.gone.append(surveyed.process)
@@ -957,10 +1050,11 @@ class Survey:
                     surveyed.anonymous += fresh
 
     def _weigh(self) -> None:
-        """Gives each process, by smaps, a part of a mapping's pages, as large as its share.
+        """Gives each process, by smaps, a part of a mapping's pages, as large as its
+        share.
 
-        All processes of the survey share a page at most. So all pages of one alone count,
-        unless KSM has merged some of its own.
+        All processes of the survey share a page at most. So all pages of one alone
+        count, unless KSM has merged some of its own.
         """
         least = 1 / max(1, len(self._surveyed))
         for surveyed in self._surveyed:
@@ -987,7 +1081,10 @@ _CAP_SYS_PTRACE = 19
 
 
 def _denied(pid: int, comm: str, e: OSError) -> str:
-    return f"cannot read the memory of pid {pid} ({comm}): {errno.errorcode.get(e.errno or 0, e.errno)}, {denial(pid)}"
+    return (
+        f"cannot read the memory of pid {pid} ({comm}): "
+        f"{errno.errorcode.get(e.errno or 0, e.errno)}, {denial(pid)}"
+    )
 
 
 def denial(pid: int | None) -> str:
@@ -995,31 +1092,52 @@ def denial(pid: int | None) -> str:
     again = f"{SUDO} --pid {pid}" if pid else f"{SUDO} --all"
     scope = _yama_scope()
     if scope == 3:
-        return ("kernel.yama.ptrace_scope is 3, which forbids it to everybody until the next boot. "
-                "Give a core file that the kernel wrote: zswap-py report FILE")
+        return (
+            "kernel.yama.ptrace_scope is 3, which forbids it to everybody until the next boot. "
+            "Give a core file that the kernel wrote: zswap-py report FILE"
+        )
     if os.geteuid() == 0:
         if not int(_status("self").get("CapEff", "0"), 16) >> _CAP_SYS_PTRACE & 1:
-            return ("root lacks CAP_SYS_PTRACE here, as in a container. Start it with the capability: "
-                    "docker run --cap-add=SYS_PTRACE ...")
-        return f"not even by root: a security module or a user namespace forbids it{_tracer(pid)}. " \
-               f"Give a core file: {_core_command(pid)}"
+            return (
+                "root lacks CAP_SYS_PTRACE here, as in a container. Start it with the "
+                "capability: "
+                "docker run --cap-add=SYS_PTRACE ..."
+            )
+        return (
+            f"not even by root: a security module or a user namespace forbids it{_tracer(pid)}. "
+            f"Give a core file: {_core_command(pid)}"
+        )
     if pid is not None:
         status = _status(pid)
         uids, gids = set(status.get("Uid", "").split()), set(status.get("Gid", "").split())
         if uids and uids != {str(os.geteuid())}:
-            return f"it belongs to another user (uid {', '.join(sorted(uids))}). Run it as root: {again}"
+            return (
+                f"it belongs to another user (uid {', '.join(sorted(uids))}). Run it as root: "
+                f"{again}"
+            )
         if gids and gids != {str(os.getegid())}:
-            return f"it runs under another group (gid {', '.join(sorted(gids))}). Run it as root: {again}"
+            return (
+                f"it runs under another group (gid {', '.join(sorted(gids))}). Run it as root: "
+                f"{again}"
+            )
         if _owner(pid) not in (os.geteuid(), None):
-            return f"it has made itself undumpable (a setuid program, or PR_SET_DUMPABLE). Run it as root: {again}"
+            return (
+                "it has made itself undumpable (a setuid program, or PR_SET_DUMPABLE). Run it as "
+                f"root: {again}"
+            )
         if int(status.get("CapPrm", "0"), 16) & ~int(_status("self").get("CapPrm", "0"), 16):
             return f"it has capabilities that you lack. Run it as root: {again}"
-    elif not any(_status(other).get("Uid", "").split()[:1] == [str(os.geteuid())] for other in all_pids()):
+    elif not any(
+        _status(other).get("Uid", "").split()[:1] == [str(os.geteuid())] for other in all_pids()
+    ):
         return f"they belong to other users. Run it as root: {again}"
     if scope:
         who = "root" if scope == 2 else "a process's ancestors and root"
         them = "them" if pid is None else "it"
-        return f"kernel.yama.ptrace_scope is {scope}: only {who} may read {them}. Run it as root: {again}"
+        return (
+            f"kernel.yama.ptrace_scope is {scope}: only {who} may read {them}. Run it as root: "
+            f"{again}"
+        )
     return f"a security module or a container forbids it{_tracer(pid)}. Run it as root: {again}"
 
 

@@ -18,7 +18,9 @@ class Source:
     label: str  #: for people: ``pid 1234 "redis-server"``, or the file's name
     path: str | None = None
     pid: int | None = None
-    pages: int | None = None  #: swappable pages; of shmem those no earlier source has; None until the end of a stream
+    # : swappable pages; of shmem those no earlier source has; None until the end of a
+    # stream
+    pages: int | None = None
     tail_bytes: int = 0  #: left out at the ends of a file or segments, as they fill no page
     incomplete: str | None = None  #: what of it is missing: "is truncated: ..."
     remark: str | None = None  #: what its figures cannot tell: "has no NT_FILE note: ..."
@@ -38,7 +40,9 @@ class Tally:
     weight: float = 1.0  #: pages that each page of a sample stands for
 
     def drop(self, source: Source, pages: int) -> None:
-        """Counts planned pages of a core as zero_mapped: in a sample, those that they stand for."""
+        """Counts planned pages of a core as zero_mapped: in a sample, those that they
+        stand for.
+        """
         before = round(self.dropped * self.weight)
         self.dropped += pages
         dropped = round(self.dropped * self.weight) - before
@@ -50,8 +54,10 @@ class Reader(Protocol):
     """Gives the pages of one source that a plan names."""
 
     def read(self, where: int, pages: int, out: memoryview) -> int:
-        """Reads ``pages`` pages at ``where`` into ``out``; returns how many were got, the others are counted. Raises
-        EOFError where the source has ended before: nothing is counted then, and there is nothing after it."""
+        """Reads ``pages`` pages at ``where`` into ``out``; returns how many were got,
+        the others are counted. Raises EOFError where the source has ended before:
+        nothing is counted then, and there is nothing after it.
+        """
 
     def close(self) -> None:
         """Gives back what it holds; the next ``read`` takes it again."""

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The same pages through this machine's own zswap and zram and through ours, and what differs."""
+"""The same pages through this machine's own zswap and zram and through ours, and what
+differs.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,17 @@ from typing import Any, Protocol, TypeVar
 
 from zswap_py import crypto
 from zswap_py.corpus import FIGURES, Driver, churn
-from zswap_py.verify.host import PAGE_SIZE, Check, Host, HostError, interruptions
 from zswap_py.kernels import KERNELS
+from zswap_py.verify.host import PAGE_SIZE, Check, Host, HostError, interruptions
 from zswap_py.verify.verdict import SCHEMA, Comparison, Steps, Verdict
 from zswap_py.zswap import Zswap
 
-#: How often the kernel is asked until it says something twice: its counters are of the whole machine.
+#: How often the kernel is asked until it says something twice: its counters are of the
+#: whole machine.
 RUNS = 3
 
-#: Bytes that must be free for each of the pages': they themselves, the kernel's copy and pool, our pool.
+#: Bytes that must be free for each of the pages': they themselves, the kernel's copy
+#: and pool, our pool.
 ROOM = 4
 
 ZRAM_FIGURES = ("mem_used_total", "compr_data_size", "same_pages", "huge_pages")
@@ -34,7 +38,9 @@ class _ZramDriver(Driver, Protocol):
 
 
 class OurZram:
-    """zram's rules over our zsmalloc, for `churn`: a repeated word is only counted, what would be huge is raw."""
+    """zram's rules over our zsmalloc, for `churn`: a repeated word is only counted,
+    what would be huge is raw.
+    """
 
     def __init__(self, zswap: Zswap) -> None:
         self._zswap = zswap
@@ -50,7 +56,9 @@ class OurZram:
             self._same[entry] = folio[:8]
             return
         if not self._zswap.store(entry, folio):
-            raise HostError(f"page {entry} was not stored by ours: memory is too short; give fewer pages")
+            raise HostError(
+                f"page {entry} was not stored by ours: memory is too short; give fewer pages"
+            )
         length = self._zswap.length(entry)
         self._forget(entry)
         self._sizes[entry] = length if length < self._huge_from else len(folio)
@@ -79,8 +87,12 @@ class OurZram:
     def stats(self) -> dict[str, int]:
         """As mm_stat has them."""
         huge = sum(length == self._zswap.page_size for length in self._sizes.values())
-        return {"compr_data_size": self._total, "mem_used_total": self._zswap.stats()["pool_total_size"],
-                "same_pages": len(self._same), "huge_pages": huge}
+        return {
+            "compr_data_size": self._total,
+            "mem_used_total": self._zswap.stats()["pool_total_size"],
+            "same_pages": len(self._same),
+            "huge_pages": huge,
+        }
 
 
 class _Sized:
@@ -104,9 +116,11 @@ class _Sized:
 
 
 def settled(run: Callable[[], T], expected: Sequence[T]) -> tuple[T, bool]:
-    """What the kernel says: what is expected, or the same twice; else the last of RUNS, and False.
+    """What the kernel says: what is expected, or the same twice; else the last of RUNS,
+    and False.
 
-    Other memory that is swapped meanwhile adds pages of its own. It does not make many figures agree by chance.
+    Other memory that is swapped meanwhile adds pages of its own. It does not make many
+    figures agree by chance.
     """
     seen: list[T] = []
     for _ in range(RUNS):
@@ -120,12 +134,21 @@ def settled(run: Callable[[], T], expected: Sequence[T]) -> tuple[T, bool]:
 class _Verifying:
     """One run: the pages, and both sides."""
 
-    def __init__(self, host: Host, pages: Sequence[bytes], directory: str | Path, check: Check, progress: Progress):
+    def __init__(
+        self,
+        host: Host,
+        pages: Sequence[bytes],
+        directory: str | Path,
+        check: Check,
+        progress: Progress,
+    ):
         self.host, self.pages, self.directory = host, pages, directory
         self.check, self.progress = check, progress
         self.rules = rules_of(host)
         self.chain_size = host.chain_size()
-        self.codecs = [c for c in crypto.compressors() if c.available and c.name in crypto.KERNEL_NAMES]
+        self.codecs = [
+            c for c in crypto.compressors() if c.available and c.name in crypto.KERNEL_NAMES
+        ]
         self.names = list(dict.fromkeys(c.name for c in self.codecs))
         self.found: list[Comparison] = []
         self.missing: dict[str, str] = {}  # and why
@@ -135,8 +158,16 @@ class _Verifying:
         return [c for c in self.codecs if c.name == name]
 
     def _ours(self, codec: crypto.CompressorInfo, **settings: Any) -> Zswap:
-        z = Zswap(f"{codec.name}:{codec.backend}", page_size=PAGE_SIZE, chain_size=self.chain_size, nr_cpus=1,
-                  max_pool_percent=100, kernel=self.rules, series=None, **settings)
+        z = Zswap(
+            f"{codec.name}:{codec.backend}",
+            page_size=PAGE_SIZE,
+            chain_size=self.chain_size,
+            nr_cpus=1,
+            max_pool_percent=100,
+            kernel=self.rules,
+            series=None,
+            **settings,
+        )
         z.swapon(len(self.pages))
         return z
 
@@ -168,7 +199,9 @@ class _Verifying:
         ours = [self._our_zram(codec) for codec in codecs]
         (kernel, sizes), steady = settled(lambda: self._host_zram(name), ours)
         for codec, (steps, ours_sizes) in zip(codecs, ours, strict=True):
-            yield _comparison("zram", codec, kernel, steps, steady=steady, sizes=(sizes, ours_sizes))
+            yield _comparison(
+                "zram", codec, kernel, steps, steady=steady, sizes=(sizes, ours_sizes)
+            )
 
     def _our_zram(self, codec: crypto.CompressorInfo) -> tuple[Steps, list[int]]:
         with self._ours(codec, incompressible="store") as z:
@@ -183,7 +216,9 @@ class _Verifying:
     # ---- both ----
 
     def run(self) -> None:
-        """Fills `found`, `missing` and `broken_off`. OSError only where nothing was found until then."""
+        """Fills `found`, `missing` and `broken_off`. OSError only where nothing was
+        found until then.
+        """
         if reason := self.host.no_zswap():
             self.missing["zswap"] = reason
         else:
@@ -193,8 +228,15 @@ class _Verifying:
         else:
             self._each("zram", self.host.zram_algorithms, self.zram)
 
-    def _each(self, where: str, taken: Callable[[], list[str]], compare: Callable[[str], Iterable[Comparison]]) -> None:
-        """Compares what the kernel takes there. What was found before an error is worth its table."""
+    def _each(
+        self,
+        where: str,
+        taken: Callable[[], list[str]],
+        compare: Callable[[str], Iterable[Comparison]],
+    ) -> None:
+        """Compares what the kernel takes there. What was found before an error is worth
+        its table.
+        """
         what = where
         try:
             for name in taken():
@@ -207,8 +249,15 @@ class _Verifying:
             self.broken_off[what] = str(e)
 
 
-def _comparison(where: str, codec: crypto.CompressorInfo, kernel: Steps, ours: Steps, *, steady: bool,
-                sizes: tuple[list[int], list[int]] | None = None) -> Comparison:
+def _comparison(
+    where: str,
+    codec: crypto.CompressorInfo,
+    kernel: Steps,
+    ours: Steps,
+    *,
+    steady: bool,
+    sizes: tuple[list[int], list[int]] | None = None,
+) -> Comparison:
     off = [b - a for a, b in zip(*sizes, strict=True)] if sizes else None
     return Comparison(
         where=where,
@@ -226,17 +275,27 @@ def _comparison(where: str, codec: crypto.CompressorInfo, kernel: Steps, ours: S
 
 
 def rules_of(host: Host) -> str:
-    """The newest of KERNELS that is not newer than the host's; the oldest for all that are older."""
+    """The newest of KERNELS that is not newer than the host's; the oldest for all that
+    are older.
+    """
     older = [k for k in KERNELS if tuple(map(int, k.split("."))) <= host.version]
     return older[-1] if older else KERNELS[0]
 
 
-def verify(pages: Sequence[bytes], *, source: str, directory: str | Path = "/var/tmp", command: str = "",
-           host: Host | None = None, progress: Progress = lambda _: None) -> Verdict:
+def verify(
+    pages: Sequence[bytes],
+    *,
+    source: str,
+    directory: str | Path = "/var/tmp",
+    command: str = "",
+    host: Host | None = None,
+    progress: Progress = lambda _: None,
+) -> Verdict:
     """Pages of this machine's page size through its kernel and through ours.
 
-    HostError says why that cannot be. KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP. Whatever ends it, the machine's
-    settings are put back, and compared with what they were: `host.meanwhile` has what others changed of them.
+    HostError says why that cannot be. KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP.
+    Whatever ends it, the machine's settings are put back, and compared with what they
+    were: `host.meanwhile` has what others changed of them.
     """
     host = host or Host()
     host.must_be_usable()
@@ -273,4 +332,7 @@ def must_have_room(host: Host, pages: int) -> None:
     """HostError if so many pages take more than the memory that is free."""
     need, there = ROOM * pages * PAGE_SIZE, host.mem_available()
     if need > there:
-        raise HostError(f"{pages:,} pages need {need >> 20:,} MiB and {there >> 20:,} are free: give fewer pages")
+        raise HostError(
+            f"{pages:,} pages need {need >> 20:,} MiB and {there >> 20:,} are free: "
+            "give fewer pages"
+        )

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""This machine's own zswap and zram, made to take pages of ours; whatever is changed for that is put back.
+"""This machine's own zswap and zram, made to take pages of ours; whatever is changed
+for that is put back.
 
 ::
 
-    host = Host()
-    with interruptions() as check, host.zswap("lzo", pages=100, directory="/var/tmp") as zswap:
+    host = Host() with interruptions() as check, host.zswap("lzo", pages=100,
+    directory="/var/tmp") as zswap:
         check()
         zswap.store(0, page)
         zswap.stats()["pool_total_size"]
 
-Signals are why this is safe: while `interruptions` is entered none of them raises anywhere but in `check`, so that no
-change can be made without its undoing being known, and no undoing be cut short.
+Signals are why this is safe: while `interruptions` is entered none of them raises
+anywhere but in `check`, so that no change can be made without its undoing being known,
+and no undoing be cut short.
 
-What others change meanwhile is theirs: a setting that another wrote to while it was ours stays as it was written, and
-`Host.meanwhile` names it. Devices, swap areas and settings that are not touched here are not looked at.
+What others change meanwhile is theirs: a setting that another wrote to while it was
+ours stays as it was written, and `Host.meanwhile` names it. Devices, swap areas and
+settings that are not touched here are not looked at.
 """
 
 from __future__ import annotations
@@ -49,14 +52,21 @@ OLDEST = (6, 16)  #: the first Linux whose zswap has the rules known here
 CHANGED = ("enabled", "compressor", "max_pool_percent", "shrinker_enabled")
 
 # Any of these means that the pool is not what the pages alone make of it.
-_MUST_NOT_MOVE = ("pool_limit_hit", "written_back_pages", "reject_alloc_fail", "reject_kmemcache_fail")
+_MUST_NOT_MOVE = (
+    "pool_limit_hit",
+    "written_back_pages",
+    "reject_alloc_fail",
+    "reject_kmemcache_fail",
+)
 
 Check = Callable[[], None]
 """To be called often, between two pages: KeyboardInterrupt if a signal came."""
 
 
 class HostError(OSError):
-    """This machine cannot be asked, or not now. The message says what to do; names in it are shown."""
+    """This machine cannot be asked, or not now. The message says what to do; names in
+    it are shown.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message))
@@ -64,7 +74,9 @@ class HostError(OSError):
 
 @contextmanager
 def interruptions() -> Iterator[Check]:
-    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the function given and at the end, nowhere else."""
+    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the function given and at
+    the end, nowhere else.
+    """
     came: list[int] = []
 
     def check() -> None:
@@ -85,7 +97,9 @@ def interruptions() -> Iterator[Check]:
 
 
 def _syscall(name: str, *args: Any) -> None:
-    """A call of libc's; OSError with its errno. One that a signal cuts short is made again."""
+    """A call of libc's; OSError with its errno. One that a signal cuts short is made
+    again.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     while getattr(libc, name)(*args):
         err = ctypes.get_errno()
@@ -118,7 +132,9 @@ class Host:
         return (int(match[1]), int(match[2])) if match else (0, 0)
 
     def chain_size(self) -> int:
-        """CONFIG_ZSMALLOC_CHAIN_SIZE; its default, 8, where the kernel's configuration is not to be had."""
+        """CONFIG_ZSMALLOC_CHAIN_SIZE; its default, 8, where the kernel's configuration
+        is not to be had.
+        """
         for path in (self.root / "proc/config.gz", self.root / f"boot/config-{self.release}"):
             try:
                 data = path.read_bytes()
@@ -131,7 +147,9 @@ class Host:
 
     def mem_available(self) -> int:
         """Bytes that can be had without swapping."""
-        match = re.search(r"^MemAvailable: +(\d+) kB", (self.root / "proc/meminfo").read_text(), re.MULTILINE)
+        match = re.search(
+            r"^MemAvailable: +(\d+) kB", (self.root / "proc/meminfo").read_text(), re.MULTILINE
+        )
         return 1024 * int(match[1]) if match else 0
 
     def swaps(self) -> list[str]:
@@ -144,17 +162,25 @@ class Host:
 
     def settings(self) -> dict[str, str]:
         """All that is changed here, to compare before and after."""
-        found = {"swap areas": " ".join(self.swaps()), "debugfs": str(os.path.ismount(self.debugfs))}
+        found = {
+            "swap areas": " ".join(self.swaps()),
+            "debugfs": str(os.path.ismount(self.debugfs)),
+        }
         paths = [self.page_cluster, *(self.parameters / name for name in CHANGED)]
         found |= {str(path): path.read_text().strip() for path in paths if path.is_file()}
         return found
 
     def note_changes(self, before: dict[str, str]) -> None:
-        """To `meanwhile`: the settings that are not what they were, and that it does not name yet."""
+        """To `meanwhile`: the settings that are not what they were, and that it does
+        not name yet.
+        """
         after = self.settings()
-        self.meanwhile += [f"{name} was {before.get(name)!r} and is {after.get(name)!r}"
-                           for name in sorted(before | after) if before.get(name) != after.get(name)
-                           and not any(said.startswith(f"{name} ") for said in self.meanwhile)]
+        self.meanwhile += [
+            f"{name} was {before.get(name)!r} and is {after.get(name)!r}"
+            for name in sorted(before | after)
+            if before.get(name) != after.get(name)
+            and not any(said.startswith(f"{name} ") for said in self.meanwhile)
+        ]
 
     # ---- whether it can be asked ----
 
@@ -163,7 +189,10 @@ class Host:
         if not self.parameters.is_dir():
             return "this kernel has no zswap: boot one with CONFIG_ZSWAP=y"
         if self.version < OLDEST:
-            return f"zswap of Linux {self.release} has other rules: boot {'.'.join(map(str, OLDEST))} or later"
+            return (
+                f"zswap of Linux {self.release} has other rules: boot "
+                f"{'.'.join(map(str, OLDEST))} or later"
+            )
         zpool = self.parameters / "zpool"
         if zpool.is_file() and (name := zpool.read_text().strip()) != "zsmalloc":
             return f"zswap has its pages in {name}: echo zsmalloc > {operand(zpool)}"
@@ -176,12 +205,19 @@ class Host:
         return None
 
     def must_be_usable(self, euid: int | None = None) -> None:
-        """HostError unless this is root, nothing is swapped, and zswap or zram is there."""
+        """HostError unless this is root, nothing is swapped, and zswap or zram is
+        there.
+        """
         if (os.geteuid() if euid is None else euid) != 0:
-            raise HostError("root alone may change zswap's and zram's settings: sudo zswap-py verify")
+            raise HostError(
+                "root alone may change zswap's and zram's settings: sudo zswap-py verify"
+            )
         if swaps := self.swaps():
-            raise HostError(f"swap is in use ({', '.join(swaps)}), whose pages would be counted with ours: swapoff -a, "
-                            "and swapon -a afterwards")
+            raise HostError(
+                f"swap is in use ({', '.join(swaps)}), whose pages would be counted "
+                "with ours: swapoff -a, "
+                "and swapon -a afterwards"
+            )
         zswap, zram = self.no_zswap(), self.no_zram()
         if zswap and zram:
             raise HostError(f"{zswap}; {zram}")
@@ -190,7 +226,9 @@ class Host:
 
     @contextmanager
     def setting(self, path: Path, value: str) -> Iterator[None]:
-        """`value` in `path` for the time of the block, then what was there, or what another wrote meanwhile."""
+        """`value` in `path` for the time of the block, then what was there, or what
+        another wrote meanwhile.
+        """
         old = path.read_text().strip()
         path.write_text(value)
         ours = path.read_text().strip()  # as the kernel writes it
@@ -201,8 +239,11 @@ class Host:
             if now == ours:
                 path.write_text(old)
             else:
-                self.meanwhile.append(f"{path} was {old!r}, and another made it {now!r} while it was {ours!r} here: "
-                                      "it was left so")
+                self.meanwhile.append(
+                    f"{path} was {old!r}, and another made it {now!r} while it "
+                    f"was {ours!r} here: "
+                    "it was left so"
+                )
 
     @contextmanager
     def debugfs_mounted(self) -> Iterator[None]:
@@ -223,7 +264,9 @@ class Host:
 
     @contextmanager
     def swap_area(self, directory: str | Path, size: int) -> Iterator[None]:
-        """A swap file of `size` bytes in a new directory of `directory`, and nothing else swapped."""
+        """A swap file of `size` bytes in a new directory of `directory`, and nothing
+        else swapped.
+        """
         if swaps := self.swaps():
             raise HostError(f"swap is in use ({', '.join(swaps)}): swapoff -a")
         if not os.path.isdir(directory):
@@ -234,8 +277,11 @@ class Host:
             try:
                 _syscall("swapon", os.fsencode(path), 0)
             except OSError as e:
-                raise HostError(f"{directory}: no swap file can be used there ({os.strerror(e.errno or 0)}): name a "
-                                "directory on ext4 or xfs by --dir") from e
+                raise HostError(
+                    f"{directory}: no swap file can be used there "
+                    f"({os.strerror(e.errno or 0)}): name a "
+                    "directory on ext4 or xfs by --dir"
+                ) from e
             try:
                 yield
             finally:
@@ -243,7 +289,8 @@ class Host:
 
     @contextmanager
     def zswap(self, compressor: str, pages: int, directory: str | Path) -> Iterator[HostZswap]:
-        """A pool of `compressor` that is empty, for `pages` slots; no read-ahead, no limit, no shrinker.
+        """A pool of `compressor` that is empty, for `pages` slots; no read-ahead, no
+        limit, no shrinker.
 
         HostError if the kernel has no such compressor.
         """
@@ -256,11 +303,14 @@ class Host:
             change(self.setting(self.parameters / "max_pool_percent", "100"))
             if (self.parameters / "shrinker_enabled").is_file():
                 change(self.setting(self.parameters / "shrinker_enabled", "N"))
-            change(self.setting(self.parameters / "enabled", "Y"))  # before: until the first Y any name is taken
+            # before: until the first Y any name is taken
+            change(self.setting(self.parameters / "enabled", "Y"))
             try:
                 change(self.setting(self.parameters / "compressor", compressor))
             except OSError as e:
-                raise HostError(f"this kernel's zswap does not take {compressor}: {os.strerror(e.errno or 0)}") from e
+                raise HostError(
+                    f"this kernel's zswap does not take {compressor}: {os.strerror(e.errno or 0)}"
+                ) from e
             change(self.debugfs_mounted())
             yield stack.enter_context(HostZswap(self, pages))
 
@@ -288,8 +338,11 @@ class Host:
             except OSError as e:
                 if e.errno != errno.EBUSY:
                     raise
-                self.meanwhile.append(f"zram{number} stays, as another has it open: then echo {number} > "
-                                      f"{self.zram_control / 'hot_remove'}")
+                self.meanwhile.append(
+                    f"zram{number} stays, as another has it open: then echo "
+                    f"{number} > "
+                    f"{self.zram_control / 'hot_remove'}"
+                )
 
     def zram_algorithms(self) -> list[str]:
         """What a zram device can be set to."""
@@ -307,7 +360,9 @@ class Host:
 
 
 def _write_swap_file(path: Path, size: int) -> None:
-    """What mkswap writes: version 1, the last page's number, no bad pages; the magic ends the first page."""
+    """What mkswap writes: version 1, the last page's number, no bad pages; the magic
+    ends the first page.
+    """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         os.posix_fallocate(fd, 0, size)
@@ -315,15 +370,20 @@ def _write_swap_file(path: Path, size: int) -> None:
         os.pwrite(fd, b"SWAPSPACE2", PAGE_SIZE - 10)
         os.fsync(fd)
     except OSError as e:
-        raise HostError(f"{path}: a swap file of {size >> 20} MiB: {e.strerror}: name another directory by --dir, or "
-                        "fewer pages") from e
+        raise HostError(
+            f"{path}: a swap file of {size >> 20} MiB: {e.strerror}: name another "
+            "directory by --dir, or "
+            "fewer pages"
+        ) from e
     finally:
         os.close(fd)
 
 
 @contextmanager
 def _this_cpu_only() -> Iterator[None]:
-    """One CPU for this thread: a page just written waits in its CPU's LRU batch, which a page-out drains."""
+    """One CPU for this thread: a page just written waits in its CPU's LRU batch, which
+    a page-out drains.
+    """
     old = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(old)})
     try:
@@ -345,7 +405,9 @@ def _try_often(call: Callable[[], Any]) -> None:
 
 
 class HostZswap:
-    """The kernel's zswap as a driver for `churn`: slot i is page i of an anonymous mapping of ours."""
+    """The kernel's zswap as a driver for `churn`: slot i is page i of an anonymous
+    mapping of ours.
+    """
 
     def __init__(self, host: Host, pages: int) -> None:
         self._debugfs = host.debugfs / "zswap"
@@ -357,7 +419,9 @@ class HostZswap:
         self._pagemap = os.open("/proc/self/pagemap", os.O_RDONLY)
         self._before = self._counters()
         if self._before["stored_pages"]:
-            raise HostError(f"zswap still holds {self._before['stored_pages']} pages of others: swapoff -a")
+            raise HostError(
+                f"zswap still holds {self._before['stored_pages']} pages of others: swapoff -a"
+            )
 
     def __enter__(self) -> HostZswap:
         return self
@@ -384,8 +448,11 @@ class HostZswap:
             if self._is_out(entry):
                 return
             time.sleep(0.001)
-        raise HostError(f"page {entry} did not go out: look whether this control group may swap (memory.swap.max, "
-                        "memory.zswap.max), and run again")
+        raise HostError(
+            f"page {entry} did not go out: look whether this control group may swap "
+            "(memory.swap.max, "
+            "memory.zswap.max), and run again"
+        )
 
     def load(self, entry: int, out: bytearray) -> None:
         """Page a page in."""
@@ -396,16 +463,23 @@ class HostZswap:
         self._memory.madvise(mmap.MADV_DONTNEED, entry * PAGE_SIZE, PAGE_SIZE)
 
     def stats(self) -> dict[str, int]:
-        """debugfs' counters, `stored_incompressible_pages` 0 where the kernel has none."""
+        """debugfs' counters, `stored_incompressible_pages` 0 where the kernel has
+        none.
+        """
         now = self._counters()
         for name in _MUST_NOT_MOVE:
             if now.get(name) != self._before.get(name):
-                raise HostError(f"{name} moved: memory is too short for figures of these pages alone; give fewer")
+                raise HostError(
+                    f"{name} moved: memory is too short for figures of these pages "
+                    "alone; give fewer"
+                )
         return {"stored_incompressible_pages": 0, **now}
 
 
 class HostZram:
-    """A zram device as a driver for `churn`: slot i is its page i. A load leaves the page where it is."""
+    """A zram device as a driver for `churn`: slot i is its page i. A load leaves the
+    page where it is.
+    """
 
     def __init__(self, device: Path, node: Path) -> None:
         self._fd = os.open(node, os.O_RDWR | os.O_DIRECT)
@@ -444,5 +518,9 @@ class HostZram:
     def stats(self) -> dict[str, int]:
         """mm_stat's fields that depend on the pages."""
         fields = self._mm_stat()
-        return {"compr_data_size": fields[1], "mem_used_total": fields[2], "same_pages": fields[5],
-                "huge_pages": fields[7]}
+        return {
+            "compr_data_size": fields[1],
+            "mem_used_total": fields[2],
+            "same_pages": fields[5],
+            "huge_pages": fields[7],
+        }
