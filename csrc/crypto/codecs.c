@@ -634,7 +634,12 @@ struct codec {
 	int (*init)(struct crypto_acomp *tfm);
 	void (*exit)(struct crypto_acomp *tfm);
 	acomp_fn compress, decompress;
-	int nospace; /* the kernel's errno where the output does not fit */
+	/*
+	 * The kernel's errno if the output does not fit. It selects the counter
+	 * of a reject: zswap counts -ENOSPC as reject_compress_poor. deflate
+	 * returns -ENOSPC from Linux 6.16 on, and -EINVAL before.
+	 */
+	int nospace;
 };
 
 /* zlib's decompressor, which igzip's row borrows too. */

@@ -35,7 +35,7 @@
 
 #define NO_FRAME        UINT32_MAX
 #define MIN_FRAMES      256u        /* a smaller arena is not created */
-#define OPEN_STEP       (2u << 20)  /* bytes of pages that mprotect() opens at once */
+#define OPEN_STEP       (2u << 20)  /* bytes of pages that mprotect() makes usable at once */
 #define OPEN_STEP_TABLE (64u << 10) /* the same, for a table */
 /*
  * Bytes that are mapped at once when a part grows: a page fault costs more than
@@ -48,9 +48,9 @@
 #define GIVEN_BACK 0x80
 
 _Static_assert(POPULATE <= ARENA_SLACK && ARENA_MAX_RUN << 16 <= ARENA_SLACK,
-	       "what a part maps ahead, at any page size, is what a trim may leave");
+	       "a trim may leave all that a part maps ahead, at any page size");
 _Static_assert(OPEN_STEP % POPULATE == 0 && OPEN_STEP % (ARENA_MAX_RUN << 16) == 0,
-	       "what is mapped ahead, at any page size, is open");
+	       "all that a part maps ahead is open, at any page size");
 
 struct part {
 	spinlock_t lock;
@@ -103,7 +103,7 @@ static bool part_init(struct part *part, u64 nr_frames, unsigned int page_shift,
 		return false;
 	}
 	/*
-	 * Runs must be given back page by page. Huge pages gained nothing
+	 * The system must get back single pages. Huge pages gained nothing
 	 * measurable.
 	 */
 	madvise(part->pages.base, part->pages.size, MADV_NOHUGEPAGE);

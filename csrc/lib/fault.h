@@ -32,12 +32,9 @@ enum fault_kind {
 
 struct fault {
 	/*
-	 * Atomic: a check that found the fault armed may run while the next
-	 * fault of this kind is being set up.
-	 */
-	/*
 	 * Attempts nth .. nth + times - 1 fail; times 0: every attempt from nth
-	 * on.
+	 * on. All fields are atomic: a check that found the fault armed may run
+	 * while the next fault of this kind is being set up.
 	 */
 	_Atomic u64 nth, times;
 	atomic_int error;       /* negative errno */

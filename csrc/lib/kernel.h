@@ -148,8 +148,8 @@ bool cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, u64 ns);
 
 struct task {
 	unsigned int cpu;
-	const void *owner; /* the instance that was called */
-	struct task *outer; /* the calling task: a compressor's callback may enter another instance */
+	const void *owner;  /* the instance that was called */
+	struct task *outer; /* the calling task: a callback may enter another instance */
 };
 
 extern __thread struct task *current_task;

@@ -13,10 +13,10 @@
  *    same nanoseconds on any machine.
  *  - While there is no actor, time stands still and scheduled events wait.
  *  - A stall is a turn that is kept, in real time, past the stall limit while
- *    another actor or event waits. The actor that holds it is then preempted:
- *    it loses the turn, and its next call fails with -EDEADLK. Without this a
- *    run would hang when the actor that runs blocks on a lock that a waiting
- *    actor holds.
+ *    others wait. The actor that holds it is then preempted: it loses the turn,
+ *    and its next vclock_enter() or vclock_sleep() fails with -EDEADLK. Without
+ *    this a run would hang when the actor that runs blocks on a lock that a
+ *    waiting actor holds.
  *
  * Every function locks the clock by itself. The clock's lock is the innermost:
  * a caller may hold any other lock.
@@ -41,7 +41,7 @@ struct vclock_actor;
  * An event, embedded in the object that it concerns. Zero all but 'fire' before
  * the first use.
  *
- * The thread that is about to wait calls fire(), at the event's time and with
+ * The thread that passes the turn on calls fire(), at the event's time and with
  * the clock's lock free. fire() may schedule, cancel and wake. It must not wait
  * on the clock, nor for a lock that an actor holds while it waits.
  */
@@ -91,8 +91,9 @@ struct vclock_actor *vclock_current(struct vclock *clock);
  * vclock_actor_create() returns NULL if there is no memory. vclock_attach()
  * makes the calling thread the actor, waits for its turn and returns 0, or
  * -EDEADLK if the actor was preempted before the thread saw its turn.
- * vclock_detach() passes the turn on and frees the actor. The attached thread
- * calls it, or any thread if none attached it.
+ * vclock_detach() passes the turn on and frees the actor. The thread that
+ * attached it must call it, also if vclock_attach() failed or the actor was
+ * preempted later. Any thread may call it if none attached the actor.
  */
 struct vclock_actor *vclock_actor_create(struct vclock *clock);
 int vclock_attach(struct vclock *clock, struct vclock_actor *actor);
@@ -107,9 +108,10 @@ int vclock_sleep(struct vclock *clock, uint64_t ns);
 /*
  * Sets the stall limit, in nanoseconds of real time; it starts at 10 s. An
  * actor that keeps its turn past the limit while others wait is preempted: the
- * turn passes on, and its next call fails with -EDEADLK. Only an attached actor
- * can be preempted, and not between vclock_enter() and vclock_leave(), where it
- * relies on being the only one that runs.
+ * turn passes on, and the actor's next vclock_enter() or vclock_sleep() fails
+ * with -EDEADLK. Only an attached actor can be preempted, and not between
+ * vclock_enter() and vclock_leave(), where it relies on being the only one that
+ * runs.
  */
 void vclock_set_stall(struct vclock *clock, uint64_t ns);
 /* Number of actors preempted for holding the turn past the stall limit. */
