@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The bare codec loops that the whole of zswap is measured against: the same
- * functions over the same bytes, page after page, and nothing else. Built by
- * harness.py. Each gives the bytes made, 0 if a page failed.
+ * The bare codec loops that zswap is measured against: the same functions over
+ * the same bytes, page after page, and nothing else. harness.py builds them.
+ * compress_one() and decompress_one() return the bytes written, or 0 if the
+ * page failed.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -37,7 +38,7 @@ enum kind { LZ4_LIB, LZ4, LZO, LZO_RLE, ZSTD, DEFLATE };
 struct bare {
 	int kind;
 	void *ctx;         /* state, wrkmem, ZSTD_CCtx or ZSTD_DCtx, z_stream */
-	void *run, *reset; /* the function that does it, and zlib's reset */
+	void *run, *reset; /* the codec's function, and zlib's reset */
 	size_t page_size;
 };
 
@@ -98,8 +99,9 @@ static size_t decompress_one(const struct bare *b, const uint8_t *src, size_t sl
 }
 
 /*
- * Compress nr pages, each into 'dst', as a store does into its context's
- * buffer; a page that does not shrink costs a copy.
+ * Compresses nr pages, each into 'dst', as a store does into its context's
+ * buffer. A page that does not shrink counts as page_size. Returns the bytes of
+ * all.
  */
 size_t bare_compress(const struct bare *b, const uint8_t *pages, size_t nr, uint8_t *dst)
 {
@@ -114,8 +116,8 @@ size_t bare_compress(const struct bare *b, const uint8_t *pages, size_t nr, uint
 }
 
 /*
- * The same, keeping the objects one behind the other; lens[i] = page_size where
- * the page is raw.
+ * Like bare_compress(), but keeps the objects one behind the other, and raw
+ * pages as they are: lens[i] is then page_size.
  */
 size_t bare_pack(const struct bare *b, const uint8_t *pages, size_t nr, uint8_t *objs,
 		 uint32_t *lens, uint8_t *scratch)
@@ -133,7 +135,10 @@ size_t bare_pack(const struct bare *b, const uint8_t *pages, size_t nr, uint8_t 
 	return total;
 }
 
-/* Decompress nr objects that lie one behind the other into as many pages. */
+/*
+ * Decompresses nr objects that lie one behind the other into nr pages. Returns
+ * the bytes of the objects, or 0 if one failed.
+ */
 size_t bare_decompress(const struct bare *b, const uint8_t *objs, const uint32_t *lens, size_t nr,
 		       uint8_t *pages)
 {
@@ -151,9 +156,7 @@ size_t bare_decompress(const struct bare *b, const uint8_t *objs, const uint32_t
 	return total;
 }
 
-/*
- * The library's own calls from C, for what is left when no Python is between.
- */
+/* zswap's calls in a C loop: the cost without Python. */
 
 typedef int (*zswap_store_fn)(void *z, unsigned int cpu, uint64_t swp, const void *folio,
 			      unsigned int nr_pages);
@@ -161,8 +164,8 @@ typedef int (*zswap_load_batch_fn)(void *z, unsigned int cpu, const uint64_t *sw
 				   void *out, int *ret);
 
 /*
- * Store 'nr' pages from slot 'first' on in folios; how many folios were
- * refused.
+ * Stores 'nr' pages from slot 'first' on, in folios. Returns the number of
+ * folios that were rejected.
  */
 size_t whole_store(zswap_store_fn store, void *z, const uint8_t *pages, size_t first, size_t nr,
 		   size_t folio, size_t page_size)
@@ -174,7 +177,10 @@ size_t whole_store(zswap_store_fn store, void *z, const uint8_t *pages, size_t f
 	return refused;
 }
 
-/* Load them in batches of at most 64; how many pages were not loaded. */
+/*
+ * Loads them in batches of at most 64. Returns the number of pages that were
+ * not loaded.
+ */
 size_t whole_load(zswap_load_batch_fn load, void *z, uint8_t *out, size_t first, size_t nr,
 		  size_t batch, size_t page_size)
 {

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the patch's reviewers asked: does the batch size matter in software, how long is
-the mutex held, at what cost?
+"""What the batch size does in software: the time of a store, the time for which it
+holds a context's mutex, and the memory of the buffers.
 
     python bench/batch_sweep.py [--file PAGES] [--rounds N] [--json FILE]
 
-Two tables. (1) Stores of 64 KiB folios, ns a page: a compressor that does not batch, in
-steps of 1, 2 and 8 pages (before the series, v10, v13), and one that takes 2, 4 and 8
-pages a request; and one store of as many pages as one hold of the mutex covers, an
-upper bound of the hold. (2) Bytes of buffers and arrays by CPUs, with and without a
-decommissioned pool.
+There are two tables:
+
+- Stores of 64 KiB folios, in ns a page. A compressor that does not batch runs in steps
+  of 1, 2 and 8 pages (before the series, v10, v13). One that batches takes requests of
+  2, 4 and 8 pages. The hold is the time of one store of as many pages as one hold of
+  the mutex covers: an upper bound.
+- Bytes of buffers and arrays by number of CPUs, with and without a decommissioned pool.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ FOLIO = 16
 
 
 def variants(base: str) -> list[tuple[str, dict[str, object]]]:
-    """What is compared: a label, and Zswap's keywords."""
+    """The variants to compare: a label, and the keywords of Zswap."""
     out: list[tuple[str, dict[str, object]]] = [
         (f"sequential, steps of {n}", {"compressor": base, "series": series})
         for n, series in ((1, None), (2, "v10"), (8, "v13"))
@@ -40,8 +42,8 @@ def variants(base: str) -> list[tuple[str, dict[str, object]]]:
 
 
 def sweep(base: str, pages: bytearray, rounds: int) -> list[dict[str, object]]:
-    """All variants take turns on each 2 MiB, so that noise falls on all alike; medians
-    over the rounds.
+    """Time all variants in turns on each 2 MiB, so that noise hits all alike. Returns
+    medians over the rounds.
     """
     nr, chunk, at = len(pages) // PAGE // 512 * 512, 512, harness.address(pages)
     instances = []
@@ -92,7 +94,7 @@ def sweep(base: str, pages: bytearray, rounds: int) -> list[dict[str, object]]:
 
 
 def buffers() -> list[dict[str, int]]:
-    """Bytes of buffers and arrays."""
+    """Measure the bytes of buffers and arrays."""
     rows = []
     for nr_cpus in (2, 56, 384):
         for batch in (1, 8):
@@ -102,7 +104,7 @@ def buffers() -> list[dict[str, int]]:
             with zs.Zswap(name, nr_cpus=nr_cpus) as z:
                 z.swapon(16)
                 one = z.memory()
-                z.store(0, bytes(PAGE))  # holds the first pool alive
+                z.store(0, bytes(PAGE))  # keeps the first pool alive
                 z.compressor = name + "b"
                 two = z.memory()
                 rows.append(
@@ -126,7 +128,7 @@ def main() -> None:
         "--file", help=("pages to work on (default: this interpreter's libraries and sources)")
     )
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", help="write the figures there")
+    parser.add_argument("--json", help="write the figures to this file")
     args = parser.parse_args()
     pages = harness.real_pages(args.file, 4096)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks share: the harness beside them, and pages."""
+"""Shared by the pytest benchmarks: the harness beside them, and pages."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What becomes of a compressed object with one flipped bit: an error, a page of wrong
-bytes, or the right page.
+"""What a flipped bit in a compressed object leads to: an error, a page of wrong bytes,
+or the right page.
 
     python bench/damage.py [--file PAGES] [--flips N] [-c COMPRESSOR ...]
 
-Each flip is of one random bit of the object of one random page. Pages that are kept raw
-are left out: a flip there is always a wrong byte.
+Each flip is of one random bit of the object of one random page. Pages that are stored
+raw are left out: a flip there is always a wrong byte.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUTCOMES = ("wrong bytes", "EIO", "right bytes")
 
 
 def damage(name: str, pages: list[bytes], flips: int, seed: int = 1) -> Counter[str]:
-    """How many of the flips came to each outcome."""
+    """Count the outcomes of `flips` flips."""
     r = random.Random(seed)
     outcomes: Counter[str] = Counter()
     out = bytearray(PAGE)
@@ -53,11 +53,11 @@ def main() -> None:
         "--file", help="pages to damage (default: this interpreter's libraries, and corpora)"
     )
     parser.add_argument(
-        "--flips", type=int, default=4000, help="a compressor and a set of pages (4000)"
+        "--flips", type=int, default=4000, help="flips for each compressor and set of pages (4000)"
     )
     parser.add_argument("-c", "--compressor", action="append", help="name:backend, repeatable")
     args = parser.parse_args()
-    logging.getLogger("zswap_py").disabled = True  # it says each error
+    logging.getLogger("zswap_py").disabled = True  # it logs each error
     real = bytes(harness.real_pages(args.file, 2048))
     sets = {args.file or "libraries": [real[i : i + PAGE] for i in range(0, len(real), PAGE)]}
     if not args.file:

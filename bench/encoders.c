@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Times two codecs on the same pages, by turns, through pointers: neither can
- * be inlined, and both see the same caches.
+ * Times two codecs on the same pages, in turns. Both are called through
+ * pointers, so neither is inlined, and both see the same caches.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +16,7 @@
 
 /* The shapes of the functions under test. */
 enum shape {
-	OURS_COMPRESS,    /* lzo.h, lz4enc.h */
+	OURS_COMPRESS,    /* lzo.h, lz4.h */
 	OURS_DECOMPRESS,  /* lzo.h */
 	LIBLZ4_EXT_STATE, /* LZ4_compress_fast_extState */
 	LIBLZO2,          /* lzo1x_*: with work memory, NULL for a decoder */
@@ -45,7 +45,7 @@ static uint64_t now(void)
 	return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* The size made, or -1. */
+/* Returns the bytes written, or -1. */
 static long run(const struct codec *c, const void *src, size_t slen, size_t room)
 {
 	size_t dlen = room;
@@ -75,10 +75,13 @@ static int by_value(const void *a, const void *b)
 }
 
 /*
- * Item i is src[off[i], off[i + 1]). Each codec's median nanoseconds an item
- * over `reps` rounds go to ns[2 * i] and ns[2 * i + 1]; a round runs all items
- * of one codec, then all of the other, and the next one starts with the other.
- * Returns 0, or 1 + the first item that a codec refused.
+ * Times the codecs of a pair. Item i is src[off[i]..off[i + 1]). A round runs
+ * all items of one codec, then all of the other; the next round starts with the
+ * other. The median nanoseconds of item i over `reps` rounds go to ns[2 * i]
+ * for the first codec and ns[2 * i + 1] for the second.
+ *
+ * Returns 0, 1 + the index of the first item that a codec rejected, or -1 for a
+ * wrong argument or no memory.
  */
 long bench_pair(const struct codec pair[2], const char *src, const size_t *off, size_t items,
 		size_t room, int reps, double *ns)
@@ -114,7 +117,10 @@ long bench_pair(const struct codec pair[2], const char *src, const size_t *off, 
 	return 0;
 }
 
-/* What a measurement adds to each figure: two readings of the clock. */
+/*
+ * Returns what a measurement adds to each figure: the time between two readings
+ * of the clock.
+ */
 double bench_clock_ns(void)
 {
 	double all[MAX_REPS];

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The project's own codecs against the libraries', page by page on the same pages, by
+"""The project's codecs against the libraries', page by page on the same pages, in
 turns.
 
 usage: encoders.py [--json] [--pages N] [--rounds N] [--cflags FLAGS] [FILE...]
 
-FILE: pages to compress (process memory is best); without one, the running interpreter's
-library and its standard library's source. Prints a table, or with --json one object:
-for each pair the median nanoseconds a page of either (`ours_ns`, `theirs_ns`), the
-ratio of these medians (`ratio`), the median over the pages of each page's ratio
-(`page_ratio`), and the `limit` that the project holds itself to. Exit status 1 if a
+FILE: pages to compress (process memory is best). The default is the running
+interpreter's library and its standard library's source. Prints a table, or with --json
+one object. It has for each pair the median nanoseconds a page of each codec (`ours_ns`,
+`theirs_ns`), the ratio of these medians (`ratio`), the median over the pages of each
+page's ratio (`page_ratio`), and the project's `limit` for the ratio. Exits with 1 if a
 ratio is over its limit.
 """
 
@@ -69,7 +69,7 @@ def build(cflags: list[str]) -> ctypes.CDLL:
 
 
 def lz4_wheel() -> ctypes.CDLL | None:
-    """The LZ4 that the lz4 wheel carries, if it shows its symbols."""
+    """Load the LZ4 that the lz4 wheel carries, if the wheel exports its symbols."""
     spec = importlib.util.find_spec("lz4")
     for place in spec.submodule_search_locations or () if spec else ():
         for path in pathlib.Path(place).glob("block/_block*.so"):
@@ -80,13 +80,13 @@ def lz4_wheel() -> ctypes.CDLL | None:
 
 
 def liblzo2() -> ctypes.CDLL | None:
-    """The system's liblzo2, if there is one."""
+    """Load the system's liblzo2, if there is one."""
     name = ctypes.util.find_library("lzo2")
     return ctypes.CDLL(name) if name else None
 
 
 def default_pages() -> bytes:
-    """Pages of the interpreter's own library, and of its standard library's source."""
+    """Read pages of the interpreter's library, and of its standard library's source."""
     library = pathlib.Path(sysconfig.get_config_var("LIBDIR") or "") / (
         sysconfig.get_config_var("INSTSONAME") or ""
     )
@@ -98,8 +98,8 @@ def default_pages() -> bytes:
 
 
 def sample(data: bytes, count: int) -> list[bytes]:
-    """At most `count` pages, evenly spread, without those that zswap would not compress
-    for being one word repeated.
+    """Choose at most `count` pages, evenly spread. Pages of one repeated word are left
+    out: zswap does not compress them.
     """
     pages = [data[i : i + PAGE] for i in range(0, len(data) - PAGE + 1, PAGE)]
     pages = [p for p in pages if p[:8] * (PAGE // 8) != p]
@@ -112,7 +112,7 @@ def address(fn: Any) -> int:
 
 
 def compressed(fn: Any, page: bytes) -> bytes:
-    """What one of our encoders makes of a page."""
+    """Compress a page with one of our encoders."""
     out, work, size = (
         ctypes.create_string_buffer(ROOM),
         ctypes.create_string_buffer(16384),
@@ -126,7 +126,7 @@ def compressed(fn: Any, page: bytes) -> bytes:
 def time_pair(
     lib: ctypes.CDLL, ours: Codec, theirs: Codec, items: list[bytes], rounds: int
 ) -> dict[str, float]:
-    """Median ns an item of either, the clock's own cost taken off; see bench_pair()."""
+    """The median ns an item of each codec, less the clock's cost; see bench_pair()."""
     offsets = [0]
     for item in items:
         offsets.append(offsets[-1] + len(item))
@@ -141,7 +141,7 @@ def time_pair(
         ns,
     )
     if failed:
-        raise RuntimeError(f"a codec refused item {failed - 1}")
+        raise RuntimeError(f"a codec rejected item {failed - 1}")
     clock = lib.bench_clock_ns()
     a, b = [x - clock for x in ns[::2]], [x - clock for x in ns[1::2]]
     ours_ns, theirs_ns = statistics.median(a), statistics.median(b)
@@ -154,8 +154,8 @@ def time_pair(
 
 
 def measure(lib: ctypes.CDLL, pages: list[bytes], rounds: int) -> list[dict[str, Any]]:
-    """One row a pair; a pair whose other half is missing has `unavailable` instead of
-    figures.
+    """Time each pair: a row a pair. A pair without its library has `unavailable`
+    instead of figures.
     """
     lz4, lzo = lz4_wheel(), liblzo2()
     streams = [compressed(lib.lzo1x_1_compress, p) for p in pages]
@@ -228,11 +228,9 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=pathlib.Path, metavar="FILE")
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
-        "--pages", type=int, default=2048, help=("sample at most so many pages (%(default)s)")
+        "--pages", type=int, default=2048, help="pages to sample, at most (%(default)s)"
     )
-    parser.add_argument(
-        "--rounds", type=int, default=15, help=("time each page so often (%(default)s)")
-    )
+    parser.add_argument("--rounds", type=int, default=15, help="timings of each page (%(default)s)")
     parser.add_argument("--cflags", default="-std=gnu11 -O2", help="compile with (%(default)s)")
     args = parser.parse_args()
 

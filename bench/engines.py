@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Does batching pay with engines that are only threads? Batches of 8 over 2 engines,
-against one page at a time.
+"""Whether batching pays with engines that are only threads: batches of 8 over 2
+engines, against one page at a time.
 
     python bench/engines.py [--file F] [--json OUT]
 
-Real time: the same pages through two accelerators of equal make, whose stores take
-turns, pair by pair; the ratio's median says it. What a page costs here is this
-machine's cores and its scheduler's wake-ups, not an accelerator's.
+In real time. The same pages go through two accelerators of equal configuration, whose
+stores take turns, pair by pair. The result is the median ratio of the pairs. A page's
+time depends on this machine's cores and its scheduler's wake-ups, not on an
+accelerator.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ class Side:
         self.z.swapon(1 << 20)
 
     def store_ns(self, folios: list[memoryview]) -> int:
-        """ns for all of them, stored over those of the time before."""
+        """Store all folios over those of the last call. Returns the ns."""
         start = time.perf_counter_ns()
         for i, folio in enumerate(folios):
             if not self.z.store(i * FOLIO, folio):
-                raise RuntimeError(f"a folio was refused: {self.z.stats()}")
+                raise RuntimeError(f"a folio was rejected: {self.z.stats()}")
         return time.perf_counter_ns() - start
 
     def close(self) -> None:
@@ -55,12 +56,12 @@ def main() -> None:
     parser.add_argument("--file", help="pages to store (default: of this interpreter's libraries)")
     parser.add_argument("--pages", type=int, default=1024, help="pages a run (1024)")
     parser.add_argument("--pairs", type=int, default=20, help="pairs of runs (20)")
-    parser.add_argument("--json", help="write the figures there")
+    parser.add_argument("--json", help="write the figures to this file")
     args = parser.parse_args()
     if args.pairs < 1 or args.pages < FOLIO:
         parser.error(
-            f"--pairs {args.pairs} --pages {args.pages}: a pair at least, and a folio of "
-            f"{FOLIO} pages"
+            f"--pairs {args.pairs} --pages {args.pages}: need at least 1 pair, and {FOLIO} pages "
+            "for a folio"
         )
     pages = memoryview(real_pages(args.file, args.pages))
     folios = [
@@ -90,7 +91,7 @@ def main() -> None:
         "pages, 64 KiB folios"
     )
     print(
-        f"batches of 8 take x{result['ratio']:.2f} of the time of one by one, the median of "
+        f"batches of 8 take {result['ratio']:.2f} times as long as pages one by one: the median of "
         f"{args.pairs} pairs\n"
         f"medians of each: {result['one_by_one_ns']:,.0f} and {result['batch_of_8_ns']:,.0f} ns "
         "a page"

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For how long a store of 2 MiB holds an asyncio event loop: called directly, and by
+"""How long a store of 2 MiB holds an asyncio event loop: called directly, and by
 asyncio.to_thread().
 
     python bench/event_loop.py [--file PAGES] [--rounds N] [-c COMPRESSOR ...]
 
-While the store runs another task asks for its turn without pause. The hold is the
-longest time between two turns.
+While the store runs, another task asks for its turn without pause. The hold is the
+longest time between two of its turns.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NR = 512
 
 
 async def hold_ms(store: Callable[[], object], in_thread: bool) -> float:
-    """The longest time for which another task had no turn, in milliseconds."""
+    """Run a store. Returns the longest time without a turn for another task, in ms."""
     longest = 0.0
     done = False
 
@@ -54,15 +54,15 @@ def cpu_ms(store: Callable[[], object]) -> float:
 
 
 def measure(name: str, pages: bytearray, rounds: int) -> tuple[list[float], ...]:
-    """By rounds: a store's CPU time, a direct store's hold, the hold by one in a
-    thread.
+    """Measure, round by round, a store's CPU time, the hold of a direct store, and the
+    hold of a store in a thread.
     """
     with zs.Zswap(name, max_pool_percent=100, nr_cpus=1) as z:
         z.swapon(NR)
 
         def store() -> None:
             if not z.store(0, pages):
-                raise RuntimeError("the folio was refused")
+                raise RuntimeError("the folio was rejected")
 
         store()  # faults the pool's memory in
         asyncio.run(hold_ms(store, True))  # and starts the thread
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("-c", "--compressor", action="append", help="name:backend, repeatable")
     args = parser.parse_args()
     pages = harness.real_pages(args.file, NR)
-    print(f"{args.rounds} stores of 2 MiB; ms, least and median\n")
+    print(f"{args.rounds} stores of 2 MiB; ms, minimum and median\n")
     print(f"{'':12}{'CPU time':>16}{'direct':>16}{'to_thread':>16}")
     for name in args.compressor or ["lz4", "zstd", "deflate"]:
         cells = (

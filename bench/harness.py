@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks share: pages to work on, the bare codec loops, and a description
+"""Shared by the benchmarks: pages to work on, the bare codec loops, and a description
 of the machine.
 """
 
@@ -56,7 +56,7 @@ _dll: ctypes.CDLL | None = None
 
 
 def address(buffer: Any) -> int:
-    """Where a writable buffer's bytes are."""
+    """The address of a writable buffer's bytes."""
     return ctypes.addressof((ctypes.c_char * 1).from_buffer(buffer))
 
 
@@ -141,7 +141,7 @@ class BareLoop:
         self._d.run, self._d.reset = self._fn(dll, "inflate"), self._fn(dll, "inflateReset")
 
     def compress(self, first: int, nr: int) -> int:
-        """Pages first .. first + nr - 1; the bytes made."""
+        """Compress pages first .. first + nr - 1. Returns the bytes written."""
         assert _dll is not None
         n: int = _dll.bare_compress(
             ctypes.byref(self._c),
@@ -152,8 +152,8 @@ class BareLoop:
         return n
 
     def decompress(self, first: int, nr: int, out: int) -> None:
-        """The same pages' objects, into memory at address `out`. RuntimeError if one
-        does not give a page.
+        """Decompress the same pages' objects to address `out`. Raises RuntimeError if
+        an object does not give a page.
         """
         assert _dll is not None
         lens = ctypes.byref(self._lens, first * 4)
@@ -168,7 +168,7 @@ class BareLoop:
 
 
 class WholeLoop:
-    """zswap's own calls in a C loop, on an instance that is the benchmark's alone."""
+    """zswap's own calls in a C loop, on an instance that only the benchmark uses."""
 
     def __init__(self, z: zs.Zswap) -> None:
         global _dll  # noqa: PLW0603
@@ -180,17 +180,17 @@ class WholeLoop:
         )
 
     def store(self, pages: int, first: int, nr: int, folio: int) -> None:
-        """nr pages at address `pages` to slots first, ...; RuntimeError if a folio is
-        refused.
+        """Store `nr` pages at address `pages` in slots from `first` on. Raises
+        RuntimeError if a folio is rejected.
         """
         assert _dll is not None
         sizes = map(ctypes.c_size_t, (first, nr, folio, PAGE))
         if _dll.whole_store(self._store, self._z, ctypes.c_void_p(pages), *sizes):
-            raise RuntimeError("a folio was refused")
+            raise RuntimeError("a folio was rejected")
 
     def load(self, out: int, first: int, nr: int, batch: int) -> None:
-        """Slots first, ... to address `out`, at most 64 a call; RuntimeError if a page
-        is not there.
+        """Load the slots from `first` on to address `out`, at most 64 a call. Raises
+        RuntimeError if a page is missing.
         """
         assert _dll is not None
         if _dll.whole_load(
@@ -203,8 +203,8 @@ class WholeLoop:
 
 
 def real_pages(path: str | None = None, nr: int = 8192) -> bytearray:
-    """`nr` pages that are not zero: a file's, else of this interpreter's libraries,
-    text and data alike.
+    """Read `nr` pages that are not zero: of a file, or by default of this interpreter's
+    libraries, text and data alike.
     """
     if path:
         data = Path(path).read_bytes()
@@ -223,7 +223,7 @@ def real_pages(path: str | None = None, nr: int = 8192) -> bytearray:
 
 
 def machine() -> dict[str, str | int | None]:
-    """What a figure depends on."""
+    """Describe the machine and the versions that a figure depends on."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = next(
         (

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What zswap costs on top of the bare codec: stores of folios, batched loads, as ratios
-taken in one run, interleaved.
+"""What zswap costs beyond the bare codec: stores of folios and batched loads, as ratios
+that are measured in one run, in turns.
 
-    python bench/overhead.py [--file PAGES] [-c COMPRESSOR ...] [--rounds N] [--json
-    FILE]
+    python bench/overhead.py [--file PAGES] [-c COMPRESSOR ...] [--rounds N]
+                             [--json FILE]
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from harness import PAGE
 
 import zswap_py as zs
 
-CHUNK = 512  # pages between two looks at the clock: 2 MiB
+CHUNK = 512  # pages between two readings of the clock: 2 MiB
 
 
 def measure(name: str, pages: bytearray, rounds: int, folio: int, batch: int) -> dict[str, object]:
-    """Medians over the rounds, in ns a page, of the bare loop, of zswap called from C,
-    and of zswap called from Python.
+    """Measure the bare loop, zswap called from C, and zswap called from Python: medians
+    over the rounds, in ns a page.
 
-    A round stores all pages and loads them all, once from C and once from Python; what
-    follows on the bare loop's heels, and so finds pages in the cache, takes turns.
+    A round stores all pages and loads them all, once from C and once from Python. The
+    loop that runs second finds the pages in the cache, so the two change places from
+    chunk to chunk.
     """
     nr = len(pages) // PAGE // CHUNK * CHUNK
     bare = harness.BareLoop(name, pages)
@@ -88,10 +89,10 @@ def measure(name: str, pages: bytearray, rounds: int, folio: int, batch: int) ->
         "batch": batch,
         "pages": nr,
     }
-    for i, (who, what) in enumerate((w, x) for w in ("c", "python") for x in ("store", "load")):
+    for i, (caller, what) in enumerate((w, x) for w in ("c", "python") for x in ("store", "load")):
         figures[f"bare_{what}_ns"] = round(statistics.median(row[2 * i] for row in rows), 1)
-        figures[f"{who}_{what}_ns"] = round(statistics.median(row[2 * i + 1] for row in rows), 1)
-        figures[f"{who}_{what}_ratio"] = round(
+        figures[f"{caller}_{what}_ns"] = round(statistics.median(row[2 * i + 1] for row in rows), 1)
+        figures[f"{caller}_{what}_ratio"] = round(
             statistics.median(row[2 * i + 1] / row[2 * i] for row in rows), 3
         )
     return figures
@@ -108,7 +109,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--folio", type=int, default=16, help="pages a store (default 16: 64 KiB)")
     parser.add_argument("--batch", type=int, default=8, help="pages a load_batch (default 8)")
-    parser.add_argument("--json", help="write the figures there")
+    parser.add_argument("--json", help="write the figures to this file")
     args = parser.parse_args()
 
     pages = harness.real_pages(args.file)

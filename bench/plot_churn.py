@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The picture of the README: the pool at each step of stores, loads, rewrites and
-frees, the kernel's and ours.
+"""Draws the README's picture: the pool size after each step of stores, loads, rewrites
+and frees, the kernel's and ours.
 
     python bench/plot_churn.py docs/churn.svg     (needs the extra `plot`; .png too)
 """
@@ -30,7 +30,7 @@ STEPS = [
     "load\na quarter",
     "store it\nagain",
 ]
-COLOURS = {"lzo": "#0072b2", "deflate": "#d55e00"}  # told apart by all kinds of sight
+COLOURS = {"lzo": "#0072b2", "deflate": "#d55e00"}  # safe for colour-blind readers
 MIB = 1 << 20
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stores and loads through `deflate-iaa`, on engines that are threads and in virtual
+"""Stores and loads through `deflate-iaa`: on engines that are threads, and in virtual
 time.
 
-In virtual time the benchmark is of the simulator. The device's time is checked beside
+In virtual time the benchmark measures the simulator. The device's time is checked with
 it, to the nanosecond.
 """
 

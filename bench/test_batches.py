@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Stores and loads of 2 MiB through compressors that take 1 to 8 pages a request.
 
-The algorithm underneath is the same and takes a request's pages one after another, so
-what differs is zswap's own way through a batch. Devices that work on a batch side by
-side are in test_accelerator.py.
+The algorithm is the same and takes a request's pages one after another, so the
+difference is zswap's own way through a batch. Devices that work on the pages of a batch
+in parallel are in test_accelerator.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def base(request):
 
 @pytest.fixture(params=range(1, 9), ids="requests of {}".format)
 def z(request, base, pages):
-    """A Zswap whose requests carry so many pages."""
+    """A Zswap whose requests carry 1 to 8 pages."""
     nr = request.param
     with (
         registered("in-requests", base=base, batch_size=nr),

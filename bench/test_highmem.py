@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Loads of 2 MiB from memory that the compressor cannot address: each object is copied
-to the context's buffer.
+to the context's buffer first.
 
-Their ceiling is beside them: the same loads where all memory can be addressed, which
-use objects in place.
+Each stands beside the same loads from addressable memory, which use objects in place:
+the ceiling.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a CPU's resources cost: prepare, hotplug, the creation of a pool."""
+"""The cost of a CPU's resources: prepare, hotplug, the creation of a pool."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def test_a_cpu_goes_and_comes(benchmark, series):
 @pytest.mark.parametrize("nr_cpus", [2, 56, 384])
 @pytest.mark.parametrize("nr", [1, 8], ids="{} buffers".format)
 def test_pool_creation(benchmark, nr_cpus, nr):
-    """A switch of compressor: per-CPU contexts made, the old pool released."""
+    """A switch of compressor: it allocates the per-CPU contexts and releases the old
+    pool.
+    """
     benchmark.group = "pool creation"
     with (
         registered("created", base="lzo", batch_size=nr),

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Microbenchmarks for pytest-benchmark:
+"""Microbenchmarks for pytest-benchmark.
 
     pytest bench --benchmark-only    add  -k lz4  or  --benchmark-json FILE
 
 Each group has its ceiling beside it: the bare codec loop over the same pages, or
-memcpy. All bytes that come back are compared. Ratios that can be quoted come from
-overhead.py, which takes turns in one run. What the patch is about has files of its own:
-test_batches.py, test_highmem.py, test_hotplug.py and test_accelerator.py.
+memcpy. All bytes that come back are compared. Quote ratios from overhead.py, which
+measures in turns within one run. Batches, highmem, hotplug and accelerators have files
+of their own: test_batches.py, test_highmem.py, test_hotplug.py and test_accelerator.py.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def test_load_2_mib(benchmark, pages, z, compressor, batch):
 
 
 def test_a_load_that_finds_nothing(benchmark):
-    """What Python and one call into C cost."""
+    """The cost of Python and one call into C."""
     with zs.Zswap("lzo", nr_cpus=1) as z:
         z.swapon(16)
         out = bytearray(PAGE)

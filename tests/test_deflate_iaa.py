@@ -487,7 +487,9 @@ def listed() -> list[tuple[str | None, bool]]:
     return [(i.backend, i.available) for i in zs.compressors() if i.name == "deflate-iaa"]
 
 
-UNBOUND = "no accelerator queue is bound; deflate-iaa:isal and deflate-iaa:zlib are the software"
+UNBOUND = (
+    "no accelerator queue is bound; the software backends are deflate-iaa:isal and deflate-iaa:zlib"
+)
 
 
 def test_the_bare_name_is_no_software() -> None:
@@ -564,7 +566,7 @@ def test_names_that_are_taken_or_no_names(bind: list[DeviceCompressor]) -> None:
         ):
             crypto.bind_accelerator(taken)
     for backend in ("", "a:b"):
-        with pytest.raises(ValueError, match="a name of its own, without a colon"):
+        with pytest.raises(ValueError, match="must be a new name without a colon"):
             crypto.bind_accelerator(device(backend))
     with pytest.raises(ValueError, match="lz4:iaa2: an accelerator's algorithm is deflate-iaa"):
         crypto.bind_accelerator(device("iaa2", name="lz4"))
@@ -574,7 +576,7 @@ def test_names_that_are_taken_or_no_names(bind: list[DeviceCompressor]) -> None:
 
 
 def test_the_name_cannot_be_registered() -> None:
-    with pytest.raises(ValueError, match="'deflate-iaa': a name of its own"):
+    with pytest.raises(ValueError, match="'deflate-iaa': must be a new name"):
         zs.register_compressor("deflate-iaa", base="lzo")
 
 

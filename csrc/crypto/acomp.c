@@ -41,8 +41,9 @@ unsigned int crypto_acomp_batch_size(const struct crypto_acomp *tfm)
 	const struct acomp_alg *alg = tfm->alg;
 
 	/*
-	 * Page by page goes only with answers that are there when a call
-	 * returns: until then the request is in use.
+	 * Without batch functions a request runs page by page and is in use
+	 * until each result is there. That needs results that are there when
+	 * the call returns.
 	 */
 	if (alg->async && !(alg->batch_compress && alg->batch_decompress))
 		return 1;
@@ -85,8 +86,8 @@ void acomp_request_set_params(struct acomp_req *req, const void *src, void *dst,
 }
 
 /*
- * The batch of an algorithm that has no way of its own to run one: page by
- * page, with the room and the page size that the request came with.
+ * Run a batch page by page, for an algorithm without batch functions, with the
+ * room and the page size of the request.
  */
 static int compress_each(struct acomp_req *req)
 {
@@ -159,7 +160,7 @@ void crypto_req_done(void *data, int err)
 {
 	struct crypto_wait *wait = data;
 
-	if (err == -EINPROGRESS) /* out of the backlog: the result follows */
+	if (err == -EINPROGRESS) /* off the backlog: the result follows */
 		return;
 	pthread_mutex_lock(&wait->lock);
 	wait->err = err;

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The mirror of crypto_acomp (include/crypto/acompress.h): algorithms,
- * transforms, requests, and waiting. Buffers are plain pointers where the
- * kernel has scatterlists.
+ * transforms, requests, and waiting for a result. Buffers are plain pointers
+ * where the kernel has scatterlists.
+ *
+ * An algorithm (acomp_alg) is a compressor's functions. A transform
+ * (crypto_acomp) is an algorithm with the state that one CPU's context needs. A
+ * request (acomp_req) is one compression or decompression by a transform. A
+ * transform and its requests are used by one thread at a time.
  */
 #ifndef ZSWAP_ACOMP_H
 #define ZSWAP_ACOMP_H
@@ -18,9 +23,10 @@ struct acomp_req;
 struct crypto_acomp;
 
 /*
- * What acomp_req.kernel_data points to where one request carries a batch. A
- * page's result is errors[i] (0 or a negative errno) and dlens[i]; both are
- * written for each i, whatever the request's own result is.
+ * What acomp_req.kernel_data points to when one request carries a batch, as in
+ * the kernel's IAA batching series. A page's result is errors[i], 0 or a
+ * negative errno, and dlens[i]. Both are written for every i, whatever the
+ * request returns.
  */
 struct swap_batch_comp_data {
 	const u8 **pages;
@@ -40,9 +46,10 @@ struct swap_batch_decomp_data {
 };
 
 /*
- * One page: src[0..slen) to dst, where there is room for dlen; dlen becomes the
- * bytes made. 0, -EINPROGRESS or -EBUSY (the callback follows), or an error;
- * nothing is written past the room.
+ * Compresses or decompresses one page: src[0..slen) to dst, where there is room
+ * for dlen bytes; dlen becomes the bytes written. Returns 0 or a negative
+ * errno, or -EINPROGRESS or -EBUSY if the callback delivers the result later.
+ * Never writes past the room.
  */
 typedef int (*acomp_fn)(struct acomp_req *req);
 
@@ -53,16 +60,16 @@ struct acomp_alg {
 	char cra_driver_name[CRYPTO_MAX_ALG_NAME]; /* "liblz4" */
 	unsigned int batch_size; /* pages that one request may carry; 0 counts as 1 */
 	bool async;
-	int nospace; /* what the kernel's driver answers where the output does not fit */
-	int variant; /* the codec's own choice of parameters, where it has one */
+	int nospace; /* what the kernel's driver returns if the output does not fit */
+	int variant; /* selects the codec's parameters, where it has several sets */
 	int (*init)(struct crypto_acomp *tfm);
 	void (*exit)(struct crypto_acomp *tfm);
 	acomp_fn compress, decompress;
-	acomp_fn batch_compress, batch_decompress; /* NULL: page by page */
+	acomp_fn batch_compress, batch_decompress; /* NULL: one page at a time */
 	int (*custom)(void *priv, bool compress, const void *src, unsigned int slen, void *dst,
 		      unsigned int *dlen);
-	void *priv; /* custom's */
-	/* borrowed functions, in the order that codecs.c names them */
+	void *priv; /* custom()'s first argument */
+	/* borrowed functions, in the order in which codecs.c names them */
 	void *symbol[ACOMP_MAX_SYMBOLS];
 };
 
@@ -70,7 +77,7 @@ struct crypto_acomp {
 	const struct acomp_alg *alg;
 	struct kmem *mm;
 	unsigned int node;
-	void *ctx; /* the codec's state; one user at a time */
+	void *ctx; /* the codec's state */
 };
 
 typedef void (*crypto_completion_t)(void *data, int err);
@@ -93,32 +100,46 @@ struct crypto_wait {
 	int err;
 };
 
-/* An error pointer, never NULL: -ENOMEM, or what the algorithm's init said. */
+/*
+ * Allocates a transform on a node. Returns an error pointer on failure, never
+ * NULL: -ENOMEM, or the error of the algorithm's init(). crypto_free_acomp()
+ * takes NULL and error pointers.
+ */
 struct crypto_acomp *crypto_alloc_acomp_node(struct kmem *mm, const struct acomp_alg *alg,
 					     unsigned int node);
 void crypto_free_acomp(struct crypto_acomp *tfm);
 bool acomp_is_async(const struct crypto_acomp *tfm);
+/* Returns the pages that one request may carry, at least 1. */
 unsigned int crypto_acomp_batch_size(const struct crypto_acomp *tfm);
 
-/* NULL if there is no memory. One request is used by one thread at a time. */
+/*
+ * Allocates a request. Returns NULL if there is no memory. acomp_request_free()
+ * takes NULL and error pointers.
+ */
 struct acomp_req *acomp_request_alloc(struct crypto_acomp *tfm);
 void acomp_request_free(struct acomp_req *req);
 void acomp_request_set_callback(struct acomp_req *req, u32 flags, crypto_completion_t complete,
 				void *data);
+/* Sets the buffers of one page, and clears kernel_data. */
 void acomp_request_set_params(struct acomp_req *req, const void *src, void *dst, unsigned int slen,
 			      unsigned int dlen);
 
 /*
- * With kernel_data set, the batch in it: 0, or a negative errno if any page has
- * one. Nothing else is read then.
+ * Run a request. With kernel_data set they run its batch, and return 0, or a
+ * negative errno if any page failed. Of the request's own fields only slen and
+ * dlen count then, as page size and room. Without it they return as acomp_fn.
  */
 int crypto_acomp_compress(struct acomp_req *req);
 int crypto_acomp_decompress(struct acomp_req *req);
 
 void crypto_init_wait(struct crypto_wait *wait);
 void crypto_destroy_wait(struct crypto_wait *wait);
+/* The callback for requests that crypto_wait_req() waits for. */
 void crypto_req_done(void *data, int err);
-/* Waits where 'err' says that the answer comes later, else gives it back. */
+/*
+ * Waits for the callback if 'err' is -EINPROGRESS or -EBUSY, and returns its
+ * result. Returns any other 'err' at once.
+ */
 int crypto_wait_req(int err, struct crypto_wait *wait);
 
 #endif

@@ -1,4 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The software compressors. Each section wraps one library, or the encoders of
+ * this directory, as acomp functions: init() makes a transform's context,
+ * compress() and decompress() run one page, exit() frees the context. The table
+ * at the end names them; codec_*() reads it for Python, which finds the
+ * libraries' functions, and acomp_alg_create() makes an algorithm of a row.
+ *
+ * A library's function is called by its number in the row, BORROWED(). The enum
+ * above each section numbers them in the order of the row's 'symbols'. No
+ * library's header is included: the few structs and constants that are needed
+ * stand here; igzip's offsets are asserted.
+ *
+ * Every failure to decompress is -EINVAL. If the output does not fit, each
+ * returns what the kernel's driver of that name returns ('nospace').
+ *
+ * Locks: none. A transform is used by one thread at a time.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -79,7 +96,7 @@ static int liblz4_decompress(struct acomp_req *req)
 
 /* ---- lz4, lzo, lzo-rle as the kernel encodes them ---- */
 
-enum { LZ4ENC_DECOMPRESS }; /* the kernel's streams are any lz4's to read */
+enum { LZ4ENC_DECOMPRESS }; /* any LZ4 decoder reads the kernel's streams */
 
 typedef int (*encode_fn)(const void *src, size_t slen, void *dst, size_t *dlen, void *wrkmem);
 
@@ -155,8 +172,8 @@ typedef size_t (*zstd_run_fn)(void *ctx, void *dst, size_t room, const void *src
 typedef unsigned int (*zstd_is_error_fn)(size_t code);
 
 /*
- * window, chain, hash, search, minMatch, target, strategy, as ZSTD_cParameter
- * numbers them
+ * Numbers of ZSTD_cParameter: window, chain, hash, search, minMatch, target,
+ * strategy.
  */
 static const int zstd_parameters[] = { 101, 103, 102, 104, 105, 106, 107 };
 static const int zstd_values[2][ARRAY_SIZE(zstd_parameters)] = {
@@ -233,7 +250,7 @@ enum {
 	Z_VERSION,
 };
 
-/* zlib.h's z_stream: libz checks the size that it is given. */
+/* zlib.h's z_stream. libz checks the size that it is given. */
 struct z_stream {
 	const u8 *next_in;
 	unsigned int avail_in;
@@ -261,7 +278,7 @@ struct zlib_ctx {
 #define Z_DEFLATED   8
 #define Z_FIXED      4 /* a strategy */
 
-/* What deflateInit2() takes; a raw stream's window is negative there. */
+/* deflateInit2()'s parameters. A raw stream's window is negative there. */
 struct zlib_params {
 	int level, window_bits, mem_level, strategy;
 };
@@ -281,9 +298,7 @@ static void zlib_exit(struct crypto_acomp *tfm)
 {
 	struct zlib_ctx *ctx = tfm->ctx;
 
-	/*
-	 * a stream whose init failed has no state, which both take without harm
-	 */
+	/* A stream whose init failed has no state; both functions accept it. */
 	BORROWED(tfm, Z_DEFLATE_END, z_stream_fn)(&ctx->deflate);
 	BORROWED(tfm, Z_INFLATE_END, z_stream_fn)(&ctx->inflate);
 	free_ctx(tfm);
@@ -351,11 +366,11 @@ static int zlib_decompress(struct acomp_req *req)
 }
 
 /*
- * ---- deflate-iaa: what Intel's IAA makes in its fixed mode ----
+ * ---- deflate-iaa: the output of Intel's IAA in its fixed mode ----
  *
  * Raw deflate of a page as one final block of the fixed Huffman codes, in a 4
- * KiB window. The device's search for matches is nobody's to borrow; by the
- * ratios that are published it finds about what zlib's level 1 does.
+ * KiB window. No library has the device's search for matches. By the published
+ * ratios it finds about what zlib's level 1 does.
  */
 
 #define IAA_WINBITS          12
@@ -365,10 +380,11 @@ static int zlib_decompress(struct acomp_req *req)
 #define DEFLATE_FINAL_STORED 1
 
 /*
- * zlib follows a match back through all that its call has put out, and from
- * there a window further. The first window's worth cannot reach too far, so a
- * page of that size is one call; beyond it short calls hold a stream to the
- * window, to within one step.
+ * Decompresses a stream with a window of 4 KiB, and rejects matches from
+ * further back to within one step. zlib follows a match back through all that
+ * its call has put out, and from there a window further. The first window's
+ * worth cannot reach too far, so a page of that size takes one call. Beyond it
+ * short calls hold a stream to the window.
  */
 static int iaa_inflate(struct acomp_req *req, struct z_stream *s)
 {
@@ -396,8 +412,8 @@ static int iaa_inflate(struct acomp_req *req, struct z_stream *s)
 /* ---- deflate-iaa: zlib ---- */
 
 /*
- * The largest buffer of symbols: a block ends where it is full, after 32,767 of
- * them, so up to 32 KiB are one block.
+ * memLevel 9, the largest buffer of symbols. A block ends where it is full,
+ * after 32,767 symbols, so up to 32 KiB are one block.
  */
 static const struct zlib_params iaa_params = { 1, IAA_WINBITS, 9, Z_FIXED };
 
@@ -412,8 +428,8 @@ static int iaa_zlib_compress(struct acomp_req *req)
 	int ret = zlib_compress(req);
 
 	/*
-	 * zlib stores what the codes make longer; the device has only the
-	 * codes. In a page's room it never fits.
+	 * zlib stores what the codes would make longer. The device has only the
+	 * codes, whose output then never fits into a page.
 	 */
 	if (!ret && (dst[0] & DEFLATE_HEADER) == DEFLATE_FINAL_STORED)
 		return nospace(req);
@@ -429,13 +445,13 @@ static int iaa_zlib_decompress(struct acomp_req *req)
 
 /* ---- deflate-iaa: igzip, and zlib to read ---- */
 
-/* then zlib's, in their places */
+/* zlib's follow, at the numbers of the enum above */
 enum { ISAL_DEFLATE_INIT, ISAL_SET_HUFFTABLES, ISAL_DEFLATE_RESET, ISAL_DEFLATE };
 _Static_assert(ISAL_DEFLATE + 1 == Z_INFLATE_INIT, "zlib's reading half comes next");
 
 /*
  * igzip_lib.h's isal_zstream. The state behind its public head is 82,320 bytes
- * in ISA-L 2.30; here is room for more.
+ * in ISA-L 2.30; this leaves room for later ones.
  */
 struct isal_zstream {
 	const u8 *next_in;
@@ -449,7 +465,7 @@ struct isal_zstream {
 	u8 internal_state[256 * 1024 - 64];
 };
 
-#if UINTPTR_MAX == UINT64_MAX /* elsewhere kernel.h has the one message */
+#if UINTPTR_MAX == UINT64_MAX /* on other machines kernel.h reports the one error */
 _Static_assert(offsetof(struct isal_zstream, avail_in) == 8, "as igzip_lib.h");
 _Static_assert(offsetof(struct isal_zstream, next_out) == 16, "as igzip_lib.h");
 _Static_assert(offsetof(struct isal_zstream, total_out) == 28, "as igzip_lib.h");
@@ -490,7 +506,7 @@ static int isal_init(struct crypto_acomp *tfm)
 	/* sets level 0, which needs no memory of the caller's */
 	BORROWED(tfm, ISAL_DEFLATE_INIT, isal_stream_fn)(&ctx->deflate);
 	ctx->deflate.hist_bits = IAA_WINBITS;
-	ctx->deflate.end_of_stream = 1; /* each page is a stream, given whole */
+	ctx->deflate.end_of_stream = 1; /* each page is a stream of its own, given whole */
 	if (BORROWED(tfm, ISAL_SET_HUFFTABLES, isal_set_hufftables_fn)(&ctx->deflate, NULL,
 								       IGZIP_HUFFTABLE_STATIC) ||
 	    zlib_init_inflate(tfm, &ctx->inflate, IAA_WINBITS) != Z_OK) {
@@ -501,9 +517,9 @@ static int isal_init(struct crypto_acomp *tfm)
 }
 
 /*
- * Not by isal_deflate_stateless(): that one stores what does not compress, and
- * a run of 4 KiB has codes of its own. Where fewer than 8 bytes of room are
- * left igzip cuts matches short, so a page that just fits may be refused.
+ * isal_deflate_stateless() does not serve: it stores what does not compress,
+ * and has codes of its own for a run of 4 KiB. Where fewer than 8 bytes of room
+ * are left igzip cuts matches short, so a page that just fits may be rejected.
  */
 static int isal_compress(struct acomp_req *req)
 {
@@ -517,7 +533,7 @@ static int isal_compress(struct acomp_req *req)
 	s->avail_out = req->dlen;
 	if (BORROWED(req->tfm, ISAL_DEFLATE, isal_deflate_fn)(s) != COMP_OK)
 		return -EINVAL;
-	if (!s->avail_out) /* there may be more; zlib too wants the one byte over */
+	if (!s->avail_out) /* more may follow; zlib too needs one byte of room left over */
 		return nospace(req);
 	req->dlen = s->total_out;
 	return 0;
@@ -609,22 +625,30 @@ static int libdeflate_decompress(struct acomp_req *req)
 /* ---- the table ---- */
 
 struct codec {
-	const char *name, *backend; /* the kernel's name; whose code it is */
-	/* to be found by the caller, in this order; none: written here */
+	const char *name, *backend; /* the kernel's name; the library whose code it is */
+	/*
+	 * the functions that the caller must find, in this order; none: all is
+	 * in this directory
+	 */
 	const char *symbols[ACOMP_MAX_SYMBOLS];
 	int (*init)(struct crypto_acomp *tfm);
 	void (*exit)(struct crypto_acomp *tfm);
 	acomp_fn compress, decompress;
-	int nospace; /* the kernel's errno where the output does not fit */
+	/*
+	 * The kernel's errno if the output does not fit. It selects the counter
+	 * of a reject: zswap counts -ENOSPC as reject_compress_poor. deflate
+	 * returns -ENOSPC from Linux 6.16 on, and -EINVAL before.
+	 */
+	int nospace;
 };
 
-/* zlib's reading half, which igzip's row borrows too. */
+/* zlib's decompressor, which igzip's row borrows too. */
 #define ZLIB_READS "inflateInit2_", "inflateReset", "inflate", "inflateEnd", "zlibVersion"
 
 /*
- * A name's first backend that can be had is what the bare name means: the
- * kernel's own before a library's. Not so deflate-iaa's, which is the
- * accelerator's.
+ * A bare name means its first backend that is available, so the kernel's own
+ * stands before a library's. The bare name deflate-iaa means the accelerator
+ * instead.
  */
 static const struct codec codecs[] = {
 	{

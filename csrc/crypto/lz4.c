@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * LZ4 as the kernel compresses it: the greedy search of LZ4 1.7 with a table of
- * 2^13 16-bit positions, which gives up where the next probe would lie in the
- * last 12 bytes.
+ * LZ4 as the kernel compresses it: the greedy search of LZ4 1.7, with a table
+ * of 2^13 16-bit positions. The search ends where the next probe would lie in
+ * the last 12 bytes.
  *
- * A block is a row of sequences: a token (literals << 4 | match length - 4, 15
- * in either: a count follows, 255s and then the rest), the literals, the offset
- * in 16 bits, little endian. The last sequence has literals only, at least 5.
+ * A block is a row of sequences. A sequence is:
+ *  - a token, literals << 4 | match length - 4; 15 in either means that a count
+ *    follows, as bytes of 255 and a last one below;
+ *  - the literals' count, if any, and the literals;
+ *  - the offset in 16 bits, little endian, and the match's count, if any.
+ * The last sequence has literals only, at least 5.
  */
 #include <string.h>
 
@@ -14,12 +17,12 @@
 #include "crypto/unaligned.h"
 
 #define MINMATCH     4
-#define MFLIMIT      12 /* a match does not start in the last so many bytes */
-#define LASTLITERALS 5  /* nor reach into the last so many */
+#define MFLIMIT      12 /* no match starts in the last 12 bytes */
+#define LASTLITERALS 5  /* no match reaches into the last 5 bytes */
 #define RUN_MASK     15
 #define ML_MASK      15
 #define HASH_BITS    13
-#define SKIP_TRIGGER 6 /* a longer step after each 2^6 misses */
+#define SKIP_TRIGGER 6 /* the step grows by one after each 2^6 misses */
 
 static inline u32 get32(const void *p)
 {
@@ -35,13 +38,13 @@ static inline void put_le16(u8 *p, unsigned int v)
 	p[1] = v >> 8;
 }
 
-/* Four bytes in the machine's order, as the kernel reads them. */
+/* Hashes four bytes in the machine's byte order, as the kernel reads them. */
 static inline u32 hash(u32 v)
 {
 	return v * 2654435761u >> (32 - HASH_BITS);
 }
 
-/* How many bytes are equal, with pos not going past limit. */
+/* Returns the number of equal bytes, with pos not going past limit. */
 static inline size_t match_length(const u8 *pos, const u8 *m, const u8 *limit)
 {
 	const u8 *start = pos;
@@ -70,8 +73,8 @@ static inline u8 *put_count(u8 *op, size_t v)
 }
 
 /*
- * A sequence's size without its match, and what the match adds to token and
- * offset.
+ * The size of a sequence without its match, and the size that a match adds
+ * beside the token.
  */
 static inline size_t literals_size(size_t t)
 {
@@ -94,7 +97,8 @@ static inline u8 *put_literals_head(u8 *op, size_t t)
 }
 
 /*
- * Token and literals in front of a match, where 8 bytes can be read past them.
+ * Writes the token and literals in front of a match. 8 bytes past the literals
+ * can be read. Returns NULL if they do not fit.
  */
 static inline u8 *put_literals(u8 *op, const u8 *end, const u8 *lit, size_t t)
 {
@@ -115,8 +119,8 @@ static inline u8 *put_literals(u8 *op, const u8 *end, const u8 *lit, size_t t)
 }
 
 /*
- * The match of the sequence whose token is given; code is its length -
- * MINMATCH.
+ * Writes the match of the sequence whose token is given. code is the match's
+ * length - MINMATCH. Returns NULL if it does not fit.
  */
 static inline u8 *put_match(u8 *op, const u8 *end, u8 *token, size_t off, size_t code)
 {
@@ -149,7 +153,7 @@ int lz4_compress(const void *src, size_t slen, void *dst, size_t *dlen, void *wr
 
 	mflimit = in_end - MFLIMIT;
 	limit = in_end - LASTLITERALS;
-	/* an empty slot is position 0, a candidate like any other */
+	/* An empty slot is position 0, a candidate like any other. */
 	memset(table, 0, LZ4_MEM_COMPRESS);
 	pos++;
 	for (;;) {
@@ -192,7 +196,7 @@ int lz4_compress(const void *src, size_t slen, void *dst, size_t *dlen, void *wr
 			if (pos > mflimit)
 				goto last;
 
-			/* right behind a match: another, with no literals */
+			/* Right behind a match: another, with no literals. */
 			table[hash(get32(pos - 2))] = pos - 2 - in;
 			slot = hash(get32(pos));
 			m = in + table[slot];

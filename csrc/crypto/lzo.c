@@ -2,8 +2,9 @@
 /*
  * LZO1X as the kernel writes it, and a decoder.
  *
- * A stream is a row of instructions; the first byte tells which (L: length
- * bits, O: offset bits, S: how many literals, 0 to 3, follow the instruction):
+ * A stream is a row of instructions. The first byte tells which one; L are bits
+ * of the length, O of the offset, and S is the number of literals, 0 to 3, that
+ * follow the instruction:
  *
  *   LLLOOOSS O             L >= 2   M2: L + 1 bytes from at most 2,048 back
  *   001LLLLL OOOOOOSS O             M3: L + 2 bytes from at most 16,384 back
@@ -11,11 +12,21 @@
  *   00010001 00 00                  the end
  *   00011LLL 111111SS FF LLLLLLLL   lzo-rle: L + 4 zeros
  *   0000LLLL               after an instruction with S = 0: L + 3 literals
- *   0000OOSS O             else     M1: 2 bytes; right after a long run of literals 3, 2,048 further back
+ *   0000OOSS O             else M1: 2 bytes; right after a long run of
+ *                          literals: 3 bytes, from 2,048 further back
  *
- * L = 0 where a length is due: a count follows, zero bytes for 255 each and
- * then the rest. A first byte over 17 stands for that less 17 literals. lzo-rle
- * streams begin with 17, 1.
+ * L = 0 where a length is due means that a count follows: a zero byte for each
+ * 255, then the rest. A first byte over 17 stands for that byte less 17
+ * literals. lzo-rle streams begin with 17, 1.
+ *
+ * The encoder works block by block. 'dict' is the kernel's table of 2^13 16-bit
+ * positions in the block. Every function that writes returns NULL once the room
+ * is passed, and lzo_out.op is then NULL.
+ *
+ * The decoder trusts nothing: it checks each offset against the bytes that are
+ * written, and each length against the room and the input.
+ *
+ * Locks: none. All state is in the caller's buffers.
  */
 #include <string.h>
 
@@ -23,7 +34,10 @@
 #include "crypto/unaligned.h"
 
 #define D_BITS 13
-/* a block's last bytes: never searched, so wild reads are safe before them */
+/*
+ * A block's last bytes are never searched: a read before them may run past the
+ * bytes that it needs.
+ */
 #define TAIL            20
 #define M2_MAX_LEN      8
 #define M2_MAX_OFFSET   0x0800
@@ -68,9 +82,9 @@ static inline void copy16(u8 *to, const u8 *from)
 **********************************/
 
 struct lzo_out {
-	u8 *op; /* the next byte; NULL once the room was passed */
+	u8 *op; /* the next byte; NULL once the room is passed */
 	u8 *end;
-	u8 *state; /* where the count of 1 to 3 literals goes: the last instruction's S */
+	u8 *state; /* the byte that holds S of the last instruction */
 };
 
 static inline size_t count_size(size_t v)
@@ -93,7 +107,7 @@ static inline size_t literals_size(size_t t)
 	return t <= 18 ? 1 + t : 1 + count_size(t - 18) + t;
 }
 
-/* All of a run of literals but the literals. */
+/* Writes a run of literals but for the literals themselves. */
 static inline u8 *put_literals_head(u8 *op, u8 *state, size_t t)
 {
 	if (t <= 3) {
@@ -109,7 +123,10 @@ static inline u8 *put_literals_head(u8 *op, u8 *state, size_t t)
 	return put_count(op, t - 18);
 }
 
-/* Literals in front of a match: 16 bytes can be read past them. */
+/*
+ * Writes the literals in front of a match. 16 bytes past them can be read.
+ * Returns NULL if they do not fit.
+ */
 static inline u8 *put_literals(u8 *op, const u8 *end, u8 *state, const u8 *lit, size_t t)
 {
 	const size_t room = end - op;
@@ -182,8 +199,8 @@ static inline u8 *put_zero_run(u8 *op, const u8 *end, size_t run)
 }
 
 /*
- * How many zeros, at most max, from p on, where the first four bytes are known
- * to be.
+ * Returns the number of zeros from p on, at most max. The first four bytes are
+ * known to be zero.
  */
 static inline size_t zero_run(const u8 *p, size_t max)
 {
@@ -206,8 +223,8 @@ static inline size_t zero_run(const u8 *p, size_t max)
 }
 
 /*
- * How many bytes are equal; the first four are known to be. Eight at a time, up
- * to end at least.
+ * Returns the number of equal bytes. The first four are known to be equal.
+ * Compares eight at a time, up to end at least.
  */
 static inline size_t match_length(const u8 *pos, const u8 *m, const u8 *end)
 {
@@ -224,8 +241,8 @@ static inline size_t match_length(const u8 *pos, const u8 *m, const u8 *end)
 }
 
 /*
- * One block of more than TAIL bytes, in front of which `carried` literals are
- * pending. Returns how many are pending at its end.
+ * Compresses one block of more than TAIL bytes, in front of which `carried`
+ * literals are pending. Returns the number that is pending at its end.
  */
 static inline __attribute__((always_inline)) size_t compress_block(const u8 *in, size_t n,
 								   size_t carried,
@@ -253,7 +270,7 @@ static inline __attribute__((always_inline)) size_t compress_block(const u8 *in,
 			}
 			off = pos - m;
 			len = match_length(pos, m, end);
-			/* such a match could be read as a run of zeros */
+			/* Such a match would read as a run of zeros. */
 			if (rle && unlikely(off > M3_MAX_OFFSET) && len >= 261 && len <= 264 &&
 			    ((off - M3_MAX_OFFSET) & 0x403f) == 0x403f)
 				len = 260;
@@ -274,7 +291,7 @@ static inline __attribute__((always_inline)) size_t compress_block(const u8 *in,
 	return in + n - lit + carried;
 }
 
-/* The literals that no instruction follows. */
+/* Writes the literals at the end, which no instruction follows. */
 static u8 *put_last(struct lzo_out *out, const u8 *start, const u8 *lit, size_t t)
 {
 	u8 *op = out->op;
@@ -345,7 +362,7 @@ int lzorle1x_1_compress(const void *src, size_t slen, void *dst, size_t *dlen, v
 **********************************/
 
 /*
- * len bytes from off back; the caller has checked both. May use the room behind
+ * Copies len bytes from off back. The caller has checked both. May write past
  * them, up to end.
  */
 static inline void copy_match(u8 *op, const u8 *end, size_t off, size_t len)
@@ -367,8 +384,8 @@ static inline void copy_match(u8 *op, const u8 *end, size_t off, size_t len)
 	}
 	if (off < 8) {
 		/*
-		 * the first eight by hand; from then on the pattern repeats a
-		 * multiple of off back
+		 * The first eight one by one. From then on the pattern repeats
+		 * a multiple of off back.
 		 */
 		for (int i = 0; i < 8; i++)
 			op[i] = m[i];
@@ -383,8 +400,9 @@ static inline void copy_match(u8 *op, const u8 *end, size_t off, size_t len)
 }
 
 /*
- * A count: value so far in *v, *ip behind the instruction's first byte. Stops
- * at `most`, so that a long row of zero bytes cannot overflow it.
+ * Reads a count: the value so far is in *v, *ip is behind the instruction's
+ * first byte. Returns false above `most`, so that a long row of zero bytes
+ * cannot overflow it, or where the input ends.
  */
 static inline bool get_count(const u8 **ip, const u8 *end, size_t *v, size_t most)
 {
@@ -424,8 +442,8 @@ int lzo1x_decompress_safe(const void *src, size_t slen, void *dst, size_t *dlen)
 		unsigned int t, next;
 
 		/*
-		 * each instruction is the end mark, of three bytes, or has it
-		 * behind itself
+		 * Each instruction is the end mark, of three bytes, or is
+		 * followed by it.
 		 */
 		if (unlikely(ip_end - ip < 3))
 			return -EINVAL;
@@ -528,7 +546,7 @@ int lzo1x_decompress_safe(const void *src, size_t slen, void *dst, size_t *dlen)
 			*op++ = *ip++;
 	}
 
-	/* the end mark's own length says 3 */
+	/* The end mark's own length is 3. */
 	if (len != 3 || ip != ip_end)
 		return -EINVAL;
 	*dlen = op - (u8 *)dst;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Eight bytes at a time, wherever they lie: what the encoders share. */
+/* Eight bytes at a time, at any alignment: shared by the encoders. */
 #ifndef ZSWAP_UNALIGNED_H
 #define ZSWAP_UNALIGNED_H
 
@@ -16,8 +16,8 @@ static inline u64 get64(const void *p)
 }
 
 /*
- * Which of eight bytes, in memory order, is the first that is not zero; v is
- * not 0.
+ * Returns the index, in memory order, of the first of eight bytes that is not
+ * zero. v must not be 0.
  */
 static inline unsigned int first_set_byte(u64 v)
 {

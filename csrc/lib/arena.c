@@ -1,4 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The arena: runs of 1 to 16 pages out of two reservations of addresses, lowmem
+ * and highmem ('part'). A page's index in its part is its frame.
+ *
+ * Runs are never joined, and split only when the part cannot grow any more:
+ * addresses are cheap, and one size class asks for runs of one length only.
+ *
+ * A run is in one of these states:
+ *  - used  allocated;
+ *  - hot   free and mapped, on the list hot[length];
+ *  - cold  free and, where its groups allow, given back; on cold[length].
+ *
+ * Only whole pages of the host can be given back to the system, and one may
+ * hold several frames. A group is the frames of one host page, or one frame
+ * where that is larger. 'warm' counts a group's frames that are used or hot. A
+ * group is given back when its last frame turns cold; its count then reads
+ * GIVEN_BACK.
+ *
+ * Locks: each part has one, which covers all of it; nr_used is also read
+ * without it. The highmem part's lock covers 'turn' as well. No lock is taken
+ * inside.
+ */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -7,44 +29,33 @@
 #include "lib/vmalloc.h"
 
 #ifndef MADV_POPULATE_WRITE
-/* Linux 5.14; older ones say EINVAL, and each page faults by itself */
+/* Linux 5.14. Older kernels return EINVAL, and each page faults by itself. */
 #define MADV_POPULATE_WRITE 23
 #endif
 
 #define NO_FRAME        UINT32_MAX
-#define MIN_FRAMES      256u        /* less is no arena */
-#define OPEN_STEP       (2u << 20)  /* bytes of pages that mprotect() opens at once */
-#define OPEN_STEP_TABLE (64u << 10) /* bytes of a table, likewise */
+#define MIN_FRAMES      256u        /* a smaller arena is not created */
+#define OPEN_STEP       (2u << 20)  /* bytes of pages that mprotect() makes usable at once */
+#define OPEN_STEP_TABLE (64u << 10) /* the same, for a table */
 /*
- * Bytes mapped at once where the part grows: a fault a page costs more than the
- * store.
+ * Bytes that are mapped at once when a part grows: a page fault costs more than
+ * a store.
  */
 #define POPULATE (256u << 10)
-/* Freed bytes that stay mapped without a trim, beside 1/8 of those in use. */
+/* Freed bytes that stay mapped without a trim, beside 1/8 of the used ones. */
 #define HOT_SLACK  (16u << 20)
-#define AS_SHARE   4 /* an arena reserves 1/4 of what RLIMIT_AS leaves, at most */
+#define AS_SHARE   4 /* an arena reserves at most 1/4 of what RLIMIT_AS leaves */
 #define GIVEN_BACK 0x80
 
 _Static_assert(POPULATE <= ARENA_SLACK && ARENA_MAX_RUN << 16 <= ARENA_SLACK,
-	       "what a part maps ahead, at any page size, is what a trim may leave");
+	       "a trim may leave all that a part maps ahead, at any page size");
 _Static_assert(OPEN_STEP % POPULATE == 0 && OPEN_STEP % (ARENA_MAX_RUN << 16) == 0,
-	       "what is mapped ahead, at any page size, is open");
+	       "all that a part maps ahead is open, at any page size");
 
-/*
- * Runs are never joined, and cut only where the room is used up: virtual room
- * is cheap, and one size class asks for one length only. A freed run of k
- * pages waits on the list for k, hot (mapped) or cold.
- *
- * Only whole pages of the host can be given back to the system, and one may
- * hold several frames. A group is the frames of one host page, or one frame
- * where that is larger. 'warm' counts a group's frames that are in use or hot.
- * A group is given back when its last frame turns cold, and then reads
- * GIVEN_BACK.
- */
 struct part {
 	spinlock_t lock;
 	struct vm_area pages;
-	struct vm_area next; /* u32 by frame: the next free run of this length */
+	struct vm_area next; /* u32 by frame: the next free run on its list */
 	struct vm_area warm; /* u8 by group */
 	unsigned int page_shift, group_shift;
 	u32 nr_frames, frontier, populated;
@@ -92,13 +103,14 @@ static bool part_init(struct part *part, u64 nr_frames, unsigned int page_shift,
 		return false;
 	}
 	/*
-	 * small runs must really go back; huge pages gained nothing measurable
+	 * The system must get back single pages. Huge pages gained nothing
+	 * measurable.
 	 */
 	madvise(part->pages.base, part->pages.size, MADV_NOHUGEPAGE);
 	return true;
 }
 
-/* Reserves both parts. False, and none is reserved, if the system refuses. */
+/* Reserves both parts, or none and returns false. */
 static bool arena_init(struct arena *arena, u64 nr_frames, unsigned int group_shift)
 {
 	if (!part_init(&arena->low, nr_frames, arena->page_shift, group_shift))
@@ -113,7 +125,7 @@ struct arena *arena_create(unsigned int page_shift, u64 max_pages, unsigned int 
 {
 	struct arena *arena = calloc(1, sizeof(*arena));
 	unsigned int group_shift = 0;
-	/* a page for each run length that may be at its peak at some time */
+	/* Each run length may be at its peak at a different time. */
 	u64 nr_frames = min(max(max_pages, (u64)1 << 16) * 8, (u64)NO_FRAME - 1);
 
 	if (!arena)
@@ -122,11 +134,13 @@ struct arena *arena_create(unsigned int page_shift, u64 max_pages, unsigned int 
 	arena->highmem = highmem;
 	while ((size_t)1 << (page_shift + group_shift) < host_page_size())
 		group_shift++;
-	/* RLIMIT_AS counts what is only reserved too; the process needs room */
+	/*
+	 * RLIMIT_AS counts reserved addresses too; leave room to the process.
+	 */
 	nr_frames = min(nr_frames, (vm_left() / AS_SHARE / (highmem ? 2 : 1)) >> page_shift);
 	for (; nr_frames >= MIN_FRAMES; nr_frames /= 2)
 		if (arena_init(arena, nr_frames & ~(u64)(MIN_FRAMES - 1), group_shift))
-			return arena; /* of whole groups */
+			return arena; /* a multiple of whole groups */
 	free(arena);
 	return NULL;
 }
@@ -140,7 +154,7 @@ void arena_destroy(struct arena *arena)
 	free(arena);
 }
 
-/* ---- frames that turn cold, and warm again ---- */
+/* ---- cold and warm frames ---- */
 
 static u32 group_end(const struct part *part, u32 frame)
 {
@@ -161,8 +175,8 @@ static void warm_up(struct part *part, u32 frame, unsigned int nr)
 }
 
 /*
- * Gives back the groups in which nothing is warm any more. They lie together:
- * only at its ends a run shares groups with others.
+ * Turns a run cold, and gives back its groups that have no warm frame left.
+ * These are adjacent: a run shares groups with others only at its ends.
  */
 static void cool_down(struct part *part, u32 frame, unsigned int nr)
 {
@@ -179,7 +193,7 @@ static void cool_down(struct part *part, u32 frame, unsigned int nr)
 		return;
 	if (madvise(part->pages.base + ((size_t)first << shift), (size_t)(end - first) << shift,
 		    MADV_DONTNEED))
-		return; /* locked memory stays mapped */
+		return; /* mlocked memory stays mapped */
 	memset(warm_of(part, first), GIVEN_BACK, end - first);
 	part->nr_given += (u64)(end - first) << part->group_shift;
 }
@@ -201,7 +215,7 @@ static void push_run(struct part *part, u32 *list, u32 frame)
 	*list = frame;
 }
 
-/* A hot run of k frames, of which 'nr' are handed out or cooled. */
+/* Takes a hot run of k frames, of which 'nr' are allocated or cooled. */
 static u32 pop_hot(struct part *part, unsigned int nr, unsigned int k)
 {
 	u32 frame = pop_run(part, &part->hot[k]);
@@ -211,7 +225,7 @@ static u32 pop_hot(struct part *part, unsigned int nr, unsigned int k)
 	return frame;
 }
 
-/* A cold run of k frames, of which 'nr' are handed out. */
+/* Takes a cold run of k frames, of which 'nr' are allocated. */
 static u32 pop_cold(struct part *part, unsigned int nr, unsigned int k)
 {
 	u32 frame = pop_run(part, &part->cold[k]);
@@ -221,7 +235,7 @@ static u32 pop_cold(struct part *part, unsigned int nr, unsigned int k)
 	return frame;
 }
 
-/* Cut a longer free run: only once the part has no room left to grow. */
+/* Splits a longer free run: only when the part cannot grow any more. */
 static u32 split_run(struct part *part, unsigned int nr)
 {
 	for (unsigned int k = nr + 1; k <= ARENA_MAX_RUN; k++) {
@@ -239,7 +253,7 @@ static u32 split_run(struct part *part, unsigned int nr)
 	return NO_FRAME;
 }
 
-/* Makes the first 'nr_frames' usable. False if the system refuses. */
+/* Makes the first 'nr_frames' usable. Returns false if the system refuses. */
 static bool part_open(struct part *part, u32 nr_frames)
 {
 	return vm_open(&part->pages, (size_t)nr_frames << part->page_shift, OPEN_STEP) &&
@@ -284,8 +298,8 @@ static void *part_alloc(struct part *part, unsigned int nr)
 }
 
 /*
- * Turn hot runs cold until at most 'keep' pages of them are left. Called with
- * the lock held.
+ * Turns hot runs cold until at most 'keep' pages of them are left. The caller
+ * holds the lock.
  */
 static void part_trim(struct part *part, u64 keep)
 {
@@ -332,9 +346,7 @@ void *arena_alloc_page(struct arena *arena)
 	if (arena->highmem) {
 		unsigned int turn;
 
-		/*
-		 * spread evenly: every thousand pages hold 'highmem' high ones
-		 */
+		/* Spread evenly: of each thousand pages 'highmem' are high. */
 		spin_lock(&arena->high.lock);
 		turn = arena->turn + arena->highmem;
 		arena->turn = turn % 1000;

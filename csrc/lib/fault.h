@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Faults on demand: the nth time something of a kind is tried, it fails. A
- * check costs one load while nothing is armed. Any thread may check; arming and
- * disarming is for one thread at a time.
+ * Faults on demand: the nth attempt of a kind fails. A check costs one load
+ * while no fault is armed. Any thread may check. Arming and disarming is for
+ * one thread at a time.
  */
 #ifndef ZSWAP_FAULT_H
 #define ZSWAP_FAULT_H
@@ -10,10 +10,7 @@
 #include "lib/kernel.h"
 
 enum fault_kind {
-	/*
-	 * allocations, by what they are for: slab.h counts bytes by the same
-	 * names
-	 */
+	/* allocations, by purpose; slab.h counts bytes by the same kinds */
 	FAULT_POOL,
 	FAULT_PERCPU,
 	FAULT_ACOMP,
@@ -35,13 +32,14 @@ enum fault_kind {
 
 struct fault {
 	/*
-	 * atomic: a check that saw the fault before armed may read what the
-	 * next one is being given
+	 * Attempts nth .. nth + times - 1 fail; times 0: every attempt from nth
+	 * on. All fields are atomic: a check that found the fault armed may run
+	 * while the next fault of this kind is being set up.
 	 */
-	_Atomic u64 nth, times; /* tries nth .. nth + times - 1 fail; times 0: all from nth on */
+	_Atomic u64 nth, times;
 	atomic_int error;       /* negative errno */
-	atomic_int cpu;         /* only there; -1: anywhere */
-	_Atomic u64 seen, hits;
+	atomic_int cpu;         /* attempts on this CPU only; -1: on any */
+	_Atomic u64 seen, hits; /* attempts since it was armed; those that failed */
 };
 
 struct faults {
@@ -51,6 +49,10 @@ struct faults {
 
 extern const char *const fault_names[NR_FAULT_KINDS];
 
+/*
+ * Arms a fault and clears its counts. 'error' is a negative errno; 'cpu' is -1
+ * for any.
+ */
 void fault_arm(struct faults *faults, enum fault_kind kind, u64 nth, u64 times, int error, int cpu);
 void fault_disarm(struct faults *faults, enum fault_kind kind);
 int __fault_hit(struct fault *fault, int cpu);
@@ -60,7 +62,9 @@ static inline bool fault_armed(struct faults *faults, enum fault_kind kind)
 	return unlikely(atomic_load_explicit(&faults->armed, memory_order_acquire) & (1u << kind));
 }
 
-/* 0, or the negative errno that this try must fail with. */
+/*
+ * Counts an attempt. Returns 0, or the negative errno that it must fail with.
+ */
 static inline int fault_hit(struct faults *faults, enum fault_kind kind, int cpu)
 {
 	if (!fault_armed(faults, kind))

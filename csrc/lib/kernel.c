@@ -5,7 +5,7 @@
 #include "lib/kernel.h"
 
 #define NSEC_PER_SEC 1000000000
-#define SPIN_TURNS   100 /* about a microsecond: longer than any critical section here */
+#define SPIN_TURNS   100 /* about a microsecond: longer than a usual critical section */
 
 __thread struct task *current_task;
 
@@ -17,7 +17,7 @@ void spin_lock_slow(spinlock_t *lock)
 			return;
 		if (i < SPIN_TURNS)
 			cpu_relax();
-		else /* the holder is not running: let it */
+		else /* the holder is not running: leave it the CPU */
 			nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
 	}
 }

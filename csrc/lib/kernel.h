@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The few kernel primitives that the other files are written in: types, lists,
- * a sleeping spinlock, the time, this thread's CPU, one-time warnings. Nothing
- * here knows of zswap.
+ * The kernel primitives that the other files are written in: types, lists, a
+ * spinlock that sleeps, the time, the current CPU, one-time warnings. They know
+ * nothing of zswap.
  */
 #ifndef ZSWAP_KERNEL_H
 #define ZSWAP_KERNEL_H
@@ -43,8 +43,8 @@ typedef uint64_t u64;
 #define IS_ERR_OR_NULL(p) (unlikely(!(p)) || IS_ERR(p))
 
 /*
- * True for the first caller, false for every later one. WARN_ONCE() differs:
- * it returns its condition each time.
+ * Returns true to the first caller and false to every later one. The kernel's
+ * WARN_ONCE() differs: it returns its condition each time.
  */
 #define first_time(flag) (!atomic_exchange_explicit(&(flag), true, memory_order_relaxed))
 
@@ -106,8 +106,8 @@ static inline void list_del_init(struct list_head *entry)
 /* ---- a spinlock ---- */
 
 /*
- * sections are of some ten instructions, but for the rare ones that ask the
- * system for memory
+ * Critical sections are some ten instructions long, but for the rare ones that
+ * ask the system for memory.
  */
 
 typedef struct {
@@ -122,7 +122,7 @@ static inline void spin_lock(spinlock_t *lock)
 		spin_lock_slow(lock);
 }
 
-/* A plain store: whoever waits looks by itself. */
+/* A plain store: a waiting thread polls. */
 static inline void spin_unlock(spinlock_t *lock)
 {
 	atomic_store_explicit(&lock->held, false, memory_order_release);
@@ -131,19 +131,25 @@ static inline void spin_unlock(spinlock_t *lock)
 /* ---- the time, and waits that end at one ---- */
 
 u64 ktime_get_ns(void);
-/* False: no memory. Only for cond_wait_until() and pthread_cond_wait(). */
+/*
+ * Returns false if there is no memory. The condition is for cond_wait_until()
+ * and pthread_cond_wait() only.
+ */
 bool cond_init(pthread_cond_t *cond);
-/* True: ktime_get_ns() has come to that. */
+/*
+ * Waits for a signal until ktime_get_ns() is 'ns'. Returns true if that time
+ * has come.
+ */
 bool cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, u64 ns);
 
 /* ---- this thread's CPU ---- */
 
-/* set by each call that enters the library, as the caller said */
+/* Set by each call that enters the library, from its arguments. */
 
 struct task {
 	unsigned int cpu;
-	const void *owner;  /* the instance that the call is in */
-	struct task *outer; /* a compressor's callback may enter another instance */
+	const void *owner;  /* the instance that was called */
+	struct task *outer; /* the calling task: a callback may enter another instance */
 };
 
 extern __thread struct task *current_task;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the kernel would log, kept until somebody asks: the latest 16 messages.
- * Any thread may write, any may read.
+ * The kernel's log messages, kept until they are read: the latest 16. Any
+ * thread may write and read.
  */
 #ifndef ZSWAP_PRINTK_H
 #define ZSWAP_PRINTK_H
@@ -16,7 +16,7 @@
 
 struct printk_log {
 	spinlock_t lock; /* innermost */
-	u64 first, end;  /* messages first .. end - 1 wait */
+	u64 first, end;  /* messages first .. end - 1 are unread */
 	struct {
 		int level;
 		char text[LOG_WIDTH];
@@ -25,7 +25,9 @@ struct printk_log {
 
 __attribute__((format(printf, 3, 4))) void printk(struct printk_log *log, int level,
 						  const char *fmt, ...);
-/* The oldest, which is then gone, and its level; 0 if there is none. */
+/*
+ * Moves the oldest message to 'buf'. Returns its level, or 0 if there is none.
+ */
 int printk_next(struct printk_log *log, char *buf, size_t len);
 
 #endif

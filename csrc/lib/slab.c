@@ -1,4 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * An instance's memory. kzalloc_node() is aligned_alloc() behind a header that
+ * says what to uncount at kfree().
+ *
+ * A kmem_cache takes chunks of 64 KiB and cuts objects off the newest one
+ * ('fresh'). A free object is on a CPU's stack or in the depot, a list through
+ * the objects themselves. An empty stack takes 32 objects from the depot; a
+ * full one gives half of its objects back. Chunks are freed only all together,
+ * when no object is in use.
+ *
+ * Locks: a stack's covers that stack and its counts, the depot's covers the
+ * depot, 'fresh' and the chunks. Order: stacks by CPU, then the depot. Only
+ * kmem_cache_shrink() holds several stacks.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,9 +20,9 @@
 #include "lib/vmalloc.h"
 
 #define CHUNK_SIZE   (64u << 10)
-#define STACK_REFILL 32  /* objects that go to a CPU's stack at once */
-#define STACK_MAX    128 /* when so many are there, half go back to the depot */
-#define STACK_AHEAD  8   /* the next ones to be handed out are fetched into the cache meanwhile */
+#define STACK_REFILL 32  /* objects that a refill moves to a CPU's stack */
+#define STACK_MAX    128 /* a stack's size; a full one gives half back to the depot */
+#define STACK_AHEAD  8   /* the next objects to be allocated are prefetched */
 
 /* ---- kmalloc ---- */
 
@@ -87,10 +101,10 @@ u64 kmem_bytes(const struct kmem *mm, enum fault_kind kind, unsigned int nid)
 struct kmem_stack {
 	spinlock_t lock;
 	unsigned int nr;
-	void *objects[STACK_MAX]; /* pointers: handing one out does not touch it */
+	void *objects[STACK_MAX]; /* pointers: a pop does not touch the object */
 	/*
-	 * by node: allocated minus freed on this CPU, so only the sum over CPUs
-	 * is >= 0
+	 * By node: allocated minus freed on this CPU. Only the sum over CPUs is
+	 * >= 0.
 	 */
 	int64_t *inuse;
 } ____cacheline_aligned;
@@ -107,7 +121,7 @@ struct kmem_cache {
 	int64_t *inuse;
 	spinlock_t depot_lock;
 	void *depot;
-	char *fresh, *fresh_end; /* the part of the newest chunk that was never handed out */
+	char *fresh, *fresh_end; /* the part of the newest chunk that was never allocated */
 	struct kmem_chunk *chunks;
 	size_t nr_chunks;
 };
@@ -115,7 +129,7 @@ struct kmem_cache {
 struct kmem_cache *kmem_cache_create(struct kmem *mm, enum fault_kind kind, size_t size)
 {
 	struct kmem_cache *cache = calloc(1, sizeof(*cache));
-	/* a node's counts of each CPU on lines of its own */
+	/* each CPU's counts are on cache lines of their own */
 	size_t stride = DIV_ROUND_UP(mm->nr_nodes, 8) * 8;
 
 	if (!cache)
@@ -298,7 +312,7 @@ void kmem_cache_shrink(struct kmem_cache *cache)
 	unsigned int nr_cpus = cache->mm->nr_cpus;
 	int64_t nr = 0;
 
-	/* in CPU order; nobody else holds two of them */
+	/* In CPU order. No other function holds two of them. */
 	for (unsigned int cpu = 0; cpu < nr_cpus; cpu++) {
 		spin_lock(&cache->stacks[cpu].lock);
 		for (unsigned int nid = 0; nid < cache->mm->nr_nodes; nid++)

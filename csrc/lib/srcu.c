@@ -35,9 +35,9 @@ static bool readers(struct srcu *srcu, unsigned int idx)
 }
 
 /*
- * Twice: a reader may have read idx and not yet counted itself when the first
- * turn looked. One that counts itself after a look sees all that was written
- * before it.
+ * Waits twice. A reader may have read idx and not yet counted itself when the
+ * first round looked at the counts. A reader that counts itself after a look
+ * sees all that was written before it.
  */
 void synchronize_srcu(struct srcu *srcu)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Readers that may sleep, and a writer that waits until all who were inside
- * have left: what RCU and the pools' and swap files' life in the kernel rest
- * on. A reader touches only its CPU's line.
+ * Sleepable RCU: readers that may sleep, and a writer that waits until every
+ * reader that was inside has left. It stands for the kernel's RCU, and for the
+ * references by which the kernel keeps pools and swap files alive. A reader
+ * writes only its CPU's cache line.
  */
 #ifndef ZSWAP_SRCU_H
 #define ZSWAP_SRCU_H
@@ -19,12 +20,16 @@ struct srcu {
 	atomic_uint idx;
 	unsigned int nr_cpus;
 	struct srcu_cpu *cpus;
-	pthread_mutex_t mutex; /* one writer at a time; taken outside of every other lock */
+	pthread_mutex_t mutex; /* one writer at a time; outside of every other lock */
 };
 
+/* Returns 0 or -ENOMEM. */
 int srcu_init(struct srcu *srcu, unsigned int nr_cpus);
 void srcu_deinit(struct srcu *srcu);
-/* Not from within a reader. */
+/*
+ * Waits until every reader that entered before the call has left. A reader must
+ * not call it.
+ */
 void synchronize_srcu(struct srcu *srcu);
 
 static inline unsigned int srcu_read_lock(struct srcu *srcu, unsigned int cpu)

@@ -1,4 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Virtual time: one heap holds the events and the turns that actors wait for.
+ *
+ * An actor is in one of these states:
+ *  - running    clock->running: it holds the turn, or passes it on;
+ *  - queued     its event is in the heap, at the time of its next turn;
+ *  - parked     as queued, or in no heap if it parked without a deadline;
+ *  - preempted  'lost': it had the turn past the stall limit; it gets no other.
+ *
+ * The actor that starts to wait passes the turn on. It takes events off the
+ * heap and fires them, in its own thread, until the next entry is an actor's
+ * turn; that actor it wakes by its condition. If no actor waits, or the heap is
+ * empty, the clock stops with no actor running until a thread asks for a turn.
+ *
+ * A waiting actor also waits, in real time, for the stall limit of the one that
+ * runs, and preempts it.
+ *
+ * Locks: clock->lock covers all of the clock and its actors, but for 'outer' and
+ * 'attached', which are the thread's. It is the innermost, and free while an
+ * event fires or an actor runs.
+ */
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,30 +31,30 @@
 #define MIN_ROOM     16
 
 struct vclock_actor {
-	struct vclock_event event; /* its next turn; without a fire() */
+	struct vclock_event event; /* its next turn; has no fire() */
 	struct vclock *clock;
-	struct vclock_actor *outer; /* this thread's actor of another clock */
-	unsigned int depth;         /* of vclock_enter() */
-	bool attached;              /* it ends by vclock_detach(), not by its last vclock_leave() */
-	bool lost;                  /* it had its turn for too long, and gets no other */
+	struct vclock_actor *outer; /* the thread's next actor, of another clock */
+	unsigned int depth;         /* of nested vclock_enter() calls */
+	bool attached;              /* vclock_detach() ends it, not its last vclock_leave() */
+	bool lost;                  /* preempted: it gets no other turn */
 	pthread_cond_t turn;
-	bool waiting; /* for its turn: queued, or parked with no deadline */
+	bool waiting; /* for its turn: queued, or parked without a deadline */
 	bool parked, woken;
 };
 
 struct vclock {
-	pthread_mutex_t lock; /* the innermost; not held while an event fires or an actor runs */
-	struct vclock_event **heap; /* from 1 on, by time and seq */
+	pthread_mutex_t lock;       /* innermost; not held while an event fires or an actor runs */
+	struct vclock_event **heap; /* from index 1, ordered by time and seq */
 	size_t nr, room, reserved;  /* nr <= reserved <= room */
 	u64 now, seq, stall_ns, stalls;
-	struct vclock_actor *running; /* has the turn, or is passing it on */
-	u64 turn_since;               /* real time */
-	bool firing;                  /* an event, by 'running' */
+	struct vclock_actor *running; /* holds the turn, or is passing it on */
+	u64 turn_since;               /* in real time */
+	bool firing;                  /* an event fires, in the thread of 'running' */
 	size_t nr_waiting;            /* actors */
 	atomic_uint refs;
 };
 
-/* This thread's actors, each of another clock. */
+/* The calling thread's actors, each of another clock. */
 static __thread struct vclock_actor *current_actor;
 
 /* ---- the heap ---- */
@@ -126,7 +147,7 @@ void vclock_unreserve(struct vclock *clock, size_t nr)
 	pthread_mutex_unlock(&clock->lock);
 }
 
-/* ---- turns; all with the lock held ---- */
+/* ---- turns; the caller holds the lock ---- */
 
 static void queue(struct vclock *clock, struct vclock_actor *actor, u64 time)
 {
@@ -161,8 +182,9 @@ static void fire(struct vclock *clock, struct vclock_event *event)
 }
 
 /*
- * Time goes on to an actor's turn, if any waits; this thread's, where that is
- * the next. 'me' has the turn meanwhile, so that nobody else does the same.
+ * Fires events until an actor's turn is next, and gives it the turn. That may
+ * be 'me' itself. 'me' holds the turn meanwhile, so that no other thread does
+ * the same.
  */
 static void pass_turn(struct vclock *clock, struct vclock_actor *me)
 {
@@ -181,8 +203,8 @@ static void pass_turn(struct vclock *clock, struct vclock_actor *me)
 }
 
 /*
- * Of an actor that has no turn there is none to pass on, unless no other has
- * one.
+ * Passes the turn on if 'me' holds it, or if no actor does and time may have to
+ * go on.
  */
 static void give_up_turn(struct vclock *clock, struct vclock_actor *me)
 {
@@ -191,9 +213,9 @@ static void give_up_turn(struct vclock *clock, struct vclock_actor *me)
 }
 
 /*
- * True while the actor that runs can lose its turn to another. It cannot while
- * it fires an event, or is between vclock_enter() and vclock_leave(): there it
- * waits for no other, and relies on it that no other has a turn.
+ * Returns true if the actor that runs can be preempted. It cannot while it
+ * fires an event, or between vclock_enter() and vclock_leave(): there it waits
+ * for no other actor, and relies on being the only one that runs.
  */
 static bool can_be_lost(const struct vclock *clock)
 {
@@ -213,8 +235,8 @@ static void take_turn(struct vclock *clock, struct vclock_actor *me)
 }
 
 /*
- * Returns 0, or -EDEADLK if the turn came and was lost before this thread saw
- * it.
+ * Passes the turn on and waits for the next one. Returns 0, or -EDEADLK if 'me'
+ * was preempted before this thread saw its turn.
  */
 static int wait_for_turn(struct vclock *clock, struct vclock_actor *me)
 {
@@ -301,7 +323,7 @@ int vclock_attach(struct vclock *clock, struct vclock_actor *me)
 	return attach(clock, me);
 }
 
-/* It is this thread's actor as long as it fires events. */
+/* The thread may still fire events here, so it keeps its actor until then. */
 void vclock_detach(struct vclock *clock, struct vclock_actor *me)
 {
 	pthread_mutex_lock(&clock->lock);
@@ -343,7 +365,7 @@ void vclock_leave(struct vclock *clock)
 		vclock_detach(clock, me);
 		return;
 	}
-	pthread_mutex_lock(&clock->lock); /* others look whether its turn can be lost */
+	pthread_mutex_lock(&clock->lock); /* waiting actors read the depth */
 	me->depth--;
 	pthread_mutex_unlock(&clock->lock);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the drivers of one encoder share: a check that counts, and pages that
- * compress.
+ * Shared by the test drivers of one encoder: a check that counts failures, and
+ * pages that compress.
  */
 #ifndef ENCODER_TEST_H
 #define ENCODER_TEST_H
@@ -28,7 +28,7 @@ static int failed;
 		}                                                         \
 	} while (0)
 
-/* Random bytes, runs and repetitions. */
+/* Makes a page of random bytes, runs and repetitions. */
 static void make_page(u8 *page, size_t n, unsigned int seed)
 {
 	uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * libFuzzer target for loads: an input is what a compressor made of pages, and
- * whatever it is, a load of it gives a page or -EIO and touches nothing outside
- * of that page.
+ * libFuzzer target for loads. The input stands for compressed objects: whatever
+ * it is, a load returns a page or -EIO, and touches nothing outside that page.
  *
  *   tests/c/run fuzz_load -max_total_time=60 [a corpus directory]
  *
- * The first byte chooses a codec: all that the C library has, its own and those
- * whose functions this system's libraries have. The second one chooses how many
- * pages the input is cut into.
+ * The first byte selects a codec: the C library's own, and those whose
+ * functions this system's libraries have. The second selects the number of
+ * pages that the input is split into.
  */
 #include <dlfcn.h>
 #include <string.h>
@@ -28,10 +27,7 @@ static struct target targets[MAX_ALGS];
 static unsigned int nr_targets;
 static struct guarded page, batch;
 
-/*
- * The input: each page that is stored is "compressed" to the next 'step' bytes
- * of it.
- */
+/* The input. Each stored page "compresses" to its next 'input_step' bytes. */
 static const uint8_t *input;
 static size_t input_len, input_step;
 
@@ -75,8 +71,8 @@ static void add_target(struct acomp_alg *alg)
 
 	check(nr_targets < MAX_ALGS, "more codecs than MAX_ALGS");
 	/*
-	 * some objects of each codec are in place, some are copied before they
-	 * are decoded
+	 * Some objects of each codec are used in place, some are copied before
+	 * they are decompressed.
 	 */
 	config.highmem = 500;
 	config.nr_cpus = NR_CPUS;
@@ -111,8 +107,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 }
 
 /*
- * Each page by itself: twice the same answer, and the same page if there is
- * one.
+ * Reads each page by itself, twice: both reads must return the same, and the
+ * same page if there is one.
  */
 static unsigned int peek_each(struct zswap *z, unsigned int nr)
 {
@@ -149,7 +145,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	input = data + 2;
 	input_len = size - 2;
 	input_step = (input_len + nr - 1) / nr;
-	/* what the input does not reach to, or a whole page, is kept raw */
+	/*
+	 * A page past the input's end, or one that gets a whole page of it, is
+	 * stored raw.
+	 */
 	check(zswap_store(z, 0, 0, folio, nr) == ZSWAP_STORED, "%u pages", nr);
 	bad = peek_each(z, nr);
 	check(zswap_load_batch(z, 0, swps, nr, batch.start, ret) == (int)bad,

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libFuzzer target for csrc/crypto/lzo.c, input and output up against guard pages.
+ * libFuzzer target for csrc/crypto/lzo.c, with input and output up against
+ * guard pages.
  *
- *   clang -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined
- *   -fno-sanitize-recover=all -Icsrc \
- *         tests/c/fuzz_lzo.c csrc/crypto/lzo.c -o fuzz_lzo && ./fuzz_lzo -max_len=4096
- *         -runs=10000000
+ *   tests/c/run fuzz_lzo -max_len=4096 -runs=10000000
  *
- * The first byte of an input chooses: decode the rest as it is, into a room
- * that the next two bytes give; or compress the rest with either encoder and
- * decode it.
+ * The first byte of an input selects: decompress the rest as it is, into a room
+ * that the next two bytes set; or compress the rest with either encoder and
+ * decompress the result.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -45,8 +43,8 @@ static int decode(struct guarded *to, const uint8_t *stream, size_t slen, size_t
 }
 
 /*
- * What can be decoded needs just its own length, and gives the same whatever
- * the room is.
+ * A valid stream needs just its own length, and decompresses to the same bytes
+ * whatever the room is.
  */
 static void any_stream(const uint8_t *stream, size_t slen, size_t room)
 {

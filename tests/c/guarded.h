@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory whose end is known to the byte: a page behind it cannot be touched,
- * and under AddressSanitizer neither can what lies before it.
+ * Buffers that end at a guard page: an access past the end faults. Under
+ * AddressSanitizer an access before the start is reported too.
  */
 #ifndef GUARDED_H
 #define GUARDED_H
@@ -46,8 +46,8 @@ static inline void guarded_init(struct guarded *g, size_t most)
 }
 
 /*
- * The last n bytes in front of the guard page. What an earlier call gave is no
- * longer valid.
+ * Returns the last n bytes in front of the guard page. It invalidates what an
+ * earlier call returned.
  */
 static inline uint8_t *guarded_get(struct guarded *g, size_t n)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the drivers of the whole library share: checks, pages, a toy compressor,
- * instances and pools.
+ * Shared by the test drivers of the whole library: checks, pages, a toy
+ * compressor, instances and pools.
  */
 #ifndef ZSWAP_TEST_H
 #define ZSWAP_TEST_H
@@ -17,10 +17,7 @@
 #define PAGE_SIZE         4096u
 #define SWP(type, offset) ((uint64_t)(type) << 58 | (offset))
 
-/*
- * A check that fails ends the driver: what comes after it has no meaning any
- * more.
- */
+/* A failed check ends the driver: the checks after it would mean nothing. */
 #define check(cond, ...)                                                           \
 	do {                                                                       \
 		if (!(cond)) {                                                     \
@@ -44,8 +41,8 @@ struct page_header {
 };
 
 /*
- * The page of a slot in a generation: its header, then runs; in odd generations
- * one page in eight has bytes that no compressor makes smaller.
+ * Makes the page of a slot in a generation: a header, then runs of bytes. In
+ * odd generations one page in eight has bytes that no compressor makes smaller.
  */
 static inline void make_page(uint8_t *page, size_t size, uint64_t swp, uint64_t generation)
 {
@@ -67,8 +64,8 @@ static inline void make_page(uint8_t *page, size_t size, uint64_t swp, uint64_t 
 }
 
 /*
- * The generation of a page that was read for a slot; ends the driver if it is
- * not that slot's, whole.
+ * Returns the generation of a page that was read for a slot. Ends the driver if
+ * the page is not that slot's, whole.
  */
 static inline uint64_t check_page(const uint8_t *page, size_t size, uint64_t swp)
 {
@@ -127,7 +124,7 @@ static inline int rle(void *handle, bool compress, const void *src, unsigned int
 
 /* ---- compressors, instances, pools ---- */
 
-/* "rle", or a codec that borrows nothing, such as "lzo". */
+/* Creates "rle", or a codec that borrows nothing, such as "lzo". */
 static inline struct acomp_alg *new_alg(const char *name, unsigned int batch_size)
 {
 	struct acomp_alg *alg = NULL;
@@ -169,7 +166,7 @@ static inline struct zswap *new_zswap(const struct zswap_config *config)
 	return z;
 }
 
-/* A pool with each CPU's context, started but not current. */
+/* Creates a pool with each CPU's context, started but not current. */
 static inline struct zswap_pool *new_pool(struct zswap *z, const struct acomp_alg *alg,
 					  unsigned int nr_cpus)
 {
@@ -183,7 +180,7 @@ static inline struct zswap_pool *new_pool(struct zswap *z, const struct acomp_al
 	return pool;
 }
 
-/* NULL, or what does not hold. */
+/* Returns NULL, or the invariant that zswap_check() found broken. */
 static inline const char *what_is_wrong(struct zswap *z)
 {
 	const char *wrong = "zswap_check() did not come to it";
@@ -192,9 +189,7 @@ static inline const char *what_is_wrong(struct zswap *z)
 	return wrong;
 }
 
-/*
- * Ends an instance, whose pools go with it, after a look at all that it holds.
- */
+/* Checks an instance, and destroys it with its pools. */
 static inline void end_zswap(struct zswap *z)
 {
 	const char *wrong = what_is_wrong(z);

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The compressors' registry: what crypto_alloc_acomp() would find.
+"""The registry of compressors: what crypto_alloc_acomp() finds.
 
-A compressor is `name` or `name:backend`; the bare name is its first backend that can be
-had. The codecs' functions are borrowed: the wheels of lz4, zstandard, deflate and isal
-carry them, and export them. Such a file is found without importing its package, loaded,
-and its functions' addresses put into the C library's table once; no call goes through
-Python after that. Where a wheel is not there, or hides them, the system's library
-serves; never another codec in silence. `deflate-iaa` is a device's: the bare name needs
-an accelerator's queue; its software is asked for by backend.
+A compressor is `name` or `name:backend`. A bare name means its first backend that is
+available.
+
+The functions of a codec are borrowed from the wheels of lz4, zstandard, deflate and
+isal, which carry and export them. The registry finds a wheel's file without importing
+the package, loads it, and stores its functions' addresses in the C library's table
+once. After that no call goes through Python. If a wheel is missing, or hides the
+functions, the system's library serves instead. Another codec never replaces a missing
+one.
+
+`deflate-iaa` is a device's algorithm: the bare name needs a bound accelerator queue,
+and `name:backend` selects its software.
 """
 
 from __future__ import annotations
@@ -32,24 +37,24 @@ from zswap_py.crypto import testmgr
 KERNEL_NAMES = ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate", "842", "deflate-iaa")
 
 CompressFn = Callable[[memoryview, int], "bytes | bytearray | memoryview"]
-"""compress(page, room): the compressed bytes, at most `room` of them; more is -ENOSPC,
-an exception -EIO.
+"""compress(page, room) returns the compressed bytes. More than `room` bytes become
+-ENOSPC, an exception becomes -EIO.
 """
 DecompressFn = Callable[[memoryview, int], "bytes | bytearray | memoryview"]
-"""decompress(object, page_size): the page."""
+"""decompress(object, page_size) returns the page."""
 
 
 @dataclass(frozen=True)
 class _Library:
-    """Where a backend's functions are looked for, in order: a wheel's extension module,
-    then the system's library.
+    """The places of a backend's functions, in order: a wheel's extension module, then
+    the system's library.
     """
 
-    wheel: tuple[str, str] | None  # package, pattern below its folder
+    wheel: tuple[str, str] | None  # package, pattern under its folder
     soname: str
-    version: str | None  # a function that gives it
+    version: str | None  # the function that returns it
     install: str
-    prefix: str = ""  # of its functions' names, where a backend has others' beside them
+    prefix: str = ""  # of its functions, if a backend uses several libraries
 
 
 _LIBRARIES = {
@@ -67,9 +72,9 @@ _LIBRARIES = {
         ("isal", "igzip_lib*.so"), "libisal.so.2", None, "pip install 'zswap-py[isal]'", "isal_"
     ),
 }
-# The libraries of a backend that is not the library of its name, the encoder's first: a
-# function is of the first whose prefix it has. The kernel's encoders are ours; lz4's
-# streams are read by the library, as igzip's are by zlib.
+# The libraries of the rows whose backend does not name exactly one, the encoder's
+# first. A function comes from the first library whose prefix it has. The kernel's
+# encoders are part of the C library; liblz4 reads lz4's streams, and zlib igzip's.
 _BORROWS: dict[tuple[str, str], tuple[str, ...]] = {
     ("lzo", "kernel"): (),
     ("lzo-rle", "kernel"): (),
@@ -78,8 +83,8 @@ _BORROWS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 ACCELERATED = ("deflate-iaa",)
-"""Names that mean a device: their rows of the C table are its software, which only
-`name:backend` gives.
+"""Names that mean a device. Their rows of the C table are its software, which only
+`name:backend` selects.
 """
 
 _NOT_AVAILABLE = {"842": "no library has sw842, the kernel's software encoder of it"}
@@ -87,26 +92,26 @@ _NOT_AVAILABLE = {"842": "no library has sw842, the kernel's software encoder of
 
 @dataclass(frozen=True)
 class CompressorInfo:
-    """One line of `compressors()`."""
+    """One entry of `compressors()`."""
 
     name: str
     backend: str | None
     available: bool
-    reason: str | None  # why not
-    kernel_sizes: bool  # known pages had the kernel's sizes
-    library: str | None  # the file that the functions come from
+    reason: str | None  # why it is not available
+    kernel_sizes: bool  # the known pages compressed to the kernel's sizes
+    library: str | None  # the file that has the functions
     library_version: str | None
     batch_size: int = 1
 
 
 MAX_ROOM = 1 << 24
-"""Bytes that one page may become outside of any pool: far above what any codec makes of
-64 KiB.
+"""The most bytes that one page may become outside a pool: far above what any codec
+makes of 64 KiB.
 """
 
 
 class Compressor(Owner):
-    """A compressor that can be had. Equal ones are the same object."""
+    """A compressor that is available. Equal compressors are the same object."""
 
     __slots__ = (
         "__weakref__",
@@ -137,18 +142,18 @@ class Compressor(Owner):
         self._batch_size = batch_size
         self._kernel_sizes = False
         self._make = make
-        self._opened: Any = None  # the libraries: the functions live as long as these do
+        self._opened: Any = None  # the libraries, kept open for as long as their functions are used
         self._algs: dict[int, Any] = {}
         self._lock = threading.RLock()
 
     @property
     def name(self) -> str:
-        """What it is asked for by."""
+        """The name that selects it."""
         return self._name
 
     @property
     def backend(self) -> str:
-        """Whose code compresses."""
+        """The library, or the device, that compresses."""
         return self._backend
 
     @property
@@ -158,30 +163,30 @@ class Compressor(Owner):
 
     @property
     def library(self) -> str | None:
-        """The file that the functions come from."""
+        """The file that has the functions."""
         return self._library
 
     @property
     def library_version(self) -> str | None:
-        """What that file says of itself."""
+        """The version that the library reports."""
         return self._library_version
 
     @property
     def batch_size(self) -> int:
-        """Pages that one request to it may carry."""
+        """The pages that one request may carry."""
         return self._batch_size
 
     @property
     def kernel_sizes(self) -> bool:
-        """True where known pages had the kernel's sizes."""
+        """True if the known pages compressed to the kernel's sizes."""
         return self._kernel_sizes
 
     def __repr__(self) -> str:
         return f"<Compressor {self.spec}>"
 
     def alg(self, variant: int = 0) -> Any:
-        """The C algorithm, one for each choice of parameters (0 or 1), for as long as
-        the process lives.
+        """The C algorithm for a set of parameters, 0 or 1. It lives as long as the
+        process.
         """
         variant = whole("variant", variant, 0, 1)
         with self._lock:
@@ -193,13 +198,15 @@ class Compressor(Owner):
             return self._algs[variant]
 
     def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
-        """One page there or back, outside of any pool. OSError with what the compressor
-        answers, or what it raises.
+        """Compress or decompress one page outside any pool.
+
+        Raises OSError with the compressor's error, or the exception that a compressor
+        written in Python raised.
         """
         room = whole("room", room, 0, MAX_ROOM)
         alg, page = self.alg(variant), buffer("src", src)
         if len(page) > MAX_ROOM:
-            raise ValueError(f"src: {len(page)} bytes, which are more than {MAX_ROOM}")
+            raise ValueError(f"src: {len(page)} bytes, more than {MAX_ROOM}")
         dst, dlen = ffi.new("uint8_t[]", room), ffi.new("unsigned int *", room)
         rc = lib.acomp_alg_run(alg, bool(compress), page, len(page), dst, dlen)
         del page  # a traceback that keeps a buffer of a memoryview crashes the collector
@@ -211,7 +218,7 @@ class Compressor(Owner):
         return bytes(ffi.buffer(dst, dlen[0]))
 
     def _try(self) -> None:
-        """Known pages there and back, which also tells whether the sizes are the
+        """Compress and decompress the known pages, and compare the sizes with the
         kernel's.
         """
         pages = testmgr.known_pages()
@@ -221,16 +228,14 @@ class Compressor(Owner):
             if self.run(False, packed, len(page)) != page:
                 by = self.library or "it"
                 raise OSError(
-                    errno.EIO, f"{self.spec}: a page did not come back from {by} as it went in"
+                    errno.EIO, f"{self.spec}: {by} decompresses a known page to other bytes"
                 )
             sizes.append(len(packed))
         self._kernel_sizes = tuple(sizes) == testmgr.KERNEL_SIZES.get(self.name)
 
 
 class DeviceCompressor(Compressor):
-    """A device's algorithm, which its driver owns: `get` gives the one that there
-    is.
-    """
+    """A device's algorithm, which its driver owns. `get` returns it."""
 
     __slots__ = ("_log_messages",)
     _instead = "pass its spec, name:backend, while a queue of its device is bound"
@@ -249,13 +254,13 @@ class DeviceCompressor(Compressor):
         lib.acomp_alg_set_batch_size(get(), batch_size)
         self._log_messages = log_messages
 
-    def alg(self, variant: int = 0) -> Any:  # a device has no choice of parameters
-        """The C algorithm, for as long as the device's driver lives."""
+    def alg(self, variant: int = 0) -> Any:  # a device has one set of parameters
+        """The C algorithm. It lives as long as the device's driver."""
         return self._make()
 
     def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
-        """One page there or back, outside of any pool. OSError with what the driver
-        answers.
+        """Compress or decompress one page outside any pool. Raises OSError with the
+        driver's error.
         """
         try:
             return super().run(compress, src, room, variant)
@@ -263,7 +268,7 @@ class DeviceCompressor(Compressor):
             self.log_messages()
 
     def log_messages(self) -> None:
-        """Log what its driver had to say since."""
+        """Log the messages that the driver has written since the last call."""
         self._log_messages()
 
 
@@ -271,7 +276,7 @@ class DeviceCompressor(Compressor):
 
 
 def _open(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
-    """The loaded library and its file, or OSError."""
+    """Load a library. Returns it and its file, or raises OSError."""
     if library.wheel:
         package, pattern = library.wheel
         spec = importlib.util.find_spec(package)
@@ -281,7 +286,7 @@ def _open(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
                     dll = ctypes.CDLL(path)
                 except OSError:
                     continue  # built for another interpreter
-                # else they are hidden
+                # a wheel may hide them
                 if all(hasattr(dll, s) for s in (*symbols, library.version) if s):
                     return dll, path
     return ctypes.CDLL(library.soname), library.soname
@@ -298,7 +303,9 @@ def _version(dll: ctypes.CDLL, library: _Library, path: str) -> str | None:
 
 
 def _borrow(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
-    """The library with all of `symbols`, and its file; OSError says what is missing."""
+    """Load a library that has all of `symbols`. Returns it and its file. Raises OSError
+    that names the missing library or symbols.
+    """
     try:
         dll, path = _open(library, symbols)
     except OSError as e:
@@ -314,7 +321,9 @@ def _borrow(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
 
 
 def _load(codec: int, name: str, backend: str) -> Compressor:
-    """A row of the C table with its functions found; OSError says what is missing."""
+    """Make the compressor of a row of the C table: find its functions and try it.
+    Raises OSError that names the missing ones.
+    """
     libraries = [_LIBRARIES[of] for of in _BORROWS.get((name, backend), (backend,))]
     symbols = strings(lib.codec_symbol, codec)
     wanted: dict[_Library, list[str]] = {library: [] for library in libraries}
@@ -326,7 +335,7 @@ def _load(codec: int, name: str, backend: str) -> Compressor:
     }
     addresses = [ctypes.cast(functions[s], ctypes.c_void_p).value for s in symbols]
     path, version = None, None
-    if libraries:  # the encoder's is the first
+    if libraries:  # the encoder's comes first
         dll, path = opened[libraries[0]]
         version = _version(dll, libraries[0], path)
 
@@ -349,7 +358,7 @@ _rows = [
     (string(lib.codec_name(i)), string(lib.codec_backend(i)))
     for i in range(len(strings(lib.codec_name)))
 ]
-_loaded: dict[tuple[str, str], Compressor | str] = {}  # or the reason why not
+_loaded: dict[tuple[str, str], Compressor | str] = {}  # or why it is not available
 _registered: dict[str, Compressor] = {}
 _bound: list[DeviceCompressor] = []  # accelerators, in the order of their binding
 
@@ -366,22 +375,21 @@ def _get(name: str, backend: str) -> Compressor | str:
 
 
 def _backends(name: str) -> list[str]:
-    """All that there are now, the software's first."""
+    """The name's backends at present, the software first."""
     with _lock:
         return [b for n, b in _rows if n == name] + [c.backend for c in _bound if c.name == name]
 
 
 def _unbound(name: str) -> str:
     software = " and ".join(f"{n}:{b}" for n, b in _rows if n == name)
-    return f"no accelerator queue is bound; {software} are the software"
+    return f"no accelerator queue is bound; the software backends are {software}"
 
 
 def find(spec: str) -> Compressor:
-    """The compressor for `name` or `name:backend`. OSError ENOENT, with the reason, if
-    there is none.
+    """Find the compressor for `name` or `name:backend`.
 
-    The bare name of an accelerator's algorithm is the accelerator that was bound first,
-    of those that are.
+    The bare name of an accelerator's algorithm means the bound accelerator that was
+    bound first. Raises OSError ENOENT, with the reason, if there is none.
     """
     name, _, backend = text("compressor", spec).strip().partition(":")
     with _lock:
@@ -410,13 +418,13 @@ def find(spec: str) -> Compressor:
         else:
             known = sorted({n for n, _ in _rows} | set(_registered))
             near = difflib.get_close_matches(name, known, 1)
-            reasons.append(f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}")
+            reasons.append(f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
     raise OSError(errno.ENOENT, f"compressor {spec} not available: {'; '.join(reasons)}")
 
 
 def compressors() -> list[CompressorInfo]:
-    """The kernel's names with their backends, those that cannot be had with the reason,
-    then the registered ones.
+    """List the kernel's names with their backends, then the registered compressors. An
+    entry that is not available has the reason.
     """
     infos = []
     for name in KERNEL_NAMES:
@@ -449,12 +457,12 @@ def _info(c: Compressor) -> CompressorInfo:
 
 
 def bind_accelerator(compressor: DeviceCompressor) -> None:
-    """A device's first queue is bound: from now on its algorithm can be had, by
-    `name:backend` and by the bare name.
+    """Make a device's algorithm available, by `name:backend` and by the bare name, once
+    its first queue is bound.
 
-    Several may be bound, each with a backend of its own ("iaa", "iaa1"); the bare name
-    is the first of them. ValueError if the name is no accelerator's, or the backend is
-    taken.
+    Several may be bound, each with a backend name of its own ("iaa", "iaa1"); the bare
+    name means the first. Raises ValueError if the name is no accelerator's, or the
+    backend is taken.
     """
     name, backend = compressor.name, compressor.backend
     if name not in ACCELERATED:
@@ -462,20 +470,20 @@ def bind_accelerator(compressor: DeviceCompressor) -> None:
             f"{compressor.spec}: an accelerator's algorithm is {' or '.join(ACCELERATED)}"
         )
     if not backend or ":" in backend:
-        raise ValueError(f"backend {backend!r}: a name of its own, without a colon")
+        raise ValueError(f"backend {backend!r}: must be a new name without a colon")
     with _lock:
         if backend in _backends(name):
             raise ValueError(
                 f"{compressor.spec} is taken: {name} has the backends "
                 f"{', '.join(_backends(name))}; give the "
-                "accelerator another name=, or close the one that has it"
+                "accelerator another name=, or close the one that uses it"
             )
         _bound.append(compressor)
 
 
 def unbind_accelerator(compressor: DeviceCompressor) -> None:
-    """Its last queue is gone: it is off the list; pools that use it go on. ValueError
-    if it was not bound.
+    """Remove a device's algorithm after its last queue is unbound. Pools that use it
+    continue. Raises ValueError if it was not bound.
     """
     with _lock:
         if compressor not in _bound:
@@ -484,8 +492,10 @@ def unbind_accelerator(compressor: DeviceCompressor) -> None:
 
 
 def _after_fork_in_child() -> None:
-    """The accelerators are the parent's, and so is who may hold the lock."""
-    global _lock  # noqa: PLW0603  # it cannot be let go of here
+    """Drop the accelerators, which are the parent's, and the lock, which one of the
+    parent's threads may hold.
+    """
+    global _lock  # noqa: PLW0603  # it cannot be released here
     _lock = threading.RLock()
     _bound.clear()
 
@@ -493,7 +503,7 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-# ---- the caller's own ----
+# ---- compressors of the caller ----
 
 
 class _Raised(threading.local):
@@ -501,20 +511,20 @@ class _Raised(threading.local):
 
 
 raised = _Raised()
-"""What a compressor written in Python raised on this thread, for the call that it ran
-in to raise again.
+"""The exception that a compressor written in Python raised on this thread. The call
+that it ran in raises it again.
 """
 
 
 @ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator,unused-ignore]
 def zswap_py_acomp(handle: Any, compress: bool, src: Any, slen: int, dst: Any, dlen: Any) -> int:
-    """C's way to a compressor that is written in Python."""
+    """Run a compressor that is written in Python, for the C library."""
     compressor: _Python = ffi.from_handle(handle)
     room = dlen[0]
     try:
         run = compressor.compress if compress else compressor.decompress
-        # a copy, which the function may keep; and what its result really has, whatever
-        # its len() says
+        # The function gets a copy, which it may keep. A result counts by its bytes,
+        # not by its len().
         with memoryview(run(memoryview(ffi.buffer(src, slen)[:]), room)) as result:
             n = result.nbytes
             if n <= room:
@@ -542,19 +552,22 @@ def register_compressor(
     base: str | None = None,
     batch_size: int = 1,
 ) -> Compressor:
-    """Register a compressor of one's own, for all instances of the process.
+    """Register a compressor for all instances of the process.
 
-    Either two functions (slow: for tests and experiments; they run on the thread that
-    stores or loads, which holds the slots' locks: one that calls the same Zswap, or
-    changes its CPUs or pools, gets OSError EDEADLK), or `base`, the name of one that is
-    there, but no accelerator's: its algorithm is the device's, and goes with it.
-    `batch_size`: how many pages one request to it may carry, so that batching can be
-    tried without an accelerator (0 counts as 1; zswap takes at most 8). ValueError if
-    the name is taken.
+    Give either `compress` and `decompress`, or `base`, the name of an available
+    compressor. Two functions are slow, so they are for tests and experiments. They run
+    on the thread that stores or loads, which holds the slots' locks. A function that
+    calls the same Zswap, or changes its CPUs or pools, gets OSError EDEADLK. `base`
+    cannot be an accelerator's algorithm: the device owns it, and it ends with the
+    device.
+
+    `batch_size` is the number of pages that one request may carry, so that batching can
+    be tried without an accelerator. 0 counts as 1; zswap uses at most 8. Raises
+    ValueError if the name is taken.
     """
     if (compress is None) != (decompress is None) or (compress is None) == (base is None):
         raise ValueError(
-            "give compress and decompress, or base=, the name of a compressor that is there"
+            "give compress and decompress, or base=, the name of an available compressor"
         )
     for argument, function in (("compress", compress), ("decompress", decompress)):
         if function is not None and not callable(function):
@@ -567,15 +580,14 @@ def register_compressor(
         or name != name.strip()
         or (name in {n for n, _ in _rows})
     ):
-        raise ValueError(f"name {name!r}: a name of its own, without a colon")
+        raise ValueError(f"name {name!r}: must be a new name without a colon")
     if base is not None:
         origin = find(text("base", base))
         if isinstance(origin, DeviceCompressor):
             software = " or ".join(f"{n}:{b}" for n, b in _rows if n == origin.name)
             raise ValueError(
-                f"base={base!r} is an accelerator's algorithm, which is no other's: take "
-                f"{software}, or give the "
-                "Accelerator its batch_size="
+                f"base={base!r} is an accelerator's algorithm, which needs its device: use "
+                f"{software}, or set the Accelerator's batch_size="
             )
         made = Compressor(
             name, origin.spec, origin._make, origin.library, origin.library_version, batch_size
@@ -601,7 +613,7 @@ def register_compressor(
 
 
 def unregister_compressor(name: str) -> None:
-    """Take a registered compressor off the list: pools that use it go on. KeyError if
+    """Remove a registered compressor. Pools that use it continue. Raises KeyError if
     there is none.
     """
     with _lock:

@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Known pages and what the kernel's compressors make of them: how a backend proves that
-its sizes are the kernel's.
+"""Known pages and the sizes to which the kernel's compressors compress them: how a
+backend proves that its sizes are the kernel's.
 
-A backend's `kernel_sizes` is true only after it compressed these pages to
-`KERNEL_SIZES`, at registration: libraries of one name differ between versions, builds
-and distributions by a few bytes on a few pages, and those are a size class.
+A backend's `kernel_sizes` is true only if it compressed these pages to `KERNEL_SIZES`
+at registration. Libraries of one name differ between versions, builds and distributions
+by a few bytes on a few pages, which can change the size class.
 
-The seeds are picked for that: 12 of the 16 pages tell liblz4 1.8.2 and later from the
-kernel's lz4, most tell liblzo2 from its lzo, all tell zlib at another level or window,
-and zlib-ng, from its deflate, nine even another memLevel. No page compresses to 3,625
-bytes or more, which zram would keep raw, and none is a repeated word.
+The seeds are chosen so that 12 of the 16 pages tell liblz4 1.8.2 and later from the
+kernel's lz4, and most tell liblzo2 from its lzo. All tell zlib at another level or
+window, and zlib-ng, from its deflate; nine tell even another memLevel. No page
+compresses to 3,625 bytes or more, which zram would keep raw, and none is a repeated
+word.
 
 How the sizes were recorded, on Linux 6.18, x86-64:
 
-- lz4, lzo, lzo-rle: each page written alone to a zram device, `compr_data_size` read
-  back;
+- lz4, lzo, lzo-rle: each page was written alone to a zram device, and `compr_data_size`
+  read back.
 - deflate, which zram there did not have: zlib 1.2.13 (level -1, raw, window 11,
-  memLevel 8). The size class of each was the kernel's: copies were paged out to zswap
-  one by one, and the pool grew by its pages at its count of objects. The pool of whole
-  corpora, to the byte, holds the sizes themselves to account.
+  memLevel 8). The size class of each page was the kernel's: copies were paged out to
+  zswap one by one, and the pool grew by the class's pages at its count of objects. The
+  recorded pools of whole corpora, which agree to the byte, check the sizes themselves.
 """
 
 from __future__ import annotations
@@ -101,12 +102,12 @@ KERNEL_SIZES: dict[str, tuple[int, ...]] = {
         1953,
     ),
 }
-"""Bytes, page by page, by the compressor's kernel name."""
+"""Compressed bytes of each page, by the compressor's kernel name."""
 
 
 def _page(seed: int) -> bytes:
-    """Zeros, fresh symbols and copies from anywhere before, in shares and lengths that
-    the seed sets.
+    """Zeros, fresh symbols and copies from anywhere before, in proportions and lengths
+    that the seed sets.
     """
     state = seed
 
@@ -131,5 +132,5 @@ def _page(seed: int) -> bytes:
 
 
 def known_pages() -> list[bytes]:
-    """The pages, 16 of 4,096 bytes, made anew: some 15 ms."""
+    """Generate the 16 pages of 4,096 bytes, in some 15 ms."""
     return [_page(seed) for seed in _SEEDS]
