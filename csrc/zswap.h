@@ -59,22 +59,25 @@ struct zswap_config {
 	unsigned int page_shift;
 	/* CONFIG_ZSMALLOC_CHAIN_SIZE, pages: 4 to 16 */
 	unsigned int chain_size;
-	/* possible CPUs; nodes, at most 255; CPU n is on node n * nr_nodes / nr_cpus */
+	/*
+	 * possible CPUs; nodes, at most 255; CPU n is on node n * nr_nodes /
+	 * nr_cpus
+	 */
 	unsigned int nr_cpus, nr_nodes;
 	/* pages of a thousand that the compressor cannot address: 0 to 1000 */
 	unsigned int highmem;
 	/* the machine's memory in pages, for max_pool_percent */
 	uint64_t totalram_pages;
-	/* Linux 6.18: a page that does not shrink is stored raw; before: rejected */
+	/* a page that does not shrink: stored raw (Linux 6.18) or rejected */
 	bool store_incompressible;
 	/*
 	 * Linux 6.18: a dlen of 0 or of page_size and more is a failed
 	 * compression; before: the allocator decides
 	 */
 	bool check_dlen;
-	/* before the batching series: a CPU that goes offline loses its context */
+	/* before the series: a CPU that goes offline loses its context */
 	bool dead_frees;
-	/* pages that one request may carry at most: 1 to ZSWAP_MAX_BATCH_SIZE */
+	/* most pages of one request: 1 to ZSWAP_MAX_BATCH_SIZE */
 	unsigned int max_batch;
 	/*
 	 * pages that a store takes in one step where the compressor does not
@@ -148,7 +151,10 @@ enum zswap_param {
 	ZSWAP_ENABLED,
 	/* limit of all pools together, in percent of totalram_pages */
 	ZSWAP_MAX_POOL_PERCENT,
-	/* once the limit was hit, stores wait until the pools are down to this percentage of it */
+	/*
+	 * once the limit was hit, stores are rejected until the pools are at
+	 * this percentage of it
+	 */
 	ZSWAP_ACCEPT_THRESHOLD_PERCENT,
 };
 
@@ -247,7 +253,7 @@ struct zswap_pool_info {
 	unsigned int batch_size;       /* pages that a store takes in one step */
 	int64_t refs;                  /* 1 while current, 1 an entry, 1 a store under way */
 	uint64_t total_pages;          /* pages that its allocator holds */
-	/* objects read that cross pages: the kernel copies these to buffers[0] */
+	/* objects read that cross pages: the kernel copies them */
 	uint64_t crossing_reads;
 	uint64_t huge_class_size; /* bytes: the smallest length that saves nothing */
 };
@@ -259,7 +265,7 @@ struct zswap_ctx_info {
 	const void *acomp, *req; /* NULL: this CPU has no context */
 	unsigned int nr_buffers, node;
 	const void *buffers[ZSWAP_MAX_BATCH_SIZE]; /* two pages each */
-	/* objects copied to a buffer because the compressor cannot address them */
+	/* objects copied since the compressor cannot address them */
 	uint64_t highmem_copies;
 };
 
@@ -407,7 +413,7 @@ struct zswap_entry_info {
 };
 
 /*
- * zswap_entry_info() fills *ret with what is stored at 'swp'. The pool
+ * zswap_entry_info() fills *ret with the entry at 'swp'. The pool
  * is for comparing only: it may be freed once the call has returned.
  *
  * Returns 0; -ENOENT if the slot holds nothing; else as zswap_contains().
@@ -433,13 +439,19 @@ struct zswap_span {
 	uint64_t nr_pages;
 	size_t page_size;         /* the instance's */
 	unsigned int folio_pages; /* pages of a folio, at least 1 */
-	/* pages between two reads of the clock: a multiple of folio_pages, at most ZSWAP_MAX_FOLIO */
+	/*
+	 * pages between two reads of the clock: a multiple of folio_pages, at
+	 * most ZSWAP_MAX_FOLIO
+	 */
 	unsigned int run_pages;
 };
 
 /* One run: the pages between two reads of the clock. */
 struct zswap_run {
-	/* CPU time of the calling thread, user and system: neither sleep nor other threads */
+	/*
+	 * CPU time of the calling thread, user and system: neither sleep nor
+	 * other threads
+	 */
 	uint64_t ns;
 	uint64_t pages;
 };
@@ -477,14 +489,19 @@ int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *
 
 /* ---- counters ---- */
 
-/* The kernel's debugfs directory zswap. A gauge also falls; the rest only grow. */
+/* The kernel's debugfs directory zswap. Only a gauge can fall. */
 struct zswap_stats {
 	uint64_t pool_limit_hit;      /* +1: a store saw the pools at or over their limit */
 	uint64_t reject_reclaim_fail; /* +1: a writeback attempt failed */
-	/* +1: the allocator had no memory, or the tree could not take the entry */
+	/*
+	 * +1: the allocator had no memory, or the tree could not take the entry
+	 */
 	uint64_t reject_alloc_fail;
 	uint64_t reject_kmemcache_fail; /* +1: no memory for an entry */
-	/* +1: the compressor failed, not with -ENOSPC, and raw storing is not allowed */
+	/*
+	 * +1: the compressor failed, not with -ENOSPC, and raw storing is not
+	 * allowed
+	 */
 	uint64_t reject_compress_fail;
 	/* +1: the compressor or the allocator failed with -ENOSPC */
 	uint64_t reject_compress_poor;
@@ -512,7 +529,9 @@ struct zswap_events {
 	uint64_t zswap_bytes;     /* gauge, bytes: compressed, as a cgroup is charged */
 	uint64_t no_context;      /* +1: a store or load found a CPU without a context */
 	uint64_t arena_mapped;    /* gauge, bytes: mapped by this process for the pools' pages */
-	/* gauge, bytes: mapped by this process for entries, handles and zspages */
+	/*
+	 * gauge, bytes: mapped by this process for entries, handles and zspages
+	 */
 	uint64_t slab_mapped;
 };
 

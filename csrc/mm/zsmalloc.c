@@ -451,14 +451,6 @@ static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 	return class->huge ? obj : obj + ZS_HANDLE_SIZE;
 }
 
-static void zs_obj_read_end(void *arg, unsigned long handle, void *obj)
-{
-	/* Nothing moves objects yet, so there is no reader's lock to drop. */
-	(void)arg;
-	(void)handle;
-	(void)obj;
-}
-
 static void zs_obj_write(void *arg, unsigned long handle, const void *mem, size_t len)
 {
 	struct zs_pool *pool = arg;
@@ -495,7 +487,6 @@ static const struct zpool_driver zs_zpool_driver = {
 	.free = zs_free,
 	.obj_prefetch = zs_obj_prefetch,
 	.obj_read_begin = zs_obj_read_begin,
-	.obj_read_end = zs_obj_read_end,
 	.obj_write = zs_obj_write,
 	.total_pages = zs_get_total_pages,
 	.destroy = zs_destroy_pool,
