@@ -619,8 +619,8 @@ static void late_singles(void)
 }
 
 /*
- * A batch must be done when the call returns: one that is not is waited for,
- * and lost.
+ * A batch must be complete when the call returns: one that is not is waited
+ * for, and lost.
  */
 static void late_batches(void)
 {
@@ -648,7 +648,7 @@ static void late_batches(void)
 		check(store(z, 0, i, 1, i) == ZSWAP_STORED, "%u", i);
 		load_each(z, 0, i, 1);
 	}
-	check(messages(z, "must be done when the call returns") == 1, "told once");
+	check(messages(z, "must be complete when the call returns") == 1, "told once");
 
 	atomic_store(&engine.batches, false);
 	check(store(z, 0, 0, NR_PAGES, 2) == ZSWAP_STORED, "batches are done at once");
