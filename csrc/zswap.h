@@ -220,9 +220,9 @@ void zswap_pool_start(struct zswap_pool *pool);
 
 /*
  * zswap_pool_make_current() directs new stores to a pool, or to none if 'pool'
- * is NULL. The pool before keeps its entries; zswap_pool_kill() it, so that it
- * empties once its last entry is freed. One thread at a time may switch an
- * instance's pools.
+ * is NULL. The pool that was current keeps its entries. Then the caller must drop
+ * that pool's "current" reference by zswap_pool_kill(). One thread at a time may
+ * switch an instance's pools.
  */
 void zswap_pool_make_current(struct zswap *z, struct zswap_pool *pool);
 
