@@ -220,9 +220,9 @@ void zswap_pool_start(struct zswap_pool *pool);
 
 /*
  * zswap_pool_make_current() directs new stores to a pool, or to none if 'pool'
- * is NULL. The pool that was current keeps its entries. Then the caller must drop
- * that pool's "current" reference by zswap_pool_kill(). One thread at a time may
- * switch an instance's pools.
+ * is NULL. The pool that was current keeps its entries; zswap_pool_kill() then
+ * drops its "current" reference. One thread at a time may switch an instance's
+ * pools.
  */
 void zswap_pool_make_current(struct zswap *z, struct zswap_pool *pool);
 
@@ -413,8 +413,8 @@ struct zswap_entry_info {
 };
 
 /*
- * zswap_entry_info() fills *ret with the entry at 'swp'. The pool
- * is for comparing only: it may be freed once the call has returned.
+ * zswap_entry_info() fills *ret with the entry at 'swp'. The pool is for
+ * comparing only: it may be freed once the call has returned.
  *
  * Returns 0; -ENOENT if the slot holds nothing; else as zswap_contains().
  */
@@ -422,8 +422,7 @@ int zswap_entry_info(struct zswap *z, unsigned int cpu, uint64_t swp, struct zsw
 
 /*
  * zswap_is_zero() returns 1 if all 'len' bytes at 'p' are zero, else 0. The
- * kernel keeps such folios from zswap: their slots have a bit in
- * swap_zeromap.
+ * kernel keeps such folios from zswap: their slots have a bit in swap_zeromap.
  */
 int zswap_is_zero(const void *p, size_t len);
 
@@ -527,7 +526,7 @@ int zswap_stats(struct zswap *z, struct zswap_stats *ret);
 struct zswap_events {
 	uint64_t zswpin, zswpout; /* pages loaded; pages of folios that were stored */
 	uint64_t zswap_bytes;     /* gauge, bytes: compressed, as a cgroup is charged */
-	uint64_t no_context;      /* +1: a store or load found a CPU without a context */
+	uint64_t no_context;      /* +1: a store or load had no context */
 	uint64_t arena_mapped;    /* gauge, bytes: mapped by this process for the pools' pages */
 	/*
 	 * gauge, bytes: mapped by this process for entries, handles and zspages
