@@ -1,30 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * zswap in user space: the interface of the C library.
+ * zswap in user space: the interface of the C library, and its manual.
  *
- * A struct zswap is one simulated machine's zswap: its pools, its swap slots,
- * its counters. There are no globals, so a process may have as many as it
- * likes. The library makes no threads and calls nobody back, but for
+ * A struct zswap is the zswap of one simulated machine: its pools, its swap
+ * slots, its counters. The library has no globals, so a process may hold any
+ * number of instances. It starts no threads. It calls back only into
  * compressors that were registered with a function of their own.
  *
  * Conventions
- *   - What can fail gives 0 or a negative errno, or NULL where it gives a
- *     pointer.
- *   - 'cpu' is the simulated CPU that the call runs on, 0 .. nr_cpus - 1: it
- *     decides which context compresses and which node pays. Any number of
- *     threads may say the same one; they take turns at its context.
- *   - 'swp' is a swap entry, type << 58 | offset. A page is page_size bytes; a
- *     folio is 1 to ZSWAP_MAX_FOLIO pages for as many consecutive slots.
- *   - Every call on an instance may run at the same time as every other, unless
- *     it says otherwise. A call that starts after zswap_shutdown() gives
- *     -ESHUTDOWN (but for those of parameters and faults, and for arguments
- *     that are wrong anyway); one made by a compressor's own function on the
- *     instance that is calling it gives -EDEADLK.
- *   - -EBADSLT: the slots are not all inside one swap file. -EINVAL besides
- *     what a function says: no such CPU.
  *
- * Lock order: slots (ascending), a context's mutex, a zsmalloc class, the LRU;
- * each file says what its own locks cover.
+ *   - A call that can fail returns 0 or a negative errno. A call that returns a
+ *     pointer returns NULL and sets *err.
+ *   - 'cpu' is the simulated CPU that a call runs on, 0 to nr_cpus - 1. It
+ *     selects the context that compresses and the node that pays. Any number of
+ *     threads may pass the same CPU: they take turns at its context.
+ *   - 'swp' is a swap entry, type << 58 | offset. A page is page_size bytes. A
+ *     folio is 1 to ZSWAP_MAX_FOLIO pages for as many consecutive slots.
+ *   - Any number of threads may call into one instance at once, unless a
+ *     function says otherwise.
+ *
+ * Errors of every call on an instance
+ *
+ *   -EINVAL     there is no such CPU
+ *   -EBADSLT    the slots are not all inside one swap file
+ *   -EDEADLK    a compressor's own function calls the instance that called it
+ *   -ESHUTDOWN  zswap_shutdown() was called before
+ *   -ECHILD     the caller is a forked child of the process that made it
+ *
+ * After zswap_shutdown() every call but the parameter and fault ones returns
+ * -ESHUTDOWN, once its arguments are valid. zswap_next_message() and the
+ * information on pools (zswap_pool_info() to zswap_class_info()) still work.
+ *
+ * Lock order: slots in ascending order, then a context's mutex, then a zsmalloc
+ * class, then the LRU. Each file says what its own locks protect.
  */
 #ifndef ZSWAP_H
 #define ZSWAP_H
@@ -37,7 +45,8 @@
 
 /* Limit the batch size to limit per-CPU memory usage for dst buffers. */
 #define ZSWAP_MAX_BATCH_SIZE 8
-#define ZSWAP_MAX_FOLIO      512
+/* Pages of the largest folio. */
+#define ZSWAP_MAX_FOLIO 512
 
 struct zswap;
 struct zswap_pool;
@@ -46,222 +55,272 @@ struct acomp_alg;
 /* ---- an instance ---- */
 
 struct zswap_config {
-	unsigned int page_shift;        /* 12, 14 or 16 */
-	unsigned int chain_size;        /* CONFIG_ZSMALLOC_CHAIN_SIZE, 4 .. 16 */
-	unsigned int nr_cpus, nr_nodes; /* possible CPUs; cpu n is on node n * nr_nodes / nr_cpus */
-	unsigned int highmem; /* how many of a thousand pages the compressor cannot address */
-	uint64_t totalram_pages;
+	/* log2 of the page size: 12, 14 or 16 */
+	unsigned int page_shift;
+	/* CONFIG_ZSMALLOC_CHAIN_SIZE, pages: 4 to 16 */
+	unsigned int chain_size;
 	/*
-	 * a page that does not shrink is stored raw (Linux 6.18), not refused
+	 * possible CPUs; nodes, at most 255; CPU n is on node n * nr_nodes /
+	 * nr_cpus
 	 */
+	unsigned int nr_cpus, nr_nodes;
+	/* pages of a thousand that the compressor cannot address: 0 to 1000 */
+	unsigned int highmem;
+	/* the machine's memory in pages, for max_pool_percent */
+	uint64_t totalram_pages;
+	/* a page that does not shrink: stored raw (Linux 6.18) or rejected */
 	bool store_incompressible;
 	/*
-	 * dlen 0 or >= page_size is a failed compression (6.18), not the
-	 * allocator's concern
+	 * Linux 6.18: a dlen of 0 or of page_size and more is a failed
+	 * compression; before: the allocator decides
 	 */
 	bool check_dlen;
-	/*
-	 * a CPU's context is freed when it goes offline (before the batching
-	 * series)
-	 */
+	/* before the series: a CPU that goes offline loses its context */
 	bool dead_frees;
-	/*
-	 * the most pages a compressor's request may carry, 1 ..
-	 * ZSWAP_MAX_BATCH_SIZE
-	 */
+	/* most pages of one request: 1 to ZSWAP_MAX_BATCH_SIZE */
 	unsigned int max_batch;
 	/*
 	 * pages that a store takes in one step where the compressor does not
-	 * batch, likewise
+	 * batch: 1 to ZSWAP_MAX_BATCH_SIZE
 	 */
 	unsigned int sequential_batch;
 };
 
 /*
- * A new instance: enabled, with no pool yet and the kernel's default
- * parameters. NULL and *err on failure: -EINVAL, -ENOMEM.
+ * zswap_create() allocates an instance. It is enabled, has the kernel's default
+ * parameters, and has neither a pool nor a swap file.
+ *
+ * Returns the instance; or NULL and *err: -EINVAL if a field of 'config' is out
+ * of its range, -ENOMEM. The caller frees it with zswap_shutdown() and then
+ * zswap_destroy().
  */
 struct zswap *zswap_create(const struct zswap_config *config, int *err);
 
 /*
- * From now on every call gives -ESHUTDOWN; returns when those that are inside
- * have left. Idempotent. 0, or -EDEADLK where the calling thread is inside
- * itself, in a compressor of its own, -ECHILD in a forked child: nothing has
- * changed then.
+ * zswap_shutdown() closes an instance to new calls and waits for the calls that
+ * are inside. It also wakes zswap_pool_wait_empty(). A second shutdown changes
+ * nothing.
+ *
+ * Returns 0; -EDEADLK if the calling thread itself is inside a call, in a
+ * compressor's own function; -ECHILD. After an error the instance is open as
+ * before.
  */
 int zswap_shutdown(struct zswap *z);
 
-/* A page's bytes, for as long as the instance is there. */
-size_t zswap_page_size(const struct zswap *z);
-
 /*
- * True where the calling thread is in a compressor's own function, which a call
- * on the instance has called. It holds a context's mutex then, and must not
- * wait for a lock under which another thread waits for that.
- */
-bool zswap_inside(const struct zswap *z);
-
-/*
- * A forked child has none of an instance's memory, and every call there gives
- * -ECHILD. Linux 4.14 and later tell the instance so; older ones do not, and
- * this must.
- */
-void zswap_forked(struct zswap *z);
-
-/*
- * Frees all that the instance holds, pools too. Only after zswap_shutdown(),
- * once, and after the last use of any pointer that came from it. The calls
- * under "pages" go on to give -ESHUTDOWN. In a forked child nothing is freed.
+ * zswap_release() frees all contents of an instance, its pools too. Call it
+ * once, after zswap_shutdown() and after the last use of every pointer that
+ * came from the instance. The calls under "pages" return -ESHUTDOWN afterwards,
+ * as before. In a forked child it frees nothing.
  */
 void zswap_release(struct zswap *z);
 
 /*
- * Frees the instance itself, released or not; nobody may call it any more. In a
- * forked child nothing is freed. NULL is fine.
+ * zswap_destroy() releases an instance, if zswap_release() has not, and frees
+ * it. No thread may use 'z' any more. In a forked child it frees nothing.
+ * zswap_destroy(NULL) does nothing.
  */
 void zswap_destroy(struct zswap *z);
 
+/*
+ * zswap_page_size() returns the bytes of a page, until zswap_destroy(). It
+ * cannot fail.
+ */
+size_t zswap_page_size(const struct zswap *z);
+
+/*
+ * zswap_inside() returns true if the calling thread is in a compressor's own
+ * function that a call on this instance has called. Such a thread holds a
+ * context's mutex, so it must not wait for a lock under which another thread
+ * waits for that mutex.
+ */
+bool zswap_inside(const struct zswap *z);
+
+/*
+ * zswap_forked() tells an instance that it is now in a forked child: every call
+ * returns -ECHILD from then on, since the child has none of the instance's
+ * memory. The child must call it on kernels before Linux 4.14; later ones tell
+ * the instance by themselves (MADV_WIPEONFORK).
+ */
+void zswap_forked(struct zswap *z);
+
 /* ---- parameters ---- */
 
-/* no range checks, as the kernel has none; take effect at the next store */
-
 enum zswap_param {
-	ZSWAP_ENABLED,                  /* 0: stores are refused, and erase what their slots held */
-	ZSWAP_MAX_POOL_PERCENT,         /* of totalram_pages */
-	ZSWAP_ACCEPT_THRESHOLD_PERCENT, /* of that, below which a full pool takes stores again */
+	/* 0: stores are rejected, and erase what their slots held */
+	ZSWAP_ENABLED,
+	/* limit of all pools together, in percent of totalram_pages */
+	ZSWAP_MAX_POOL_PERCENT,
+	/*
+	 * once the limit was hit, stores are rejected until the pools are at
+	 * this percentage of it
+	 */
+	ZSWAP_ACCEPT_THRESHOLD_PERCENT,
 };
 
+/*
+ * zswap_set_param() sets a parameter, which takes effect at the next store;
+ * zswap_get_param() returns it. Both work at any time and cannot fail. No value
+ * is rejected, as the kernel rejects none.
+ */
 void zswap_set_param(struct zswap *z, enum zswap_param param, uint32_t value);
 uint32_t zswap_get_param(struct zswap *z, enum zswap_param param);
 
 /* ---- pools ---- */
 
 /*
- * A pool for one compressor: its allocator and its per-CPU contexts, all zero.
- * 'alg' must outlive it. Messages name the compressor 'tfm_name', as the user
- * asked for it. The pool is not on the instance's list until
- * zswap_pool_start(). NULL and *err on failure: -ENOMEM, or what every call
- * gives.
+ * zswap_pool_create() allocates a pool for one compressor: its allocator and an
+ * empty context for each CPU. The pool is not on the instance's list before
+ * zswap_pool_start(). 'alg' must outlive the pool. 'tfm_name' is copied:
+ * messages name the compressor by it, as the user asked for it.
+ *
+ * Returns the pool, which the caller or zswap_release() destroys; or NULL and
+ * *err: -ENOMEM, -EDEADLK, -ESHUTDOWN, -ECHILD.
  */
 struct zswap_pool *zswap_pool_create(struct zswap *z, const struct acomp_alg *alg,
 				     const char *tfm_name, int *err);
 
 /*
- * Frees every possible CPU's resources and the pool, started, killed or
- * neither, once nothing of it is used any more.
+ * zswap_pool_destroy() frees a pool and the contexts of all possible CPUs,
+ * whether or not the pool was started or killed. No thread may use the pool any
+ * more. zswap_pool_destroy(NULL) does nothing.
  */
 void zswap_pool_destroy(struct zswap_pool *pool);
 
 /*
- * Makes a CPU's context: acomp, request, buffers, mutex. 0, also where it is
- * there already; -ENOMEM, or what the compressor says: then the CPU has
- * nothing. -EINVAL if this CPU's compressor has another batch size than the
- * pool's first one. The callers are serialised, as the CPU hotplug lock does
- * it. It runs on 'cpu', as faults see it.
+ * zswap_cpu_comp_prepare() allocates a CPU's context: acomp, request, buffers,
+ * mutex. It does nothing if the CPU has a context. The caller must serialise
+ * these calls, as the kernel's CPU hotplug lock does. Faults see the call on
+ * 'cpu'.
+ *
+ * Returns 0; -ENOMEM; the error of the compressor's init; -EINVAL if there is
+ * no such CPU, or if the compressor's batch size differs from that of the
+ * pool's first context; -EDEADLK, -ESHUTDOWN, -ECHILD. After an error the CPU
+ * has no context.
  */
 int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu);
 
 /*
- * Takes a CPU's context away under its mutex, then frees it: the callback that
- * the batching series did away with. Only where the configuration says
- * dead_frees. 0, or what every call gives: -EDEADLK from a compressor's own
- * function, which may hold that mutex.
+ * zswap_cpu_comp_dead() takes a CPU's context away under the context's mutex,
+ * then frees it. It is the hotplug callback that the batching series removed:
+ * call it only where the configuration says dead_frees.
+ *
+ * Returns 0, also if the CPU has no context; -EINVAL if there is no such CPU;
+ * -EDEADLK, since a compressor's own function may hold the mutex; -ESHUTDOWN,
+ * -ECHILD.
  */
 int zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu);
 
 /*
- * The last step of creation, after one prepare at least: sets batch_size, takes
- * the reference that stands for "current", puts the pool on the list.
+ * zswap_pool_start() is the last step of a pool's creation. It sets batch_size,
+ * takes the reference that stands for "current", and puts the pool on the
+ * instance's list. At least one CPU must have been prepared.
  */
 void zswap_pool_start(struct zswap_pool *pool);
 
 /*
- * The pool that new stores go to; the one before keeps its entries, and dies
- * with the last of them. NULL: none. The instance's pools are switched by one
- * thread at a time.
+ * zswap_pool_make_current() directs new stores to a pool, or to none if 'pool'
+ * is NULL. The pool that was current keeps its entries; zswap_pool_kill() then
+ * drops its "current" reference. One thread at a time may switch an instance's
+ * pools.
  */
 void zswap_pool_make_current(struct zswap *z, struct zswap_pool *pool);
 
 /*
- * Brings a decommissioned pool back to hold the "current" reference. False if
- * its last reference is gone.
+ * zswap_pool_resurrect() takes the "current" reference again for a pool that
+ * was killed. Returns false if the pool has lost its last reference.
  */
 bool zswap_pool_resurrect(struct zswap_pool *pool);
 
 /*
- * Drops the "current" reference, once another pool is current: the pool lives
- * on while it holds entries.
+ * zswap_pool_kill() drops the "current" reference, once another pool is
+ * current. The pool lives as long as it holds entries.
  */
 void zswap_pool_kill(struct zswap_pool *pool);
 
 /*
- * Sleeps until a killed pool has lost its last reference and no call uses it
- * any more; the caller then destroys it. NULL after zswap_shutdown(), when no
- * such pool is left, in a compressor's own function, and in a forked child.
+ * zswap_pool_wait_empty() sleeps until a killed pool has lost its last
+ * reference and no call uses it, and returns that pool. The caller must destroy
+ * it. Several threads may wait.
+ *
+ * Returns NULL after zswap_shutdown() once no such pool is left, in a
+ * compressor's own function, and in a forked child.
  */
 struct zswap_pool *zswap_pool_wait_empty(struct zswap *z);
 
 struct zswap_pool_info {
-	unsigned int compr_batch_size, batch_size;
-	int64_t refs;         /* 1 while current, 1 a stored entry, 1 a store that is under way */
-	uint64_t total_pages; /* of its allocator */
-	/*
-	 * objects read that cross pages: the kernel copies these to buffers[0]
-	 */
+	unsigned int compr_batch_size; /* pages that one request carries at most */
+	unsigned int batch_size;       /* pages that a store takes in one step */
+	int64_t refs;                  /* 1 while current, 1 an entry, 1 a store under way */
+	uint64_t total_pages;          /* pages that its allocator holds */
+	/* objects read that cross pages: the kernel copies them */
 	uint64_t crossing_reads;
-	uint64_t huge_class_size; /* the smallest length that saves nothing */
+	uint64_t huge_class_size; /* bytes: the smallest length that saves nothing */
 };
 
+/* zswap_pool_info() fills *ret. It cannot fail. */
 void zswap_pool_info(struct zswap_pool *pool, struct zswap_pool_info *ret);
 
 struct zswap_ctx_info {
 	const void *acomp, *req; /* NULL: this CPU has no context */
 	unsigned int nr_buffers, node;
-	const void *buffers[ZSWAP_MAX_BATCH_SIZE];
-	/*
-	 * objects that were copied to buffers[0] because the compressor cannot
-	 * address them
-	 */
+	const void *buffers[ZSWAP_MAX_BATCH_SIZE]; /* two pages each */
+	/* objects copied since the compressor cannot address them */
 	uint64_t highmem_copies;
 };
 
 /*
- * What a CPU's context has. Not while a prepare of it runs. 0; -EINVAL if there
- * is no such CPU; -EDEADLK from a compressor's own function, which may hold the
- * context's mutex.
+ * zswap_ctx_info() fills *ret with what a CPU's context has. It waits for the
+ * context's mutex. It must not run while zswap_cpu_comp_prepare() runs for that
+ * CPU.
+ *
+ * Returns 0; -EINVAL if there is no such CPU; -EDEADLK, since a compressor's
+ * own function may hold the mutex; -ECHILD.
  */
 int zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_info *ret);
 
 struct zswap_class_info {
-	uint32_t index, size, pages_per_zspage, objs_per_zspage;
+	uint32_t index; /* of the largest slot that the class serves */
+	uint32_t size;  /* bytes of an object */
+	uint32_t pages_per_zspage, objs_per_zspage;
 	uint64_t zspages, objs_inuse;
 };
 
 /*
- * zsmalloc's class of slot i; slots that share a class tell the same. -ENOENT
- * past the last one; -ECHILD.
+ * zswap_class_info() fills *ret with the zsmalloc class that serves slot i.
+ * Slots that share a class give the same.
+ *
+ * Returns 0; -ENOENT past the last slot; -ECHILD.
  */
 int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class_info *ret);
 
 /* ---- swap files ---- */
 
 /*
- * A new swap file of 1 to 2^58 - 1 slots, which cost memory once they are used.
- * Its type, from 0; -EINVAL; -ENOMEM; -EPERM if all 32 types are in use.
+ * zswap_swapon() adds a swap file of nr_pages slots, 1 to 2^58 - 1. A slot
+ * costs memory only once it is used.
+ *
+ * Returns the file's type, 0 to 31; -EINVAL if nr_pages is out of range;
+ * -ENOMEM; -EPERM if all 32 types are in use; -EDEADLK, -ESHUTDOWN, -ECHILD.
  */
 int zswap_swapon(struct zswap *z, uint64_t nr_pages);
 
 /*
- * Drops all that the file's slots hold, and waits for calls that are inside.
- * -EBADSLT if there is no such type.
+ * zswap_swapoff() removes a swap file: it waits for the calls that are inside,
+ * then frees all that the file's slots hold.
+ *
+ * Returns 0; -EBADSLT if there is no such file, or another thread removes it;
+ * -EDEADLK, -ESHUTDOWN, -ECHILD.
  */
 int zswap_swapoff(struct zswap *z, unsigned int type);
 
 /* ---- pages ---- */
 
 /*
- * Why a store was refused: the counter that it moved, in the order of struct
- * zswap_stats, or what has none.
+ * What became of a store. A reject is named after the counter that it
+ * increments, in the order of struct zswap_stats. As in the kernel,
+ * pool_limit_hit is not incremented by stores that are rejected below the limit
+ * because the pools are not yet down to the accept threshold.
  */
 enum zswap_reject {
 	ZSWAP_STORED,
@@ -270,69 +329,100 @@ enum zswap_reject {
 	ZSWAP_REJECT_KMEMCACHE_FAIL,
 	ZSWAP_REJECT_COMPRESS_FAIL,
 	ZSWAP_REJECT_COMPRESS_POOR,
-	ZSWAP_REJECT_DISABLED,
-	ZSWAP_REJECT_NO_POOL,
+	ZSWAP_REJECT_DISABLED, /* no counter */
+	ZSWAP_REJECT_NO_POOL,  /* no counter */
 };
 
 /*
- * Compresses and stores a folio of nr_pages. ZSWAP_STORED, or another enum
- * zswap_reject: then none of its slots holds anything, not even what was there
- * before, and the page is the caller's to keep. -ENODEV: this CPU has no
- * context; the same holds then. Nothing keeps a pointer to 'folio'.
+ * zswap_store() compresses the nr_pages pages at 'folio' and stores them at the
+ * slots from 'swp' on. All are stored or none is. The library keeps no pointer
+ * to 'folio'.
+ *
+ * Returns ZSWAP_STORED; another enum zswap_reject; -ENODEV if this CPU has no
+ * context; -EINVAL if nr_pages is not 1 to ZSWAP_MAX_FOLIO, or if there is no
+ * such CPU; -EBADSLT, -EDEADLK, -ESHUTDOWN, -ECHILD. After a reject and after
+ * -ENODEV none of the slots holds anything, not even what was there before, and
+ * the pages are the caller's to keep.
  */
 int zswap_store(struct zswap *z, unsigned int cpu, uint64_t swp, const void *folio,
 		unsigned int nr_pages);
 
 /*
- * Decompresses the page at 'swp' into 'folio'; with 'swapcache' it then leaves
- * zswap: loads are exclusive. 0; -ENOENT if zswap does not hold it (read the
- * swap device); -EIO if the object does not decompress to exactly one page: it
- * stays stored, and decompress_fail is incremented; -ENODEV as for a store;
- * -EINVAL if nr_pages is not 1. The bytes in 'folio' are undefined after an
- * error other than -ENOENT and -EINVAL, and nothing is written outside of them.
+ * zswap_load() decompresses the page at 'swp' into 'folio', a buffer of one
+ * page. With 'swapcache' the load is exclusive, as in the kernel: the page
+ * leaves zswap. Without it the page stays, as for a synchronous swap device.
+ * 'nr_pages' must be 1, since large folios are not swapped in.
  *
- * Of two loads of one 'swp' at once one gets the page and one -ENOENT.
+ * Returns 0; -ENOENT if zswap does not hold the page (read the swap device);
+ * -EIO if the object does not decompress to exactly one page: it stays stored,
+ * and decompress_fail is incremented; -ENODEV if this CPU has no context;
+ * -EINVAL if nr_pages is not 1 and zswap has had a pool, or if there is no such
+ * CPU; -EBADSLT, -EDEADLK, -ESHUTDOWN, -ECHILD. After -ENOENT and -EINVAL
+ * 'folio' is unchanged; after any other error its bytes are undefined. Nothing
+ * is ever written outside of it.
+ *
+ * Of two exclusive loads of one page at once, one returns 0 and one -ENOENT.
  */
 int zswap_load(struct zswap *z, unsigned int cpu, uint64_t swp, void *folio, unsigned int nr_pages,
 	       bool swapcache);
 
 /*
- * Like zswap_load(), but the page stays and no event is counted: no call of the
- * kernel's does this.
+ * zswap_peek() decompresses the page at 'swp' into 'page', a buffer of one
+ * page. The page stays stored and zswpin is not incremented. The kernel has no
+ * such call.
+ *
+ * Returns what zswap_load() of one page returns.
  */
 int zswap_peek(struct zswap *z, unsigned int cpu, uint64_t swp, void *page);
 
 /*
- * Like zswap_load() for each of 'nr' slots in any order, swp[i] to the i-th
- * page of 'out', but up to compr_batch_size objects of a pool are one request
- * to its compressor. ret[i] is each page's result. How many of them are not 0,
- * or an error for the whole call.
+ * zswap_load_batch() is an exclusive zswap_load() of each of 'nr' slots, in any
+ * order: swp[i] to the i-th page of 'out'. One request to the compressor
+ * carries up to compr_batch_size objects of one pool. The kernel has no such
+ * call.
+ *
+ * Returns the number of pages that were not loaded, with each page's result in
+ * ret[i]: 0, -ENOENT, -EIO, -ENODEV or -EBADSLT, as of zswap_load(). An error
+ * for the whole call changes neither 'out' nor 'ret': -EINVAL if there is no
+ * such CPU, -EDEADLK, -ESHUTDOWN, -ECHILD.
  */
 int zswap_load_batch(struct zswap *z, unsigned int cpu, const uint64_t *swp, unsigned int nr,
 		     void *out, int *ret);
 
 /*
- * Frees what the slots hold; takes time for what there is, not for 'nr'. 0,
- * whether or not they held anything.
+ * zswap_invalidate() frees what the 'nr' slots from 'swp' on hold. It skips
+ * slots that were never used, so a whole file may be passed.
+ *
+ * Returns 0, whether or not the slots held anything; -EINVAL if there is no
+ * such CPU; -EBADSLT, -EDEADLK, -ESHUTDOWN, -ECHILD.
  */
 int zswap_invalidate(struct zswap *z, unsigned int cpu, uint64_t swp, uint64_t nr);
 
-/* 1 if zswap holds the slot, 0 if not. */
+/*
+ * zswap_contains() returns 1 if zswap holds the page at 'swp' and 0 if it does
+ * not; or -EINVAL if there is no such CPU, -EBADSLT, -EDEADLK, -ESHUTDOWN,
+ * -ECHILD. It waits for a store or load of that slot.
+ */
 int zswap_contains(struct zswap *z, unsigned int cpu, uint64_t swp);
 
 struct zswap_entry_info {
 	uint32_t length; /* compressed bytes; page_size: stored raw */
-	uint32_t node;
-	bool referenced;
+	uint32_t node;   /* that pays for the entry */
+	bool referenced; /* has its second chance on the LRU */
 	const struct zswap_pool *pool;
 };
 
-/* -ENOENT if the slot holds nothing. */
+/*
+ * zswap_entry_info() fills *ret with the entry at 'swp'. The pool is for
+ * comparing only: it may be freed once the call has returned.
+ *
+ * Returns 0; -ENOENT if the slot holds nothing; else as zswap_contains().
+ */
 int zswap_entry_info(struct zswap *z, unsigned int cpu, uint64_t swp, struct zswap_entry_info *ret);
 
 /*
- * 1 if all bytes are zero: such folios never reach zswap (the kernel's
- * swap_zeromap).
+ * zswap_is_zero() returns 1 if all 'len' bytes at 'p' are zero, else 0. The
+ * kernel keeps such folios from zswap: their slots have a bit in swap_zeromap.
  */
 int zswap_is_zero(const void *p, size_t len);
 
@@ -346,72 +436,87 @@ struct zswap_span {
 	uint64_t swp; /* the first page's slot */
 	uint8_t *pages;
 	uint64_t nr_pages;
-	size_t page_size; /* the instance's */
-	unsigned int folio_pages;
+	size_t page_size;         /* the instance's */
+	unsigned int folio_pages; /* pages of a folio, at least 1 */
 	/*
-	 * between two reads of the clock: a multiple of folio_pages,
-	 * ZSWAP_MAX_FOLIO at most
+	 * pages between two reads of the clock: a multiple of folio_pages, at
+	 * most ZSWAP_MAX_FOLIO
 	 */
 	unsigned int run_pages;
 };
 
-/* What one run took, and how many pages it was of. */
+/* One run: the pages between two reads of the clock. */
 struct zswap_run {
 	/*
-	 * the calling thread's CPU time, user and system: no sleep, no other
-	 * thread's turn
+	 * CPU time of the calling thread, user and system: neither sleep nor
+	 * other threads
 	 */
 	uint64_t ns;
 	uint64_t pages;
 };
 
 /*
- * Moves the folios that are not all zero together, in order; the span then is
- * these. 0 or -EINVAL.
+ * zswap_drop_zero_folios() moves the folios that are not all zero together, in
+ * their order, and shortens the span to these.
+ *
+ * Returns 0; -EINVAL if the span's folio_pages or run_pages is out of range.
  */
 int zswap_drop_zero_folios(struct zswap_span *span);
 
 /*
- * zswap_store() for each folio; runs[] has a cell for each run of the span, the
- * last of which may be shorter. What was refused is counted in the statistics.
- * 0, or the error that ended it.
+ * zswap_store_runs() calls zswap_store() for each folio of a span. runs[] has a
+ * cell for each run of the span, the last of which may be shorter. Rejects are
+ * counted in the statistics.
+ *
+ * Returns 0; -EINVAL if the span is not valid; the first error of
+ * zswap_store(), after which the rest is not stored.
  */
 int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span,
 		     struct zswap_run *runs);
 
 /*
- * zswap_peek() for each page into 'out', which has room for a run; then, off
- * the clock, each is compared. A run's pages are those that zswap holds; *wrong
- * of all are corrupt or have other bytes than the span. 0, or the error that
- * ended it.
+ * zswap_peek_runs() calls zswap_peek() for each page of a span into 'out', a
+ * buffer for run_pages pages, and compares each with the span while the clock
+ * stands. A run counts the pages that were peeked; pages that zswap does not
+ * hold are skipped. *wrong is the number of pages that are corrupt or differ.
+ *
+ * Returns 0; -EINVAL if the span is not valid; the first error of zswap_peek()
+ * other than -ENOENT and -EIO.
  */
 int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span, void *out,
 		    struct zswap_run *runs, uint64_t *wrong);
 
 /* ---- counters ---- */
 
-/* debugfs' zswap directory. */
+/* The kernel's debugfs directory zswap. Only a gauge can fall. */
 struct zswap_stats {
-	uint64_t pool_limit_hit;      /* +1: a store call saw the pool at or over its limit */
+	uint64_t pool_limit_hit;      /* +1: a store saw the pools at or over their limit */
 	uint64_t reject_reclaim_fail; /* +1: a writeback attempt failed */
 	/*
 	 * +1: the allocator had no memory, or the tree could not take the entry
 	 */
 	uint64_t reject_alloc_fail;
-	uint64_t reject_kmemcache_fail; /* +1: no entry */
+	uint64_t reject_kmemcache_fail; /* +1: no memory for an entry */
 	/*
-	 * +1: the compressor failed, other than by -ENOSPC, and raw storing is not allowed
+	 * +1: the compressor failed, not with -ENOSPC, and raw storing is not
+	 * allowed
 	 */
 	uint64_t reject_compress_fail;
-	uint64_t reject_compress_poor;        /* +1: -ENOSPC from the compressor or the allocator */
-	uint64_t decompress_fail;             /* +1: a load or writeback could not decompress */
-	uint64_t written_back_pages;          /* +1: a page went to the swap device */
-	uint64_t pool_total_size;             /* bytes, gauge: pages of all pools, dying ones too */
-	uint64_t stored_pages;                /* gauge: entries */
+	/* +1: the compressor or the allocator failed with -ENOSPC */
+	uint64_t reject_compress_poor;
+	uint64_t decompress_fail;    /* +1: a load or writeback could not decompress */
+	uint64_t written_back_pages; /* +1: a page went to the swap device */
+	uint64_t pool_total_size;    /* gauge, bytes: pages of all pools, killed ones too */
+	uint64_t stored_pages;       /* gauge: entries */
 	uint64_t stored_incompressible_pages; /* gauge: entries that are stored raw */
 };
 
-/* 0 or -ESHUTDOWN, as all calls of this section but the last. */
+/*
+ * zswap_stats() fills *ret. The counters are read one after another while other
+ * calls run.
+ *
+ * Returns 0; -EDEADLK, -ESHUTDOWN, -ECHILD.
+ */
 int zswap_stats(struct zswap *z, struct zswap_stats *ret);
 
 /*
@@ -419,48 +524,71 @@ int zswap_stats(struct zswap *z, struct zswap_stats *ret);
  * machine can count.
  */
 struct zswap_events {
-	uint64_t zswpin, zswpout; /* pages loaded; pages of folios stored whole */
-	uint64_t zswap_bytes;     /* gauge: compressed bytes, as a cgroup is charged for */
-	uint64_t no_context;      /* stores and loads on a CPU that had no context */
-	uint64_t arena_mapped;    /* gauge: bytes that this process really has for the pools */
+	uint64_t zswpin, zswpout; /* pages loaded; pages of folios that were stored */
+	uint64_t zswap_bytes;     /* gauge, bytes: compressed, as a cgroup is charged */
+	uint64_t no_context;      /* +1: a store or load had no context */
+	uint64_t arena_mapped;    /* gauge, bytes: mapped by this process for the pools' pages */
 	/*
-	 * gauge: bytes that this process really has for entries, handles and
-	 * zspages
+	 * gauge, bytes: mapped by this process for entries, handles and zspages
 	 */
 	uint64_t slab_mapped;
 };
 
+/* zswap_events() fills *ret as zswap_stats() does, and returns the same. */
 int zswap_events(struct zswap *z, struct zswap_events *ret);
 
 /*
- * Bytes that are allocated for a kind of thing on a node; kinds are numbered
- * from 0, NULL is past the last name. -EINVAL: no such.
+ * zswap_memory_kind() returns the name of a kind of allocation; NULL past the
+ * last. Kinds are numbered from 0.
  */
 const char *zswap_memory_kind(unsigned int kind);
+
+/*
+ * zswap_memory() sets *ret to the bytes that are allocated for a kind on node
+ * nid.
+ *
+ * Returns 0; -EINVAL if there is no such kind or node; -EDEADLK, -ESHUTDOWN,
+ * -ECHILD.
+ */
 int zswap_memory(struct zswap *z, unsigned int kind, unsigned int nid, uint64_t *ret);
 
-/* Gives freed memory back to the system. */
+/*
+ * zswap_trim() gives freed memory back to the system, as the kernel's
+ * drop_caches does.
+ *
+ * Returns 0; -EDEADLK, -ESHUTDOWN, -ECHILD.
+ */
 int zswap_trim(struct zswap *z);
 
 /*
- * The oldest message that was not fetched yet, as the kernel would log it,
- * NUL-terminated into buf. Its syslog level (3: error, 1: alert), or 0 if there
- * is none. The newest are kept when too many wait.
+ * zswap_next_message() takes the oldest message that the kernel would have
+ * logged and writes it to buf, cut to len - 1 bytes and NUL-terminated. The
+ * latest 16 are kept.
+ *
+ * Returns the message's syslog level, 3 (error) or 1 (alert); 0 if there is no
+ * message, and in a forked child.
  */
 int zswap_next_message(struct zswap *z, char *buf, size_t len);
 
 /* ---- faults and checks, for tests ---- */
 
 /*
- * Names of the kinds of fault; the first ones are zswap_memory()'s. NULL is
- * past the last.
+ * zswap_fault_kind() returns the name of a kind of fault; NULL past the last.
+ * The first kinds are zswap_memory_kind()'s: their allocations fail. The rest
+ * are kinds of work.
  */
 const char *zswap_fault_kind(unsigned int kind);
 
 /*
- * The nth try from now of a kind fails with 'error', and so do the 'times' - 1
- * after it (times 0: all). cpu -1: on any CPU. One fault a kind, one caller at
- * a time.
+ * zswap_fault_arm() makes the nth try of a kind from now fail with 'error', a
+ * negative errno, and the 'times' - 1 tries after it too; with 'times' 0 all
+ * after it. Only tries on 'cpu' count, or with -1 those on any CPU. It replaces
+ * the kind's fault before. Any kind but those of zswap_fault_kind() is ignored.
+ *
+ * zswap_fault_disarm() removes a kind's fault. zswap_fault_hits() returns the
+ * number of tries that a kind's fault made fail since it was armed.
+ *
+ * One thread at a time may arm and disarm.
  */
 void zswap_fault_arm(struct zswap *z, unsigned int kind, uint64_t nth, uint64_t times, int error,
 		     int cpu);
@@ -468,14 +596,21 @@ void zswap_fault_disarm(struct zswap *z, unsigned int kind);
 uint64_t zswap_fault_hits(struct zswap *z, unsigned int kind);
 
 /*
- * XORs a byte of the object stored at 'swp'. -ENOENT; -EINVAL past its length;
- * -ENOMEM.
+ * zswap_flip() corrupts the object stored at 'swp': it XORs the object's byte
+ * number 'byte' with 'mask'.
+ *
+ * Returns 0; -ENOENT if the slot holds nothing; -EINVAL if 'byte' is past the
+ * object's length, or if there is no such CPU; -ENOMEM; -EBADSLT, -EDEADLK,
+ * -ESHUTDOWN, -ECHILD.
  */
 int zswap_flip(struct zswap *z, unsigned int cpu, uint64_t swp, uint32_t byte, uint8_t mask);
 
 /*
- * Walks index, LRU and pools: *ret is NULL, or what does not hold. Only while
- * no other call is inside. 0, or an error of the call.
+ * zswap_check() walks index, LRU and pools. It sets *ret to NULL if all rules
+ * hold, else to a static string that names the broken one. No other call may be
+ * inside meanwhile.
+ *
+ * Returns 0; -EDEADLK, -ESHUTDOWN, -ECHILD, and then *ret is as it was.
  */
 int zswap_check(struct zswap *z, const char **ret);
 

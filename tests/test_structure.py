@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""csrc/mm/zswap.c beside mm/zswap.c: the same functions in the same order, and a reason
-for each that is not.
+"""csrc/mm/zswap.c beside mm/zswap.c: the same functions in the same order, and in its
+place what only one of them has; which file may include or import which.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -36,124 +37,6 @@ debugfs_get_total_size debugfs_get_stored_pages zswap_debugfs_init
 zswap_setup zswap_init
 """.split()
 
-NOT_HERE = {
-    "zswap_is_enabled": "zswap_get_param(z, ZSWAP_ENABLED)",
-    "__zswap_pool_create_fallback": (
-        "a Zswap whose compressor is missing is an error, with the name of it"
-    ),
-    "__zswap_pool_release": "pool.py: Pools._release, on the worker",
-    "__zswap_pool_current": "no list is searched: zswap_pool_current_get() reads a pointer",
-    "zswap_pool_current": "the same",
-    "zswap_pool_find_get": "pool.py: Pools._find_get, over zswap_pool_resurrect()",
-    "zswap_pool_changed": "parameters' syntax is Python's: zswap.py",
-    "zswap_compressor_param_set": "the same",
-    "zswap_zpool_param_set": "the same; zsmalloc is the only allocator",
-    "__zswap_param_set": "the same",
-    "zswap_enabled_param_set": "the same",
-    "entry_to_nid": "zswap_entry.nid",
-    "mem_cgroup_from_entry": "no memory cgroups yet",
-    "zswap_lruvec_state_init": "no memory cgroups yet",
-    "zswap_folio_swapin": "no shrinker yet",
-    "zswap_memcg_offline_cleanup": "no memory cgroups yet",
-    "zswap_writeback_entry": "no writeback yet",
-    "shrink_memcg_cb": "no writeback yet",
-    "zswap_shrinker_scan": "no shrinker yet",
-    "zswap_shrinker_count": "no shrinker yet",
-    "zswap_alloc_shrinker": "no shrinker yet",
-    "shrink_memcg": "no writeback yet",
-    "shrink_worker": "no writeback yet",
-    "debugfs_get_total_size": "zswap_stats() gives all counters at once",
-    "debugfs_get_stored_pages": "the same",
-    "zswap_debugfs_init": "the same",
-    "zswap_init": "zswap_create(): an instance, not a module",
-}
-
-ONLY_HERE = {
-    "count": "a counter is an atomic of the instance",
-    "zswap_enter": (
-        "a call into the library, which the kernel has no need to mark: shutdown, recursion, this "
-        "CPU"
-    ),
-    "zswap_exit": "the same",
-    "zswap_inside": "a part of zswap_enter()",
-    "dead": "the same",
-    "cpu_to_node": "the simulated machine's topology",
-    "acomp_ctx_init_locks": "a mutex here must be destroyed too",
-    "acomp_ctx_destroy_locks": "the same",
-    "zswap_cpu_comp_alloc": "prepare's allocations, which both kinds of prepare make",
-    "zswap_cpu_comp_dead": "before the series: a CPU that goes offline loses its context",
-    "zswap_pool_start": (
-        "the end of the kernel's zswap_pool_create(), after Python's hotplug part of it"
-    ),
-    "zswap_pool_make_current": "the switch itself; Python decides on it",
-    "zswap_pool_resurrect": "percpu_ref_resurrect",
-    "zswap_pool_kill": "percpu_ref_kill",
-    "zswap_pool_wait_empty": "the queue of the release work, which a Python thread waits on",
-    "zswap_set_param": "module_param",
-    "zswap_get_param": "the same",
-    "stored_raw": "which entries are incompressible: Linux 6.18",
-    "zswap_entries_free": "zswap_entry_free() of a batch",
-    "acomp_ctx_get_cpu_lock": (
-        "Linux 6.14 to 6.16 have it before the series; here it also finds CPUs without a context"
-    ),
-    "acomp_ctx_lock": "a part of it",
-    "acomp_ctx_move_lock": "the same",
-    "acomp_ctx_put_unlock": "the same as acomp_ctx_get_cpu_lock()",
-    "compress_request": "a part of zswap_compress()",
-    "choose_bytes": "the same: Linux 6.18's raw pages",
-    "count_compress_failure": "the same",
-    "store_bytes": "the same",
-    "object_source": "a part of zswap_decompress(): the highmem copy",
-    "decompress_result": "the same",
-    "decompress_one": "the same",
-    "decompress_request": "loads in batches, which the kernel has not yet",
-    "zswap_decompress_batch": "the same",
-    "free_entries": "the failure label of zswap_store_pages()",
-    "lock_slots": "a slot's lock stands for the lock of the swap-cache folio",
-    "unlock_slots": "the same",
-    "erase_slots": "the end of zswap_store()",
-    "erase_slot": "a part of it, and of drop_slots()",
-    "drop_slots": "zswap_invalidate() of a range, which a refused store and swapoff need too",
-    "pool_to_store_in": "the start of zswap_store()",
-    "store_folio": "the middle of zswap_store()",
-    "slot_to_read": "a part of zswap_load()",
-    "zswap_peek": "for harnesses and reports: no call of the kernel's keeps the page",
-    "lock_turn": "loads in batches",
-    "load_turn": "loads in batches",
-    "zswap_load_batch": "loads in batches",
-    "zswap_is_zero": "mm/page_io.c's is_folio_zero_filled()",
-    "zswap_stats": "debugfs",
-    "zswap_events": "vmstat, and what only a simulated machine counts",
-    "zswap_memory_kind": "slabinfo, by what memory is for",
-    "zswap_memory": "the same",
-    "zswap_trim": "drop_caches",
-    "zswap_next_message": "dmesg",
-    "zswap_pool_info": "what the kernel does not show",
-    "zswap_ctx_info": "the same",
-    "zswap_class_info": "zsmalloc's debugfs",
-    "with_entry": "a part of the two below",
-    "describe_entry": "the same",
-    "zswap_entry_info": "what the kernel does not show",
-    "zswap_contains": "the same",
-    "config_is_valid": "an instance has a configuration",
-    "zswap_create": "zswap_init() of an instance",
-    "zswap_shutdown": "the end of an instance",
-    "zswap_page_size": "an instance has a configuration",
-    "zswap_forked": "the same, in a child",
-    "is_childs_copy": "the same",
-    "zswap_release": "the same",
-    "zswap_destroy": "the same",
-    "zswap_fault_kind": "faults on demand",
-    "zswap_fault_arm": "the same",
-    "zswap_fault_disarm": "the same",
-    "zswap_fault_hits": "the same",
-    "flip_byte": "the same",
-    "zswap_flip": "the same",
-    "check_file": "a debug build's checks",
-    "check_all": "the same",
-    "zswap_check": "the same",
-}
-
 BANNERS = [
     "statistics",
     "tunables",
@@ -170,32 +53,161 @@ BANNERS = [
 ]
 
 
-def functions() -> list[str]:
-    """The names that csrc/mm/zswap.c defines, in order."""
-    text = (ROOT / "csrc" / "mm" / "zswap.c").read_text()
-    return re.findall(r"^(?!typedef|struct \w+ \{)[\w][\w \*]*?\b(\w+)\([^;{}]*\)\n\{", text, re.M)
+class Function(NamedTuple):
+    """A function that a C file defines, with the comment above it."""
+
+    name: str
+    static: bool
+    calls: set[str]
+    comment: str
+    start: int
+    end: int
+
+
+# type and name in column 0, arguments, body up to the closing brace in column 0
+DEFINITION = re.compile(
+    r"^(?!typedef|struct \w+ \{|enum )([\w][\w \*]*?)\b(\w+)\([^;{}]*\)\n\{(.*?)^\}", re.M | re.S
+)
+COMMENT = re.compile(r"/\*.*?\*/", re.S)
+RELEASE = re.compile(r"Linux \d+\.\d+|\bv\d+\b")
+
+
+def functions(text: str) -> list[Function]:
+    """The functions that a C file defines, in order."""
+    comments = {m.end(): m.group() for m in COMMENT.finditer(text)}
+    found = []
+    for m in DEFINITION.finditer(text):
+        above = comments.get(len(text[: m.start()].rstrip()), "")
+        attached = text[: m.start()].endswith("*/\n")
+        calls = set(re.findall(r"\b(\w+)\b", COMMENT.sub("", m[3])))
+        found.append(
+            Function(
+                m[2],
+                m[1].startswith("static"),
+                calls,
+                above if attached else "",
+                m.start(),
+                m.end(),
+            )
+        )
+    return found
+
+
+def misplaced(text: str, internal: str = "") -> list[str]:
+    """What csrc/mm/zswap.c has, mm/zswap.c has not, and the rule does not allow.
+
+    A function that only we have is static, or the text of zswap_internal.h declares it
+    for the files beside; and the next function of the kernel's below it calls it,
+    itself or through functions that only we have. Or it mirrors another release, which
+    the comment above it names. Anything else lives in another file.
+    """
+    ours = functions(text)
+    own = {f.name: f for f in ours if f.name not in KERNEL}
+
+    def reaches(f: Function, name: str, seen: frozenset[str] = frozenset()) -> bool:
+        return name in f.calls or any(
+            reaches(own[c], name, seen | {c}) for c in f.calls if c in own and c not in seen
+        )
+
+    wrong = []
+    for i, f in enumerate(ours):
+        if f.name in KERNEL or RELEASE.search(f.comment):
+            continue
+        below = next((g for g in ours[i + 1 :] if g.name in KERNEL), None)
+        if not f.static and not re.search(rf"\b{f.name}\(", internal):
+            wrong.append(f"{f.name}() is neither static nor in zswap_internal.h")
+        elif below is None:
+            wrong.append(f"{f.name}() stands below the kernel's functions")
+        elif not reaches(below, f.name):
+            wrong.append(f"{below.name}(), below {f.name}(), does not call it")
+    return wrong
+
+
+def unnamed(text: str) -> list[str]:
+    """The kernel's functions that csrc/mm/zswap.c neither defines nor names, with (),
+    in a comment where they would stand: between the kernel's neighbours of it.
+    """
+    place = {f.name: f for f in functions(text) if f.name in KERNEL}
+    comments = list(COMMENT.finditer(text))
+    missing = []
+    for i, name in enumerate(KERNEL):
+        if name in place:
+            continue
+        above = [place[n].end for n in KERNEL[:i] if n in place]
+        below = [place[n].start for n in KERNEL[i:] if n in place]
+        first, last = max(above, default=0), min(below, default=len(text))
+        named = re.compile(rf"\b{name}\(\)")
+        if not any(
+            first <= m.start() and m.end() <= last and named.search(m.group()) for m in comments
+        ):
+            missing.append(name)
+    return missing
+
+
+def zswap_c() -> str:
+    """The text of csrc/mm/zswap.c."""
+    return (ROOT / "csrc" / "mm" / "zswap.c").read_text()
 
 
 def test_functions_of_both_stand_in_the_kernels_order():
-    ours = [name for name in functions() if name in KERNEL]
+    names = [f.name for f in functions(zswap_c())]
+    assert len(names) == len(set(names))
+    ours = [name for name in names if name in KERNEL]
+    assert len(ours) > len(KERNEL) / 2
     assert ours == [name for name in KERNEL if name in ours]
 
 
-def test_each_function_that_only_one_of_them_has_has_a_reason():
-    ours = functions()
-    assert len(ours) == len(set(ours))
-    assert {name for name in KERNEL if name not in ours} == set(NOT_HERE)
-    assert {name for name in ours if name not in KERNEL} == set(ONLY_HERE)
-    assert all(NOT_HERE.values())
-    assert all(ONLY_HERE.values())
+def test_a_function_that_only_we_have_helps_the_kernels_below_it():
+    internal = (ROOT / "csrc" / "mm" / "zswap_internal.h").read_text()
+    assert misplaced(zswap_c(), COMMENT.sub("", internal)) == []
+
+
+def test_a_function_that_only_the_kernel_has_is_named_where_it_would_stand():
+    assert unnamed(zswap_c()) == []
+
+
+LOAD = "int zswap_load(void)\n{\n\treturn help();\n}\n"
+DEEP = "static int deep(void)\n{\n\treturn 1;\n}\n\n"
+HELP = "static int help(void)\n{\n\treturn deep(); /* not other() */\n}\n\n"
+OTHER = "static int other(void)\n{\n\treturn 1;\n}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (DEEP + HELP + LOAD, []),
+        (
+            DEEP + HELP.removeprefix("static ") + LOAD,
+            ["help() is neither static nor in zswap_internal.h"],
+        ),
+        (LOAD + HELP, ["help() stands below the kernel's functions"]),
+        (OTHER + HELP + LOAD, ["zswap_load(), below other(), does not call it"]),
+        ("/* Linux 6.18 */\n" + OTHER + LOAD, []),
+        ("/* Linux 6.18 */\n\n" + OTHER + LOAD, ["zswap_load(), below other(), does not call it"]),
+    ],
+)
+def test_a_misplaced_function_is_seen(text, wrong):
+    assert misplaced(text) == wrong
+
+
+def test_a_function_of_the_files_beside_need_not_be_static():
+    text = DEEP + HELP.removeprefix("static ") + LOAD
+    assert misplaced(text, "int help(void);\n") == []
+
+
+def test_a_name_counts_only_with_brackets_in_a_comment_in_its_place():
+    store = LOAD.replace("load", "store")
+    named = "/* zswap_load() is gone */\n\n"
+    swapon = LOAD.replace("load", "swapon")
+    for text in (store + swapon, named + store + swapon, store + swapon + named):
+        assert "zswap_load" in unnamed(text)
+    assert "zswap_load" in unnamed(store + named.replace("()", "") + swapon)
+    assert "zswap_load" not in unnamed(store + named + swapon)
 
 
 def test_the_kernels_banners_in_its_order():
-    banners = re.findall(
-        r"^/\*{33}\n\* (.+)\n\*{34}/$", (ROOT / "csrc" / "mm" / "zswap.c").read_text(), re.M
-    )
-    assert [b for b in banners if b in BANNERS] == BANNERS
-    assert banners[len(BANNERS) :] == ["faults and checks"]
+    banners = re.findall(r"^/\*{33}\n\* (.+)\n\*{34}/$", zswap_c(), re.M)
+    assert banners == BANNERS
 
 
 def includes(path: Path) -> list[str]:
@@ -204,10 +216,26 @@ def includes(path: Path) -> list[str]:
     return [Path(name).name for name in found]
 
 
+# what implements zswap.h, and what stands above zswap
+KNOW_ZSWAP = {
+    "mm/zswap.c",
+    "mm/zswap_batch.c",
+    "mm/zswap_debug.c",
+    "mm/zswap_instance.c",
+    "mm/zswap_internal.h",
+    "mm/page_io.c",
+    "lib/measure.c",
+}
+
+
 def test_no_lower_floor_knows_of_zswap():
-    for path in sorted((ROOT / "csrc").rglob("*.[ch]")):
-        if path.name not in ("zswap.c", "zswap.h", "measure.c"):
-            assert "zswap.h" not in includes(path), path.name
+    csrc = ROOT / "csrc"
+    found = {
+        str(path.relative_to(csrc))
+        for path in csrc.rglob("*.[ch]")
+        if {"zswap.h", "zswap_internal.h"} & set(includes(path))
+    }
+    assert found == KNOW_ZSWAP
 
 
 @pytest.mark.parametrize(

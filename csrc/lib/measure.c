@@ -2,13 +2,13 @@
 /*
  * measure.c - many pages through zswap_store() and zswap_peek(), timed
  *
- * Between two reads of the clock lies a run of pages, so that the clock costs a
- * page next to nothing; and no interpreter, whose lock would make threads wait
- * for each other.
+ * Between two reads of the clock lies a run of pages, so that the clock costs
+ * next to nothing a page. The loop is in C, since the lock of an interpreter
+ * would make threads wait for each other.
  *
- * The clock is the thread's CPU time: where other threads take turns at the
- * CPU, the wall clock would count their turns, and a slow compressor's runs
- * meet more of them than a fast one's.
+ * The clock is the thread's CPU time. The wall clock would count the turns that
+ * other threads take at the CPU, and the runs of a slow compressor would meet
+ * more of them than those of a fast one.
  */
 #include <string.h>
 #include <time.h>
@@ -18,7 +18,7 @@
 
 #define NSEC_PER_SEC 1000000000ULL
 
-/* A system call: 0.2 to 0.7 us, 10 ns a page of a run of 64. */
+/* A system call of 0.2 to 0.7 us: 10 ns a page in a run of 64 pages. */
 static u64 thread_cpu_ns(void)
 {
 	struct timespec ts;

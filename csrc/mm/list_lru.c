@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * list_lru.c - the mirror of mm/list_lru.c, see list_lru.h
+ */
 #include "mm/list_lru.h"
 
 int list_lru_init(struct list_lru *lru, struct kmem *mm)

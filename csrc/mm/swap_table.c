@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * swap_table.c - the index of swap slots, see swap_table.h
+ *
+ * Readers take no lock: trees and directories are published by
+ * compare-and-swap, and freed when no call can see their file.
+ */
 #include <time.h>
 
 #include "mm/swap_table.h"
@@ -8,8 +14,9 @@
 #define SLOT_SLEEP_MAX 1000000
 
 /*
- * A slot is fought for only where two do the same page at once, and is held
- * while it is compressed: so sleep, and look again.
+ * Two threads want one slot only if they work on the same page, and the holder
+ * compresses or decompresses it meanwhile. So the waiter spins SLOT_SPINS
+ * times, then sleeps between tries.
  */
 void slot_lock_slow(slot_t *slot)
 {
@@ -30,12 +37,12 @@ void slot_lock_slow(slot_t *slot)
 
 /* ---- directories ---- */
 
-/* level 1 has trees, each above has directories of the level below */
+/* Cells of level 1 hold trees, those of level n directories of level n - 1. */
 
 #define TREE_BYTES (SWAP_ADDRESS_SPACE_PAGES * sizeof(slot_t))
 #define DIR_CELLS  (1u << SWAP_DIR_SHIFT)
 
-/* Slots below one cell of a directory. */
+/* Returns log2 of the slots below one cell of a directory. */
 static unsigned int cell_shift(unsigned int level)
 {
 	return SWAP_ADDRESS_SPACE_SHIFT + (level - 1) * SWAP_DIR_SHIFT;
@@ -51,7 +58,10 @@ static u64 nr_cells(u64 nr_pages, unsigned int level)
 	return ((nr_pages - 1) >> cell_shift(level)) + 1;
 }
 
-/* The tree of a slot. NULL: no slot below that cell of level *level has one. */
+/*
+ * Returns the tree of a slot; NULL if the cell at level *level is empty: then
+ * no slot below that cell has a tree.
+ */
 static slot_t *find_tree(struct swap_file *file, u64 offset, unsigned int *level)
 {
 	_Atomic(void *) *dir = file->dir;

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The swap-slot index: for each swap type trees of 2^14 slots, a word a slot,
- * under a directory of up to 2^12 trees. A file of more than 2^26 slots has
- * directories of directories. All but the topmost are made when a slot needs
- * them.
+ * The index of swap slots: which entry is stored at a slot.
  *
- * The word holds what is stored at the slot and, in its lowest bit, the slot's
- * lock, which stands for the lock of the swap-cache folio in the kernel: the
- * thread that changes a slot holds it. Several are taken in ascending order.
+ * A swap file has trees of 2^14 slots, one word for each slot, below a
+ * directory of up to 2^12 trees. A file of more than 2^26 slots has directories
+ * of directories. A tree is allocated when a store first needs it, and freed
+ * with its file; so are all directories but the topmost.
+ *
+ * A slot's word holds the entry and, in the lowest bit, the slot's lock. The
+ * lock stands for that of the kernel's swap-cache folio: a thread that reads or
+ * changes the entry holds it. Several slots are locked in ascending order.
  */
-#ifndef ZSWAP_TREE_H
-#define ZSWAP_TREE_H
+#ifndef ZSWAP_SWAP_TABLE_H
+#define ZSWAP_SWAP_TABLE_H
 
 #include "lib/slab.h"
 
@@ -22,8 +24,8 @@
 #define SWP_TYPE_SHIFT           58
 
 /*
- * In the pointer, not in what it points to: who reads it late must not look at
- * a file that is freed.
+ * A bit of the pointer, not of the file: a thread that reads the pointer late
+ * must not read a file that is freed.
  */
 #define SWAP_FILE_DYING 1ul
 
@@ -33,7 +35,7 @@ typedef _Atomic u64 slot_t;
 
 struct swap_file {
 	u64 nr_pages;
-	unsigned int height;   /* directories from the topmost to a tree */
+	unsigned int height;   /* levels of directories above a tree */
 	_Atomic(void *) dir[]; /* the topmost */
 };
 
@@ -57,25 +59,33 @@ static inline u64 swp_entry(unsigned int type, u64 offset)
 	return (u64)type << SWP_TYPE_SHIFT | offset;
 }
 
-/* The new type, -ENOMEM, or -EPERM if all types are in use. */
-int swap_index_add(struct swap_index *index, u64 nr_pages);
 /*
- * Takes a file out of callers' sight, whose slots nobody uses any more once
- * those that are inside have left; then it may be freed. NULL if there is none,
- * or another was first.
+ * Adds a swap file of nr_pages slots. Returns its type, -EINVAL, -ENOMEM, or
+ * -EPERM if all types are in use.
+ */
+int swap_index_add(struct swap_index *index, u64 nr_pages);
+
+/*
+ * Unpublishes a swap file. Free it after synchronize_srcu(). Returns the file;
+ * NULL if there is none, or if another thread unpublished it.
  */
 struct swap_file *swap_index_kill(struct swap_index *index, unsigned int type);
+
+/*
+ * Frees a file, its trees and directories, but not the entries. Does nothing if
+ * there is no file of that type.
+ */
 void swap_index_free(struct swap_index *index, unsigned int type);
 
-/* The file of a type, a dying one too; NULL if there is none. */
+/* Returns the file of a type, unpublished or not; NULL if there is none. */
 static inline struct swap_file *swap_file_any(struct swap_index *index, unsigned int type)
 {
 	return (struct swap_file *)(atomic_load(&index->files[type]) & ~SWAP_FILE_DYING);
 }
 
 /*
- * The swap file of slots swp .. swp + nr - 1, or NULL if they are not all in
- * one.
+ * Returns the swap file of slots swp to swp + nr - 1; NULL if they are not all
+ * in one.
  */
 static inline struct swap_file *swap_file_of(struct swap_index *index, u64 swp, u64 nr)
 {
@@ -93,9 +103,10 @@ static inline struct swap_file *swap_file_of(struct swap_index *index, u64 swp, 
 	return offset < file->nr_pages && nr <= file->nr_pages - offset ? file : NULL;
 }
 
+/* Returns the tree of a slot in a file with several levels, or NULL. */
 slot_t *swap_tree_slow(struct swap_file *file, u64 offset);
 
-/* The slot's word, or NULL if its tree was never needed. */
+/* Returns the slot's word; NULL if its tree is not allocated. */
 static inline slot_t *swap_slot(struct swap_file *file, u64 offset)
 {
 	slot_t *tree = likely(file->height == 1) ?
@@ -106,28 +117,27 @@ static inline slot_t *swap_slot(struct swap_file *file, u64 offset)
 	return likely(tree) ? &tree[offset & (SWAP_ADDRESS_SPACE_PAGES - 1)] : NULL;
 }
 
-/* The same, making the tree; NULL if there is no memory for it. */
+/* Returns the slot's word and allocates its tree; NULL without memory. */
 slot_t *swap_slot_create(struct swap_index *index, struct swap_file *file, u64 offset);
 
-/*
- * The first slot from 'offset' on that has a word; nr_pages if there is none.
- */
+/* Returns the first slot from 'offset' on with a word, or nr_pages. */
 u64 swap_next_slot(struct swap_file *file, u64 offset);
 
 void slot_lock_slow(slot_t *slot);
 
-/* What is stored at a slot whose lock the caller holds. */
+/* Returns the entry at a slot, or NULL. The caller holds the slot's lock. */
 static inline void *slot_get(slot_t *slot)
 {
 	return (void *)(uintptr_t)(atomic_load_explicit(slot, memory_order_relaxed) & ~SLOT_LOCKED);
 }
 
+/* Returns true if it locked the slot. */
 static inline bool slot_trylock(slot_t *slot)
 {
 	return !(atomic_fetch_or_explicit(slot, SLOT_LOCKED, memory_order_acquire) & SLOT_LOCKED);
 }
 
-/* What is stored at the slot, NULL if nothing. */
+/* Locks a slot and returns its entry, or NULL. */
 static inline void *slot_lock(slot_t *slot)
 {
 	if (unlikely(!slot_trylock(slot)))
@@ -136,16 +146,16 @@ static inline void *slot_lock(slot_t *slot)
 }
 
 /*
- * Replace what is stored at a slot whose lock the caller holds; gives back the
- * old.
+ * Replaces the entry at a slot and returns the old one, or NULL. The caller
+ * holds the slot's lock.
  */
 static inline void *slot_xchg(slot_t *slot, void *new)
 {
 	void *old = slot_get(slot);
 
 	/*
-	 * plain stores, here and below: only a holder changes more than the
-	 * lock's bit, which is set
+	 * Plain stores here and in slot_unlock(): the lock's bit is set, and
+	 * only its holder changes the rest of the word.
 	 */
 	atomic_store_explicit(slot, (uintptr_t)new | SLOT_LOCKED, memory_order_relaxed);
 	return old;

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The kernel's zpool calls, all that zswap.c knows of its allocator. A test may
+ * The kernel's zpool calls: all that zswap.c knows of its allocator. A test may
  * put a driver of its own behind them.
+ *
+ * The kernel's zpool_obj_read_end() has no counterpart. Nothing moves objects
+ * yet, so an object stays where it is until it is freed.
  */
 #ifndef ZSWAP_ZPOOL_H
 #define ZSWAP_ZPOOL_H
@@ -9,20 +12,24 @@
 #include "lib/arena.h"
 #include "lib/slab.h"
 
+/*
+ * One allocator; 'pool' is the driver's own.
+ *
+ *   malloc          returns 0; -EINVAL for no bytes, -ENOSPC for more than a
+ *                   page, -ENOMEM
+ *   free            frees an object
+ *   obj_prefetch    the object will be read soon; may be NULL
+ *   obj_read_begin  returns the object's bytes: where they lie or, if they are
+ *                   not contiguous there, in 'local', a buffer of a page
+ *   obj_write       writes the object; 'len' is at most the size of malloc
+ *   total_pages     returns the pages that the pool holds
+ *   destroy         frees the pool; its objects' memory is not given back
+ */
 struct zpool_driver {
-	/*
-	 * malloc: 0; -EINVAL for no bytes, -ENOSPC for more than a page,
-	 * -ENOMEM. obj_read_begin: the object's bytes, where they lie or, if
-	 * they are not contiguous there, in 'local', a buffer of a page or
-	 * more; obj_read_end ends the use of what it gave. obj_write: 'len' is
-	 * at most what malloc was asked for.
-	 */
 	int (*malloc)(void *pool, size_t size, unsigned long *handle, unsigned int nid);
 	void (*free)(void *pool, unsigned long handle);
-	/* will be read soon; may be NULL */
 	void (*obj_prefetch)(void *pool, unsigned long handle, size_t len);
 	void *(*obj_read_begin)(void *pool, unsigned long handle, void *local);
-	void (*obj_read_end)(void *pool, unsigned long handle, void *obj);
 	void (*obj_write)(void *pool, unsigned long handle, const void *mem, size_t len);
 	u64 (*total_pages)(void *pool);
 	void (*destroy)(void *pool);
@@ -53,11 +60,6 @@ static inline void zpool_obj_prefetch(struct zpool *zpool, unsigned long handle,
 static inline void *zpool_obj_read_begin(struct zpool *zpool, unsigned long handle, void *local)
 {
 	return zpool->driver->obj_read_begin(zpool->pool, handle, local);
-}
-
-static inline void zpool_obj_read_end(struct zpool *zpool, unsigned long handle, void *obj)
-{
-	zpool->driver->obj_read_end(zpool->pool, handle, obj);
 }
 
 static inline void zpool_obj_write(struct zpool *zpool, unsigned long handle, const void *mem,

@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * zsmalloc: many objects of up to a page in few pages.
+ * zsmalloc.c - many objects of up to a page in few pages
  *
- * Compressed pages have all sizes, so a power-of-two allocator wastes a quarter
- * of the room, and a page per object saves nothing. zsmalloc has a class for
- * each 16 bytes (at 4 KiB pages) and lays a class's objects side by side in a
- * *zspage*, a chain of 1 to 16 pages chosen so that little is left at its end;
- * an object may cross one page border.
+ * Compressed pages have all sizes. A power-of-two allocator wastes a quarter of
+ * the memory, and one page for each object saves nothing. zsmalloc has a size
+ * class for each 16 bytes (at 4 KiB pages) and lays a class's objects side by
+ * side in a zspage: a chain of 1 to 16 pages, as long as leaves the least at
+ * its end. An object may cross one page border.
  *
- * A handle is the address of a cell that holds the object's place, (zspage <<
- * 16 | index): objects can move while handles stay. An object of a class that
- * is not huge starts with its handle, tagged with 1, so that what walks a
- * zspage finds the handle; the caller's bytes follow.
+ * A handle is the address of a cell that holds the object's place:
  *
- * Zspages of a class hang on lists by how full they are. Allocation takes the
- * first of the fullest list, so that others run empty and go. Which list, and
- * which end, decides how many pages a pool holds after frees: both are the
- * kernel's (mm/zsmalloc.c, Linux 6.4 and later).
+ *   zspage << 16 | index
  *
- * Lock: a class's, around everything of its zspages but the bytes of live
+ * So objects can move while handles stay. In a class that is not huge an object
+ * starts with its handle, tagged with 1, so that a walk of the zspage finds the
+ * handle. The caller's bytes follow.
+ *
+ * A class has lists of zspages by fullness. An allocation takes the first
+ * zspage of the fullest list, so that the others become empty and are freed.
+ * The choice of list and end decides how many pages a pool holds after frees;
+ * both are the kernel's (mm/zsmalloc.c, Linux 6.4 and later).
+ *
+ * Lock: class->lock protects the class's zspages, but not the bytes of live
  * objects. Nothing is taken inside it.
  */
 #include <stdlib.h>
@@ -35,7 +38,7 @@
 #define OBJ_INDEX_MASK    ((1u << OBJ_INDEX_BITS) - 1)
 #define NO_OBJ            UINT32_MAX
 
-/* Empty, ten tenths, full. */
+/* Empty; ten groups of a tenth each; full. */
 enum fullness_group {
 	ZS_INUSE_RATIO_0,
 	ZS_INUSE_RATIO_10,
@@ -49,7 +52,7 @@ struct size_class {
 	u32 size, objs_per_zspage, index;
 	u8 pages_per_zspage;
 	bool huge;
-	u16 nonempty; /* a bit a fullness list */
+	u16 nonempty; /* bit mask of the fullness lists that hold zspages */
 	u64 nr_zspages, nr_inuse;
 	struct list_head fullness_list[NR_FULLNESS_GROUPS];
 } ____cacheline_aligned;
@@ -58,15 +61,15 @@ struct zspage {
 	struct list_head list;
 	struct size_class *class;
 	u32 inuse;
-	u32 freeobj; /* last freed, NO_OBJ if none; linked through the objects' first word */
+	u32 freeobj; /* freed last, or NO_OBJ; linked through the objects' first word */
 	/*
-	 * objects from here on were never allocated: they need no links, so no
-	 * page is touched
+	 * First object that was never allocated. From here on objects have no
+	 * links, so their pages are not touched.
 	 */
 	u32 fresh;
 	u8 fullness;
 	u8 nid;
-	u8 *pages[]; /* one where the pages are contiguous, else each */
+	u8 *pages[]; /* the first, if the pages are contiguous; else each */
 };
 
 _Static_assert(sizeof(struct zspage) + sizeof(u8 *) <= 64,
@@ -128,8 +131,8 @@ static unsigned int get_size_class_index(const struct zs_pool *pool, size_t size
 }
 
 /*
- * From the largest slot down; one that lays out its objects as the last one
- * built shares its class.
+ * Builds the classes from the largest slot down. A slot that lays out its
+ * objects as the class built last shares that class.
  */
 static void init_classes(struct zs_pool *pool)
 {
@@ -265,6 +268,7 @@ static void __free_zspage(struct zs_pool *pool, struct size_class *class, struct
 
 /* ---- objects ---- */
 
+/* Sets *zspage and *idx to the place of an object. */
 static void location(unsigned long handle, struct zspage **zspage, u32 *idx)
 {
 	u64 cell = *(const u64 *)handle;
@@ -273,7 +277,10 @@ static void location(unsigned long handle, struct zspage **zspage, u32 *idx)
 	*idx = cell & OBJ_INDEX_MASK;
 }
 
-/* Where byte 'off' of a zspage is, and how many bytes follow it there. */
+/*
+ * Returns byte 'off' of a zspage; *room is the number of bytes there from it
+ * on.
+ */
 static u8 *zspage_byte(const struct zs_pool *pool, const struct zspage *zspage, size_t off,
 		       size_t *room)
 {
@@ -288,8 +295,8 @@ static u8 *zspage_byte(const struct zs_pool *pool, const struct zspage *zspage, 
 }
 
 /*
- * The word that starts an object: its tagged handle while allocated, else the
- * next free object.
+ * Returns the first word of an object: its tagged handle while it is allocated,
+ * else the index of the next free object.
  */
 static u64 *obj_head(const struct zs_pool *pool, const struct zspage *zspage, u32 idx)
 {
@@ -410,8 +417,8 @@ static void zs_obj_prefetch(void *arg, unsigned long handle, size_t len)
 }
 
 /*
- * Not an atomic addition, which a load would feel: two threads that say they
- * are on one CPU may lose a count.
+ * No atomic addition, which would slow a load: two threads that pass the same
+ * CPU may lose a count.
  */
 static void count_crossing(struct crossing *crossing)
 {
@@ -422,8 +429,8 @@ static void count_crossing(struct crossing *crossing)
 
 /*
  * Linux 6.15 to 6.18: an object that crosses pages is copied whole, with its
- * handle, and the answer is 'local' + 8. Where a zspage's pages are contiguous
- * it is used in place, and the copy only counted.
+ * handle, to 'local', and 'local' + 8 is returned. Where a zspage's pages are
+ * contiguous the object is used in place, and the copy is only counted.
  */
 static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 {
@@ -449,14 +456,6 @@ static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 		}
 	}
 	return class->huge ? obj : obj + ZS_HANDLE_SIZE;
-}
-
-static void zs_obj_read_end(void *arg, unsigned long handle, void *obj)
-{
-	/* Nothing moves objects yet, so there is no reader's lock to drop. */
-	(void)arg;
-	(void)handle;
-	(void)obj;
 }
 
 static void zs_obj_write(void *arg, unsigned long handle, const void *mem, size_t len)
@@ -495,7 +494,6 @@ static const struct zpool_driver zs_zpool_driver = {
 	.free = zs_free,
 	.obj_prefetch = zs_obj_prefetch,
 	.obj_read_begin = zs_obj_read_begin,
-	.obj_read_end = zs_obj_read_end,
 	.obj_write = zs_obj_write,
 	.total_pages = zs_get_total_pages,
 	.destroy = zs_destroy_pool,
@@ -527,7 +525,7 @@ int zs_create_pool(struct zs_host *host, struct zpool *zpool)
 	return 0;
 }
 
-/* All objects must be freed before; works on a half-made pool too. */
+/* Frees a pool, also a half-made one, but not its objects. */
 static void zs_destroy_pool(void *arg)
 {
 	struct zs_pool *pool = arg;
@@ -539,7 +537,7 @@ static void zs_destroy_pool(void *arg)
 	kfree(mm, pool);
 }
 
-/* ---- what it tells ---- */
+/* ---- information and checks ---- */
 
 int zs_class_info(struct zs_pool *pool, unsigned int i, struct zs_class_info *ret)
 {
@@ -584,15 +582,15 @@ static const char *check_zspage(struct zs_pool *pool, struct size_class *class,
 	u32 nr_free = 0;
 
 	if (zspage->class != class)
-		return "a zspage hangs on another class";
+		return "a zspage is on another class's list";
 	if (zspage->fullness != fg || get_fullness_group(class, zspage) != (enum fullness_group)fg)
-		return "a zspage hangs on another fullness list";
+		return "a zspage is on another fullness list";
 	if (zspage->fresh > class->objs_per_zspage)
-		return "a zspage handed out more objects than it has";
+		return "a zspage has allocated more objects than it holds";
 	for (u32 idx = zspage->freeobj; idx != NO_OBJ;
 	     idx = *obj_head(pool, zspage, idx) >> OBJ_ALLOCATED_TAG)
 		if (idx >= zspage->fresh || nr_free++ >= zspage->fresh)
-			return "a free list leaves its zspage or runs in a circle";
+			return "a free list leaves its zspage or is circular";
 	if (zspage->inuse + nr_free != zspage->fresh)
 		return "a zspage's objects do not add up";
 	return NULL;

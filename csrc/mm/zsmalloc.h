@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The mirror of mm/zsmalloc.c. Its users reach it through zpool.h; what else it
- * tells is here.
+ * The mirror of mm/zsmalloc.c. Objects are allocated through zpool.h. Here are
+ * the creation of pools and the information on them.
  */
 #ifndef ZSWAP_ZSMALLOC_H
 #define ZSWAP_ZSMALLOC_H
@@ -13,7 +13,7 @@
 
 struct zs_pool;
 
-/* What several pools of one instance share. */
+/* The memory that the pools of one instance share. */
 struct zs_host {
 	struct kmem *mm;
 	struct arena *arena;
@@ -22,9 +22,13 @@ struct zs_host {
 	unsigned int page_shift, chain_size;
 };
 
+/* Returns the bytes of a zspage's descriptor. */
 size_t zs_zspage_size(const struct arena *arena, unsigned int chain_size);
 
-/* 0, or -ENOMEM and *zpool as it was. */
+/*
+ * Returns 0, and zpool_destroy_pool() frees the pool; -ENOMEM, and *zpool is as
+ * it was.
+ */
 int zs_create_pool(struct zs_host *host, struct zpool *zpool);
 
 struct zs_class_info {
@@ -33,20 +37,25 @@ struct zs_class_info {
 };
 
 /*
- * The class of the i-th slot, -ENOENT past the last one; slots that share a
- * class tell the same.
+ * Fills *ret with the class of slot i; slots that share a class give the same.
+ * Returns 0, or -ENOENT past the last slot.
  */
 int zs_class_info(struct zs_pool *pool, unsigned int i, struct zs_class_info *ret);
-/* reads for which the kernel would copy: the object crosses pages */
-u64 zs_crossing_reads(struct zs_pool *pool);
+
 /*
- * The smallest length that goes to a class of one object a page, where nothing
- * is saved.
+ * Returns the number of reads of objects that cross pages: the kernel copies.
+ */
+u64 zs_crossing_reads(struct zs_pool *pool);
+
+/*
+ * Returns the smallest length whose class has one object a page, so that it
+ * saves nothing.
  */
 size_t zs_huge_class_size(struct zs_pool *pool);
+
 /*
- * Walks everything. NULL, or what does not hold. Only while no other thread
- * uses the pool.
+ * Walks classes, zspages and free lists. Returns NULL, or a static string that
+ * names the broken rule. No other thread may use the pool meanwhile.
  */
 const char *zs_check(struct zs_pool *pool);
 

@@ -4,218 +4,63 @@
  *
  * zswap takes pages that are in the process of being swapped out and attempts
  * to compress them into a dynamically allocated RAM-based memory pool.
- * Functions, labels and banners are those of the kernel with the series "zswap
- * compression batching" (v10) applied, in its order; the bodies are ours. What
- * is Python's (which pool is made when, CPU hotplug, parameters' syntax) is not
- * here.
+ *
+ * Functions, labels and banners are those of Linux 6.16 with the series "zswap
+ * compression batching" (v10) applied, in its order; the bodies are ours. Where
+ * the kernel has a function that is not here, a comment names it and says why.
+ * What mm/zswap.c does not have is in the files that zswap_internal.h lists. A
+ * function that only this file has helps the kernel's function below it.
+ *
+ * Structures: zswap_internal.h. A page's slot holds a struct zswap_entry, which
+ * names its pool and the object in the pool's allocator; the LRU links entries.
+ *
+ * Locks, in this order:
+ *
+ *   a slot's lock    its entry; several slots in ascending order
+ *   acomp_ctx.mutex  a CPU's context of one pool
+ *   class->lock      a size class (zsmalloc.c)
+ *   list_lru_one     a node's LRU (list_lru.h)
+ *
+ * A pool's last reference takes release_mutex, then pools_lock, under a slot's
+ * lock.
+ *
+ * Every call is a reader of z->srcu, so a pool or swap file that it found stays
+ * until it has left.
  */
-#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "crypto/acomp.h"
-#include "mm/list_lru.h"
-#include "lib/printk.h"
-#include "lib/srcu.h"
-#include "mm/swap_table.h"
 #include "lib/vmalloc.h"
-#include "mm/zsmalloc.h"
-#include "zswap.h"
+#include "mm/zswap_internal.h"
 
 /*********************************
 * statistics
 **********************************/
 
-/* Counters, in the order of struct zswap_stats. */
-enum zswap_stat {
-	pool_limit_hit,
-	reject_reclaim_fail,
-	reject_alloc_fail,
-	reject_kmemcache_fail,
-	reject_compress_fail,
-	reject_compress_poor,
-	decompress_fail,
-	written_back_pages,
-	NR_ZSWAP_STATS,
-};
+/* z->stat[], by enum zswap_stat. */
 
 /*********************************
 * tunables
 **********************************/
 
-/*
- * Their values are in struct zswap, by enum zswap_param; their syntax is
- * Python's.
- */
+/* z->param[], by enum zswap_param; Python parses what users write. */
 
 /*********************************
 * data structures
 **********************************/
 
-struct crypto_acomp_ctx {
-	struct crypto_acomp *acomp;
-	struct acomp_req *req;
-	struct crypto_wait wait;
-	u8 **buffers; /* pool->compr_batch_size of two pages each */
-	/*
-	 * everything here, but for prepare, which nobody else sees; after the
-	 * slots
-	 */
-	pthread_mutex_t mutex;
-	bool is_sleepable;
-	_Atomic bool ready; /* the mutex is there */
-	u64 highmem_copies;
-} ____cacheline_aligned;
-
-/*
- * A reference is held for being current, for each entry, and by each store that
- * uses the pool. 'list' and 'empty' are the pools lock's.
- */
-struct zswap_pool {
-	struct zpool zpool;
-	struct crypto_acomp_ctx *acomp_ctx; /* by CPU */
-	atomic_uint nr_prepared;            /* contexts made so far, where CPUs also lose theirs */
-	_Atomic int64_t refs;
-	struct zswap *zswap;
-	const struct acomp_alg *alg;
-	struct list_head list;
-	struct list_head empty;
-	u8 compr_batch_size;
-	u8 batch_size;
-	char tfm_name[CRYPTO_MAX_ALG_NAME]; /* as the user asked for it */
-};
-
-/*
- * swpentry, pool, handle, length: written before the entry is in the tree, then
- * read only. length - compressed bytes; page_size where the page is stored raw.
- * referenced - second chance, set at store; the LRU lock's. handle - the
- * allocator's; an error value until there is one. objcg - who pays; NULL:
- * nobody. lru - the LRU lock's; empty where the entry is on no list. The entry
- * itself belongs to its slot: whoever holds the slot's lock may free it.
- */
-struct zswap_entry {
-	u64 swpentry;
-	u32 length;
-	bool referenced;
-	u8 nid;
-	struct zswap_pool *pool;
-	unsigned long handle;
-	void *objcg;
-	struct list_head lru;
-};
-
-_Static_assert(sizeof(struct zswap_entry) <= 56,
-	       "an entry and its handle's cell are at most 64 bytes");
-_Static_assert(_Alignof(struct zswap_entry) > SLOT_LOCKED,
-	       "a slot keeps its lock in an entry's lowest bit");
-
-#define ALIVE 1
-
-struct zswap {
-	struct zswap_config config;
-	size_t page_size;
-	pid_t pid; /* whose process this is */
-	struct faults faults;
-	struct kmem mm;
-	struct zs_host host; /* arena, and the caches of handles and zspages */
-	struct kmem_cache *entry_cache;
-	struct swap_index index;
-	struct list_lru list_lru; /* shared by all pools */
-	struct srcu srcu;         /* all calls are readers */
-	struct printk_log log;
-
-	_Atomic u32 param[ZSWAP_ACCEPT_THRESHOLD_PERCENT + 1];
-	_Atomic int *life; /* ALIVE, or the error of every call; fork() zeroes it */
-	_Atomic bool pool_reached_full;
-	_Atomic bool has_pool; /* false: zswap was never enabled */
-	_Atomic bool highmem_warned, batch_warned, batch_size_warned;
-
-	spinlock_t pools_lock;        /* zswap_pools, empty_pools; nothing is taken inside it */
-	struct list_head zswap_pools; /* started ones: the first is the latest */
-	_Atomic(struct zswap_pool *) current_pool;
-	struct list_head empty_pools;  /* killed, and without a reference */
-	pthread_mutex_t release_mutex; /* for release_cond; before the pools lock */
-	pthread_cond_t release_cond;
-
-	_Atomic u64 stat[NR_ZSWAP_STATS] ____cacheline_aligned;
-	_Atomic u64 no_context;
-	_Atomic u64 zswpin ____cacheline_aligned, zswpout;
-	_Atomic u64 stored_pages, stored_incompressible_pages, zswap_bytes;
-};
+/* zswap_internal.h has them. */
 
 /*********************************
 * helpers and fwd declarations
 **********************************/
 
+/* zswap_is_enabled() is zswap_param(z, ZSWAP_ENABLED). */
+
 static bool zswap_never_enabled(struct zswap *z)
 {
 	return !atomic_load_explicit(&z->has_pool, memory_order_relaxed);
 }
-
-static void count(struct zswap *z, enum zswap_stat stat)
-{
-	atomic_fetch_add_explicit(&z->stat[stat], 1, memory_order_relaxed);
-}
-
-/* ---- a call into the library ---- */
-
-/* 0, or the error that a call gives at once. */
-static int dead(const struct zswap *z)
-{
-	int life = atomic_load(z->life);
-
-	return likely(life == ALIVE) ? 0 : life ? life : -ECHILD;
-}
-
-struct zswap_call {
-	struct task task;
-	unsigned int srcu_idx;
-};
-
-bool zswap_inside(const struct zswap *z)
-{
-	for (struct task *task = current_task; unlikely(task != NULL); task = task->outer)
-		if (task->owner == z)
-			return true;
-	return false;
-}
-
-/* 0, or the error that the call gives at once. */
-static int zswap_enter(struct zswap *z, unsigned int cpu, struct zswap_call *call)
-{
-	int err;
-
-	if (unlikely(cpu >= z->config.nr_cpus))
-		return -EINVAL;
-	if (unlikely(zswap_inside(z)))
-		return -EDEADLK;
-	call->srcu_idx = srcu_read_lock(&z->srcu, cpu);
-	err = dead(z);
-	if (unlikely(err)) {
-		srcu_read_unlock(&z->srcu, cpu, call->srcu_idx);
-		return err;
-	}
-	call->task = (struct task){ .cpu = cpu, .owner = z, .outer = current_task };
-	current_task = &call->task;
-	return 0;
-}
-
-static void zswap_exit(struct zswap *z, struct zswap_call *call)
-{
-	unsigned int cpu = call->task.cpu;
-
-	current_task = call->task.outer;
-	srcu_read_unlock(&z->srcu, cpu, call->srcu_idx);
-}
-
-static unsigned int cpu_to_node(const struct zswap *z, unsigned int cpu)
-{
-	return (u64)cpu * z->config.nr_nodes / z->config.nr_cpus;
-}
-
-/* ---- messages ---- */
 
 #define pr_err(z, ...)   printk(&(z)->log, LOG_ERR, __VA_ARGS__)
 #define pr_alert(z, ...) printk(&(z)->log, LOG_ALERT, __VA_ARGS__)
@@ -225,9 +70,9 @@ static unsigned int cpu_to_node(const struct zswap *z, unsigned int cpu)
 **********************************/
 
 /*
- * One cleanup for a context in any state, also a half-made one. Each pointer is
- * cleared with what it stood for: v10 left them, so that a prepare that failed
- * was freed twice, and the next one found its acomp "there".
+ * Frees a context in any state, also a half-made one, and clears each pointer
+ * to what it frees. v10 leaves the pointers: a prepare that fails there is
+ * freed twice, and the next prepare finds an acomp and returns 0.
  */
 static void acomp_ctx_dealloc(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, u8 nr_buffers)
 {
@@ -249,8 +94,8 @@ static void acomp_ctx_dealloc(struct zswap *z, struct crypto_acomp_ctx *acomp_ct
 }
 
 /*
- * The context's mutex and wait live from the first prepare (before the series:
- * from the pool's creation) to the pool's end.
+ * The context's mutex and wait live from the first prepare to the pool's end.
+ * Before the series they lived from the pool's creation.
  */
 static void acomp_ctx_init_locks(struct crypto_acomp_ctx *acomp_ctx)
 {
@@ -261,14 +106,7 @@ static void acomp_ctx_init_locks(struct crypto_acomp_ctx *acomp_ctx)
 	atomic_store_explicit(&acomp_ctx->ready, true, memory_order_release);
 }
 
-static void acomp_ctx_destroy_locks(struct crypto_acomp_ctx *acomp_ctx)
-{
-	if (!atomic_load_explicit(&acomp_ctx->ready, memory_order_relaxed))
-		return;
-	pthread_mutex_destroy(&acomp_ctx->mutex);
-	crypto_destroy_wait(&acomp_ctx->wait);
-}
-
+/* Allocates a context's resources; after an error it has none. */
 static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu,
 				struct crypto_acomp_ctx *acomp_ctx)
 {
@@ -286,7 +124,6 @@ static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu,
 		pr_err(z, "could not alloc crypto acomp %s : %d", pool->tfm_name, ret);
 		goto fail;
 	}
-	acomp_ctx->is_sleepable = acomp_is_async(acomp_ctx->acomp);
 
 	ret = -ENOMEM;
 	acomp_ctx->req = acomp_request_alloc(acomp_ctx->acomp);
@@ -327,10 +164,7 @@ static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu,
 	 */
 	acomp_request_set_callback(acomp_ctx->req, CRYPTO_TFM_REQ_MAY_BACKLOG, crypto_req_done,
 				   &acomp_ctx->wait);
-	/*
-	 * once: where a dead CPU's context is made anew, others read it
-	 * meanwhile
-	 */
+	/* Written once: threads read it while a dead CPU is prepared again. */
 	if (!pool->compr_batch_size)
 		pool->compr_batch_size = compr_batch_size;
 	return 0;
@@ -345,18 +179,13 @@ int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu)
 	struct zswap *z = pool->zswap;
 	struct crypto_acomp_ctx *acomp_ctx;
 	struct zswap_call call;
-	/*
-	 * on the CPU that is prepared, whichever runs this: a fault asks which
-	 */
+	/* As on the CPU that is prepared: a fault may be for one CPU. */
 	int ret = zswap_enter(z, cpu, &call);
 
 	if (ret)
 		return ret;
 	acomp_ctx = &pool->acomp_ctx[cpu];
-	/*
-	 * The context is zero-initialised, so an acomp says that all of it is
-	 * there.
-	 */
+	/* The context starts all zero: with an acomp it is whole. */
 	if (!IS_ERR_OR_NULL(acomp_ctx->acomp))
 		goto exit;
 
@@ -366,8 +195,8 @@ int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu)
 			acomp_ctx_init_locks(acomp_ctx);
 	} else {
 		/*
-		 * Allocated outside the mutex, which a store that reclaim
-		 * starts may want; published under it.
+		 * Allocated outside the mutex, since the allocation may start
+		 * a store that takes it. Published under the mutex.
 		 */
 		struct crypto_acomp_ctx new = { 0 };
 
@@ -379,7 +208,6 @@ int zswap_cpu_comp_prepare(struct zswap_pool *pool, unsigned int cpu)
 		acomp_ctx->acomp = new.acomp;
 		acomp_ctx->req = new.req;
 		acomp_ctx->buffers = new.buffers;
-		acomp_ctx->is_sleepable = new.is_sleepable;
 		atomic_fetch_add_explicit(&pool->nr_prepared, 1, memory_order_release);
 		pthread_mutex_unlock(&acomp_ctx->mutex);
 	}
@@ -388,6 +216,10 @@ exit:
 	return ret;
 }
 
+/*
+ * The callback of CPU hotplug in Linux 6.16 and before: a CPU that goes offline
+ * loses its context.
+ */
 int zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu)
 {
 	struct crypto_acomp_ctx *acomp_ctx, old;
@@ -409,8 +241,8 @@ int zswap_cpu_comp_dead(struct zswap_pool *pool, unsigned int cpu)
 	pthread_mutex_unlock(&acomp_ctx->mutex);
 
 	/*
-	 * Freed outside the mutex: what frees an acomp may wait for somebody
-	 * who wants it.
+	 * Freed outside the mutex: freeing an acomp may wait for a thread that
+	 * waits for the mutex.
 	 */
 	acomp_ctx_dealloc(pool->zswap, &old, pool->compr_batch_size);
 exit:
@@ -458,6 +290,11 @@ exit:
 	return pool;
 }
 
+/*
+ * No __zswap_pool_create_fallback(): a missing compressor is an error that
+ * names it, and no other one takes its place.
+ */
+
 void zswap_pool_destroy(struct zswap_pool *pool)
 {
 	struct zswap *z;
@@ -467,8 +304,13 @@ void zswap_pool_destroy(struct zswap_pool *pool)
 	z = pool->zswap;
 	if (pool->acomp_ctx) {
 		for (unsigned int cpu = 0; cpu < z->config.nr_cpus; cpu++) {
-			acomp_ctx_dealloc(z, &pool->acomp_ctx[cpu], pool->compr_batch_size);
-			acomp_ctx_destroy_locks(&pool->acomp_ctx[cpu]);
+			struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu];
+
+			acomp_ctx_dealloc(z, acomp_ctx, pool->compr_batch_size);
+			if (atomic_load_explicit(&acomp_ctx->ready, memory_order_relaxed)) {
+				pthread_mutex_destroy(&acomp_ctx->mutex);
+				crypto_destroy_wait(&acomp_ctx->wait);
+			}
 		}
 		kfree(&z->mm, pool->acomp_ctx);
 	}
@@ -480,27 +322,13 @@ void zswap_pool_destroy(struct zswap_pool *pool)
 	kfree(&z->mm, pool);
 }
 
-void zswap_pool_start(struct zswap_pool *pool)
-{
-	struct zswap *z = pool->zswap;
-
-	/*
-	 * The unit of compress batching for large folios: a sequential
-	 * compressor takes them in steps of a few pages (v10:
-	 * ZSWAP_MAX_BATCH_SIZE/4), each page in turn, for the cache's sake.
-	 */
-	pool->batch_size = pool->compr_batch_size > 1 ? pool->compr_batch_size :
-							z->config.sequential_batch;
-	atomic_store(&pool->refs, 1);
-	spin_lock(&z->pools_lock);
-	list_add(&pool->list, &z->zswap_pools);
-	spin_unlock(&z->pools_lock);
-}
-
 /*
- * The pool's release waits until every call that may still see it has left:
- * then the owner destroys it.
+ * No __zswap_pool_release(): zswap_pool_wait_empty() waits until each call that
+ * may see the pool has left, and its owner then destroys the pool (pool.py:
+ * Pools._release()).
  */
+
+/* Hands a pool without references to zswap_pool_wait_empty(). */
 static void __zswap_pool_empty(struct zswap_pool *pool)
 {
 	struct zswap *z = pool->zswap;
@@ -514,7 +342,7 @@ static void __zswap_pool_empty(struct zswap_pool *pool)
 	pthread_mutex_unlock(&z->release_mutex);
 }
 
-static bool zswap_pool_tryget(struct zswap_pool *pool)
+bool zswap_pool_tryget(struct zswap_pool *pool)
 {
 	int64_t refs;
 
@@ -529,25 +357,30 @@ static bool zswap_pool_tryget(struct zswap_pool *pool)
 	return true;
 }
 
-/* The caller already has a reference. */
+/* The caller holds a reference already. */
 static void zswap_pool_get(struct zswap_pool *pool, unsigned int nr)
 {
 	atomic_fetch_add_explicit(&pool->refs, nr, memory_order_relaxed);
 }
 
-static void zswap_pool_put(struct zswap_pool *pool, unsigned int nr)
+void zswap_pool_put(struct zswap_pool *pool, unsigned int nr)
 {
 	if (unlikely(atomic_fetch_sub_explicit(&pool->refs, nr, memory_order_acq_rel) == nr))
 		__zswap_pool_empty(pool);
 }
+
+/*
+ * No __zswap_pool_current() and zswap_pool_current(): the first pool of a list
+ * is current in the kernel, a pointer names it here.
+ */
 
 static struct zswap_pool *zswap_pool_current_get(struct zswap *z)
 {
 	struct zswap_pool *pool;
 
 	/*
-	 * Inside a call, so the pool stays where it is; another may become
-	 * current, and this one die, meanwhile.
+	 * The caller is a reader of srcu, so the pool's memory stays. The pool
+	 * may lose its last reference meanwhile: then another one is current.
 	 */
 	do {
 		pool = atomic_load(&z->current_pool);
@@ -555,57 +388,20 @@ static struct zswap_pool *zswap_pool_current_get(struct zswap *z)
 	return pool;
 }
 
-void zswap_pool_make_current(struct zswap *z, struct zswap_pool *pool)
-{
-	if (pool)
-		atomic_store(&z->has_pool, true);
-	atomic_store(&z->current_pool, pool);
-}
-
-bool zswap_pool_resurrect(struct zswap_pool *pool)
-{
-	return zswap_pool_tryget(pool);
-}
-
-void zswap_pool_kill(struct zswap_pool *pool)
-{
-	zswap_pool_put(pool, 1);
-}
-
-struct zswap_pool *zswap_pool_wait_empty(struct zswap *z)
-{
-	struct zswap_pool *pool = NULL;
-
-	/* in a forked child a thread of the parent may hold the mutex */
-	if (zswap_inside(z) || dead(z) == -ECHILD)
-		return NULL;
-	pthread_mutex_lock(&z->release_mutex);
-	while (list_empty(&z->empty_pools) && !dead(z))
-		pthread_cond_wait(&z->release_cond, &z->release_mutex);
-	spin_lock(&z->pools_lock);
-	if (!list_empty(&z->empty_pools)) {
-		pool = list_first_entry(&z->empty_pools, struct zswap_pool, empty);
-		list_del_init(&pool->empty);
-	}
-	spin_unlock(&z->pools_lock);
-	pthread_mutex_unlock(&z->release_mutex);
-	if (pool)
-		synchronize_srcu(&z->srcu);
-	return pool;
-}
+/* zswap_pool_find_get() is Python's: pool.py, Pools._find_get(). */
 
 static u64 zswap_max_pages(struct zswap *z)
 {
-	return z->config.totalram_pages * zswap_get_param(z, ZSWAP_MAX_POOL_PERCENT) / 100;
+	return z->config.totalram_pages * zswap_param(z, ZSWAP_MAX_POOL_PERCENT) / 100;
 }
 
 static u64 zswap_accept_thr_pages(struct zswap *z)
 {
-	return zswap_max_pages(z) * zswap_get_param(z, ZSWAP_ACCEPT_THRESHOLD_PERCENT) / 100;
+	return zswap_max_pages(z) * zswap_param(z, ZSWAP_ACCEPT_THRESHOLD_PERCENT) / 100;
 }
 
-/* All pools' pages come from one arena, those of decommissioned pools too. */
-static u64 zswap_total_pages(struct zswap *z)
+/* All pools' pages come from one arena, those of killed pools too. */
+u64 zswap_total_pages(struct zswap *z)
 {
 	return arena_pages(z->host.arena);
 }
@@ -615,7 +411,7 @@ static bool zswap_check_limits(struct zswap *z)
 	u64 cur_pages = zswap_total_pages(z);
 
 	if (cur_pages >= zswap_max_pages(z)) {
-		count(z, pool_limit_hit);
+		zswap_count(z, pool_limit_hit);
 		atomic_store_explicit(&z->pool_reached_full, true, memory_order_relaxed);
 	} else if (atomic_load_explicit(&z->pool_reached_full, memory_order_relaxed) &&
 		   cur_pages <= zswap_accept_thr_pages(z)) {
@@ -628,24 +424,19 @@ static bool zswap_check_limits(struct zswap *z)
 * param callback functions
 **********************************/
 
-void zswap_set_param(struct zswap *z, enum zswap_param param, u32 value)
-{
-	atomic_store_explicit(&z->param[param], value, memory_order_relaxed);
-}
-
-u32 zswap_get_param(struct zswap *z, enum zswap_param param)
-{
-	return atomic_load_explicit(&z->param[param], memory_order_relaxed);
-}
+/*
+ * zswap_pool_changed(), zswap_compressor_param_set(), zswap_zpool_param_set(),
+ * __zswap_param_set() and zswap_enabled_param_set() are Python's: zswap.py. The
+ * values are set by zswap_set_param(). zsmalloc is the only allocator.
+ */
 
 /*********************************
 * lru functions
 **********************************/
 
-/*
- * Entries of one batch: one hold of the list's lock for as many as are on one
- * node.
- */
+/* entry_to_nid() is entry->nid; no mem_cgroup_from_entry(), without cgroups. */
+
+/* Adds a batch of entries of one node under one hold of the lock. */
 static void zswap_lru_add(struct zswap *z, struct zswap_entry **entries, unsigned int nr)
 {
 	struct list_lru_one *one;
@@ -658,6 +449,7 @@ static void zswap_lru_add(struct zswap *z, struct zswap_entry **entries, unsigne
 	list_lru_unlock(one);
 }
 
+/* Takes the lock once for each run of entries on one node. */
 static void zswap_lru_del(struct zswap *z, struct zswap_entry **entries, unsigned int nr)
 {
 	for (unsigned int i = 0; i < nr;) {
@@ -669,6 +461,11 @@ static void zswap_lru_del(struct zswap *z, struct zswap_entry **entries, unsigne
 		list_lru_unlock(one);
 	}
 }
+
+/*
+ * No zswap_lruvec_state_init() and zswap_folio_swapin() without a shrinker, no
+ * zswap_memcg_offline_cleanup() without cgroups.
+ */
 
 /*********************************
 * zswap entry functions
@@ -686,19 +483,10 @@ static void zswap_entry_cache_free(struct zswap *z, struct zswap_entry *entry)
 }
 
 /*
- * Before Linux 6.18 nothing was, and a length of one page is a compressed one.
- */
-static bool stored_raw(const struct zswap *z, const struct zswap_entry *entry)
-{
-	return z->config.check_dlen && entry->length == z->page_size;
-}
-
-/*
  * Carries out the common pattern of freeing entries' zsmalloc allocations,
  * freeing the entries themselves, and decrementing the number of stored pages.
- * No slot holds them any more; all are of one pool, at most a batch.
  */
-static void zswap_entries_free(struct zswap *z, struct zswap_entry **entries, unsigned int nr)
+void zswap_entries_free(struct zswap *z, struct zswap_entry **entries, unsigned int nr)
 {
 	struct zswap_pool *pool = entries[0]->pool;
 	unsigned int nids[ZSWAP_MAX_BATCH_SIZE] = { 0 }, nr_raw = 0;
@@ -729,7 +517,7 @@ static void zswap_entry_free(struct zswap *z, struct zswap_entry *entry)
 * compressed storage functions
 **********************************/
 
-/* A CPU's context, locked; NULL if it has none. */
+/* Locks and returns a CPU's context; NULL if the CPU has none. */
 static struct crypto_acomp_ctx *acomp_ctx_lock(struct zswap_pool *pool, unsigned int cpu)
 {
 	struct crypto_acomp_ctx *acomp_ctx = &pool->acomp_ctx[cpu];
@@ -744,10 +532,10 @@ static struct crypto_acomp_ctx *acomp_ctx_lock(struct zswap_pool *pool, unsigned
 }
 
 /*
- * Where a dead CPU's context is freed, the task goes on at the next CPU that
- * has one, as the kernel's task would be moved there. A CPU may get its context
- * after the task looked at it, while the others lose theirs: then the task
- * looks again, as in the kernel.
+ * Locks and returns the context of the next CPU that has one, if the
+ * configuration says dead_frees: the kernel moves the task of a dead CPU there.
+ * A CPU may get its context after the loop has passed it, while the others lose
+ * theirs; then the loop starts again, as in the kernel.
  */
 static noinline struct crypto_acomp_ctx *acomp_ctx_move_lock(struct zswap_pool *pool)
 {
@@ -768,22 +556,20 @@ static noinline struct crypto_acomp_ctx *acomp_ctx_move_lock(struct zswap_pool *
 	return NULL;
 }
 
-/* This CPU's context, locked; NULL if there is none to be had. */
-static struct crypto_acomp_ctx *acomp_ctx_get_cpu_lock(struct zswap_pool *pool)
+/*
+ * Linux 6.14 to 6.16 have this function before the series. Here it also finds
+ * CPUs without a context.
+ */
+struct crypto_acomp_ctx *acomp_ctx_get_cpu_lock(struct zswap_pool *pool)
 {
 	struct crypto_acomp_ctx *acomp_ctx = acomp_ctx_lock(pool, raw_smp_processor_id());
 
 	return likely(acomp_ctx) ? acomp_ctx : acomp_ctx_move_lock(pool);
 }
 
-static void acomp_ctx_put_unlock(struct crypto_acomp_ctx *acomp_ctx)
-{
-	pthread_mutex_unlock(&acomp_ctx->mutex);
-}
-
 /*
- * One request for nr pages; each page's result in errors[] and dlens[].
- * Non-zero if the request itself is lost.
+ * Compresses nr pages by one request. Returns 0, and each page's result in
+ * errors[] and dlens[]; -EIO if the request itself is lost.
  */
 static int compress_request(struct zswap_pool *pool, struct crypto_acomp_ctx *acomp_ctx,
 			    const u8 **pages, u8 nr, int *errors, unsigned int *dlens)
@@ -797,12 +583,13 @@ static int compress_request(struct zswap_pool *pool, struct crypto_acomp_ctx *ac
 		.errors = errors,
 		.nr_comps = nr,
 	};
+	bool late;
 	int ret;
 
 	/*
-	 * Room for a page, though the buffers have two: some compressors
-	 * overran what they were given, and one that cannot make the page
-	 * smaller is of no use.
+	 * Room for one page, though the buffers have two: some compressors
+	 * write past what they were given, and a result of a page or more is
+	 * of no use.
 	 */
 	acomp_request_set_params(req, pages[0], acomp_ctx->buffers[0], z->page_size, z->page_size);
 	if (nr == 1) {
@@ -812,35 +599,34 @@ static int compress_request(struct zswap_pool *pool, struct crypto_acomp_ctx *ac
 	}
 
 	for (u8 i = 0; i < nr; i++)
-		errors[i] = -EINVAL; /* for an algorithm that fails without saying where */
+		errors[i] = -EINVAL; /* stays if the algorithm fails without naming pages */
 	req->kernel_data = &batch;
 	ret = crypto_acomp_compress(req);
-	if (unlikely(ret == -EINPROGRESS || ret == -EBUSY)) {
+	late = ret == -EINPROGRESS || ret == -EBUSY;
+	if (unlikely(late)) {
 		if (first_time(z->batch_warned))
 			pr_err(z,
-			       "crypto acomp %s answered %d for a batch, which must be done when the call returns",
+			       "crypto acomp %s returned %d for a batch, which must be complete when the call returns",
 			       pool->tfm_name, ret);
 		crypto_wait_req(ret, &acomp_ctx->wait);
-		req->kernel_data = NULL;
-		return -EIO;
 	}
-	req->kernel_data = NULL; /* a later request of one page is no batch */
-	return 0;
+	req->kernel_data = NULL; /* the next request may be one of a single page */
+	return likely(!late) ? 0 : -EIO;
 }
 
 /*
- * Where one page's bytes are, and how many, once it was compressed or must be
- * kept raw; *error if it must be refused.
+ * Returns the bytes to store of a page: 'dst', where it was compressed, or the
+ * page itself, with *dlen one page. Sets *error if the page must be rejected.
  */
-static const u8 *choose_bytes(struct zswap *z, const u8 *page, const u8 *dst, unsigned int *dlen,
-			      int *error)
+static const u8 *compressed_or_raw(struct zswap *z, const u8 *page, const u8 *dst,
+				   unsigned int *dlen, int *error)
 {
 	if (!z->config.check_dlen || (!*error && *dlen && *dlen < z->page_size))
 		return dst;
 	/*
-	 * If a page cannot be compressed into a size smaller than PAGE_SIZE,
-	 * save the content as is without a compression, to keep the LRU order;
-	 * only where writeback is allowed, else reject.
+	 * Linux 6.18: if a page cannot be compressed into a size smaller than
+	 * PAGE_SIZE, save the content as is without a compression, to keep the
+	 * LRU order, but only where writeback is allowed; else reject.
 	 */
 	if (!z->config.store_incompressible) {
 		*error = *error ? *error : -EINVAL;
@@ -851,20 +637,22 @@ static const u8 *choose_bytes(struct zswap *z, const u8 *page, const u8 *dst, un
 	return page;
 }
 
+/* Counts a failed page and returns its reject. */
 static enum zswap_reject count_compress_failure(struct zswap *z, int comp_ret, int alloc_ret)
 {
 	if (comp_ret == -ENOSPC || alloc_ret == -ENOSPC) {
-		count(z, reject_compress_poor);
+		zswap_count(z, reject_compress_poor);
 		return ZSWAP_REJECT_COMPRESS_POOR;
 	}
 	if (comp_ret) {
-		count(z, reject_compress_fail);
+		zswap_count(z, reject_compress_fail);
 		return ZSWAP_REJECT_COMPRESS_FAIL;
 	}
-	count(z, reject_alloc_fail);
+	zswap_count(z, reject_alloc_fail);
 	return ZSWAP_REJECT_ALLOC_FAIL;
 }
 
+/* Returns ZSWAP_STORED, or the reject, and the entry owns no object. */
 static int store_bytes(struct zswap *z, struct zswap_pool *pool, struct zswap_entry *entry,
 		       const u8 *bytes, unsigned int len)
 {
@@ -882,8 +670,10 @@ static int store_bytes(struct zswap *z, struct zswap_pool *pool, struct zswap_en
 /*
  * Compresses nr_pages from 'pages' into their entries, under one hold of the
  * context's mutex. A compressor that does not batch gets page after page, each
- * put into the allocator before the next. ZSWAP_STORED, an enum zswap_reject,
- * or -ENODEV; entries whose handle is no error value own what it names.
+ * written to the allocator before the next.
+ *
+ * Returns ZSWAP_STORED, another enum zswap_reject, or -ENODEV. After an error,
+ * an entry owns an object if its handle is not an error value.
  */
 static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_pages,
 			  struct zswap_entry **entries, struct zswap_pool *pool)
@@ -894,13 +684,10 @@ static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_page
 	const u8 *srcs[ZSWAP_MAX_BATCH_SIZE], *bytes[ZSWAP_MAX_BATCH_SIZE];
 	int errors[ZSWAP_MAX_BATCH_SIZE], ret = ZSWAP_STORED;
 
-	/*
-	 * batch_size is compr_batch_size for a compressor that batches: what is
-	 * more has no buffers
-	 */
+	/* The context has no buffers for more than compr_batch_size. */
 	if (unlikely(pool->compr_batch_size > 1 && nr_pages > pool->compr_batch_size)) {
 		if (first_time(z->batch_size_warned))
-			pr_err(z, "batch of %u pages, crypto acomp %s takes %u", nr_pages,
+			pr_err(z, "batch of %u pages, but crypto acomp %s takes %u", nr_pages,
 			       pool->tfm_name, pool->compr_batch_size);
 		return count_compress_failure(z, -EINVAL, 0);
 	}
@@ -923,8 +710,8 @@ static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_page
 			if (unlikely(injected))
 				errors[i] = injected;
 			if (likely(!lost))
-				bytes[i] = choose_bytes(z, srcs[i], acomp_ctx->buffers[i],
-							&dlens[i], &errors[i]);
+				bytes[i] = compressed_or_raw(z, srcs[i], acomp_ctx->buffers[i],
+							     &dlens[i], &errors[i]);
 			if (unlikely(lost || errors[i]))
 				ret = count_compress_failure(z, lost ? lost : errors[i], 0);
 		}
@@ -936,12 +723,8 @@ static int zswap_compress(struct zswap *z, const u8 *pages, unsigned int nr_page
 	return ret;
 }
 
-/*
- * An object's bytes where the compressor can address them, for slot 'i' of a
- * request.
- */
-static const u8 *object_source(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, u8 i,
-			       const u8 *obj, unsigned int length)
+const u8 *object_source(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, u8 i, const u8 *obj,
+			unsigned int length)
 {
 	u8 *buffer = acomp_ctx->buffers[i];
 
@@ -959,27 +742,26 @@ static const u8 *object_source(struct zswap *z, struct crypto_acomp_ctx *acomp_c
 	return buffer;
 }
 
-static int decompress_result(struct zswap *z, struct zswap_entry *entry, int decomp_ret,
-			     unsigned int dlen)
+int decompress_result(struct zswap *z, struct zswap_entry *entry, int decomp_ret, unsigned int dlen)
 {
 	int injected = fault_hit(&z->faults, FAULT_DECOMPRESS, raw_smp_processor_id());
 
 	if (likely(!injected && !decomp_ret && dlen == z->page_size))
 		return 0;
-	count(z, decompress_fail);
+	zswap_count(z, decompress_fail);
 	pr_alert(z, "Decompression error from zswap (%u:%llu %s %u->%u)", swp_type(entry->swpentry),
 		 (unsigned long long)swp_offset(entry->swpentry), entry->pool->tfm_name,
 		 entry->length, dlen);
 	return -EIO;
 }
 
-static int decompress_one(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx,
-			  struct zswap_entry *entry, u8 *folio)
+int decompress_one(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, struct zswap_entry *entry,
+		   u8 *folio)
 {
-	struct zpool *zpool = &entry->pool->zpool;
 	unsigned int dlen = z->page_size;
 	int decomp_ret = 0;
-	u8 *obj = zpool_obj_read_begin(zpool, entry->handle, acomp_ctx->buffers[0]);
+	const u8 *obj =
+		zpool_obj_read_begin(&entry->pool->zpool, entry->handle, acomp_ctx->buffers[0]);
 
 	if (stored_raw(z, entry)) {
 		memcpy(folio, obj, z->page_size);
@@ -991,12 +773,10 @@ static int decompress_one(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx,
 			crypto_wait_req(crypto_acomp_decompress(acomp_ctx->req), &acomp_ctx->wait);
 		dlen = acomp_ctx->req->dlen;
 	}
-	zpool_obj_read_end(zpool, entry->handle, obj);
 	return decompress_result(z, entry, decomp_ret, dlen);
 }
 
-/* 0, -EIO or -ENODEV. */
-static int zswap_decompress(struct zswap *z, struct zswap_entry *entry, u8 *folio)
+int zswap_decompress(struct zswap *z, struct zswap_entry *entry, u8 *folio)
 {
 	struct crypto_acomp_ctx *acomp_ctx = acomp_ctx_get_cpu_lock(entry->pool);
 	int ret;
@@ -1008,92 +788,17 @@ static int zswap_decompress(struct zswap *z, struct zswap_entry *entry, u8 *foli
 	return ret;
 }
 
-/* One request for nr objects, none of them raw. */
-static void decompress_request(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx,
-			       struct zswap_entry **entries, u8 **pages, u8 nr, int *ret)
-{
-	struct zpool *zpool = &entries[0]->pool->zpool;
-	unsigned int slens[ZSWAP_MAX_BATCH_SIZE], dlens[ZSWAP_MAX_BATCH_SIZE] = { 0 };
-	const u8 *srcs[ZSWAP_MAX_BATCH_SIZE];
-	u8 *objs[ZSWAP_MAX_BATCH_SIZE];
-	int errors[ZSWAP_MAX_BATCH_SIZE];
-	struct swap_batch_decomp_data batch = {
-		.srcs = srcs,
-		.pages = pages,
-		.slens = slens,
-		.dlens = dlens,
-		.errors = errors,
-		.nr_decomps = nr,
-	};
-	struct acomp_req *req = acomp_ctx->req;
-	int err;
-
-	for (u8 i = 0; i < nr; i++) {
-		objs[i] = zpool_obj_read_begin(zpool, entries[i]->handle, acomp_ctx->buffers[i]);
-		slens[i] = entries[i]->length;
-		srcs[i] = object_source(z, acomp_ctx, i, objs[i], slens[i]);
-		errors[i] = -EINVAL;
-	}
-	acomp_request_set_params(req, srcs[0], pages[0], slens[0], z->page_size);
-	req->kernel_data = &batch;
-	err = crypto_acomp_decompress(req);
-	if (unlikely(err == -EINPROGRESS || err == -EBUSY)) {
-		crypto_wait_req(err, &acomp_ctx->wait);
-		for (u8 i = 0; i < nr; i++)
-			errors[i] = -EIO;
-	}
-	req->kernel_data = NULL;
-	for (u8 i = 0; i < nr; i++) {
-		zpool_obj_read_end(zpool, entries[i]->handle, objs[i]);
-		ret[i] = decompress_result(z, entries[i], errors[i], dlens[i]);
-	}
-}
-
 /*
- * Like zswap_decompress(), for entries of one pool under one hold of the mutex.
+ * No writeback yet: zswap_writeback_entry(), shrink_memcg_cb(), shrink_memcg(),
+ * shrink_worker(). No shrinker yet: zswap_shrinker_scan(),
+ * zswap_shrinker_count(), zswap_alloc_shrinker().
  */
-static void zswap_decompress_batch(struct zswap *z, struct zswap_entry **entries, u8 **pages, u8 nr,
-				   int *ret)
-{
-	struct zswap_pool *pool = entries[0]->pool;
-	struct crypto_acomp_ctx *acomp_ctx = acomp_ctx_get_cpu_lock(pool);
-
-	if (unlikely(!acomp_ctx)) {
-		for (u8 i = 0; i < nr; i++)
-			ret[i] = -ENODEV;
-		return;
-	}
-	/*
-	 * Each object is a chain of cache misses, entry to cell to zspage to
-	 * object: here they overlap.
-	 */
-	for (u8 i = 0; i < nr; i++)
-		zpool_obj_prefetch(&pool->zpool, entries[i]->handle, i ? 64 : entries[i]->length);
-	for (u8 i = 0; i < nr;) {
-		u8 run = 0;
-
-		if (i + 1 < nr)
-			zpool_obj_prefetch(&pool->zpool, entries[i + 1]->handle,
-					   entries[i + 1]->length);
-		while (i + run < nr && run < pool->compr_batch_size &&
-		       !stored_raw(z, entries[i + run]))
-			run++;
-		if (run > 1) {
-			decompress_request(z, acomp_ctx, entries + i, pages + i, run, ret + i);
-			i += run;
-		} else {
-			ret[i] = decompress_one(z, acomp_ctx, entries[i], pages[i]);
-			i++;
-		}
-	}
-	acomp_ctx_put_unlock(acomp_ctx);
-}
 
 /*********************************
 * main API
 **********************************/
 
-/* The batch's entries from index 'from' on, which no slot holds. */
+/* Frees entries[from..nr), which no slot holds, and their objects. */
 static void free_entries(struct zswap *z, struct zswap_entry **entries, unsigned int from,
 			 unsigned int nr)
 {
@@ -1106,7 +811,7 @@ static void free_entries(struct zswap *z, struct zswap_entry **entries, unsigned
 
 /*
  * Stores nr pages of a folio, at most a pool's batch_size, whose slots are
- * locked. ZSWAP_STORED, an enum zswap_reject, or -ENODEV.
+ * locked. Returns ZSWAP_STORED, another enum zswap_reject, or -ENODEV.
  */
 static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, const u8 *pages,
 			     unsigned int nr, struct zswap_pool *pool)
@@ -1117,7 +822,7 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
 	int ret = ZSWAP_STORED;
 
 	if (unlikely(!zswap_entry_cache_alloc(z, entries, nr, nid))) {
-		count(z, reject_kmemcache_fail);
+		zswap_count(z, reject_kmemcache_fail);
 		return ZSWAP_REJECT_KMEMCACHE_FAIL;
 	}
 	for (unsigned int i = 0; i < nr; i++) {
@@ -1142,14 +847,14 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
 		slot_t *slot = likely(file) ? swap_slot(file, swp_offset(swp) + nr_stored) : NULL;
 
 		if (unlikely(!slot || fault_hit(&z->faults, FAULT_TREE, raw_smp_processor_id()))) {
-			count(z, reject_alloc_fail);
+			zswap_count(z, reject_alloc_fail);
 			free_entries(z, entries, nr_stored, nr);
 			ret = ZSWAP_REJECT_ALLOC_FAIL;
 			break;
 		}
 		/*
-		 * The slot's lock is held, so what was there can neither be
-		 * loaded nor written back any more.
+		 * Under the slot's lock no thread can load or write back the
+		 * old entry.
 		 */
 		old = slot_xchg(slot, entry);
 		if (old)
@@ -1157,11 +862,11 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
 		bytes += entry->length;
 		nr_raw += stored_raw(z, entry);
 	}
-	/* On the list last: from here on a shrinker may see them. */
+	/* Added last: from here on a shrinker may see the entries. */
 	zswap_lru_add(z, entries, nr_stored);
 
 	/*
-	 * One addition a batch. The entries' slots are locked, so nobody has
+	 * One addition a batch. The entries' slots are locked, so no thread has
 	 * freed one meanwhile.
 	 */
 	zswap_pool_get(pool, nr_stored);
@@ -1174,9 +879,10 @@ static int zswap_store_pages(struct zswap *z, struct swap_file *file, u64 swp, c
 }
 
 /*
- * Locks a folio's slots in ascending order. False, and none is locked, if there
- * is no memory for one of their trees, two at most: another thread may make it,
- * and lock its slots, at any time.
+ * Locks a folio's slots in ascending order, and allocates their trees, of which
+ * there are two at most. Returns false, with no slot locked, if there is no
+ * memory for a tree: another thread may allocate it at any time and lock its
+ * slots.
  */
 static bool lock_slots(struct zswap *z, struct swap_file *file, u64 offset, unsigned int nr)
 {
@@ -1198,7 +904,7 @@ static void unlock_slots(struct swap_file *file, u64 offset, unsigned int nr)
 		slot_unlock(swap_slot(file, offset + i));
 }
 
-/* Frees what a slot holds whose lock the caller holds. */
+/* Frees what a slot holds, under the slot's lock. */
 static void erase_slot(struct zswap *z, slot_t *slot)
 {
 	struct zswap_entry *entry = slot_xchg(slot, NULL);
@@ -1207,17 +913,14 @@ static void erase_slot(struct zswap *z, slot_t *slot)
 		zswap_entry_free(z, entry);
 }
 
-/* The same of a folio's slots, all of them locked. */
+/* Frees what a folio's slots hold, all of them locked. */
 static void erase_slots(struct zswap *z, struct swap_file *file, u64 offset, unsigned int nr)
 {
 	for (unsigned int i = 0; i < nr; i++)
 		erase_slot(z, swap_slot(file, offset + i));
 }
 
-/*
- * Frees what the slots hold, under one lock at a time. Passes over missing
- * trees.
- */
+/* Frees what the slots hold, under one lock at a time. Skips missing trees. */
 static void drop_slots(struct zswap *z, struct swap_file *file, u64 offset, u64 nr)
 {
 	u64 end = offset + nr;
@@ -1236,13 +939,13 @@ static void drop_slots(struct zswap *z, struct swap_file *file, u64 offset, u64 
 	}
 }
 
-/* The pool that a store goes to, with a reference; NULL, and why in *ret. */
+/* Returns the current pool, with a reference; NULL, and the reject in *ret. */
 static struct zswap_pool *pool_to_store_in(struct zswap *z, int *ret)
 {
 	struct zswap_pool *pool;
 
 	*ret = ZSWAP_REJECT_DISABLED;
-	if (!zswap_get_param(z, ZSWAP_ENABLED))
+	if (!zswap_param(z, ZSWAP_ENABLED))
 		return NULL;
 	*ret = ZSWAP_POOL_LIMIT_HIT;
 	if (zswap_check_limits(z))
@@ -1253,7 +956,8 @@ static struct zswap_pool *pool_to_store_in(struct zswap *z, int *ret)
 }
 
 /*
- * The slots are locked. 'file' is NULL where one of their trees cannot be had.
+ * Stores a folio batch by batch. Its slots are locked. 'file' is NULL if there
+ * is no memory for one of their trees: the store then fails at the first page.
  */
 static int store_folio(struct zswap *z, struct swap_file *file, u64 swp, const u8 *folio,
 		       unsigned int nr_pages, struct zswap_pool *pool)
@@ -1311,9 +1015,7 @@ exit:
 	return ret;
 }
 
-/*
- * Finds the slot of a page to be read. NULL and *ret: there is nothing to read.
- */
+/* Returns the slot of a page, not locked; NULL, and the error in *ret. */
 static slot_t *slot_to_read(struct zswap *z, u64 swp, int *ret)
 {
 	struct swap_file *file = swap_file_of(&z->index, swp, 1);
@@ -1338,8 +1040,8 @@ int zswap_load(struct zswap *z, unsigned int cpu, u64 swp, void *folio, unsigned
 		return ret;
 	slot = slot_to_read(z, swp, &ret);
 	/*
-	 * Large folios are not swapped in: nobody knows which part of them
-	 * zswap has.
+	 * Large folios should not be swapped in while zswap is being used, as
+	 * they are not properly handled: zswap may hold a part of them.
 	 */
 	if (unlikely(nr_pages != 1 && ret == -ENOENT && !zswap_never_enabled(z))) {
 		ret = -EINVAL;
@@ -1365,135 +1067,6 @@ exit:
 	return ret;
 }
 
-int zswap_peek(struct zswap *z, unsigned int cpu, u64 swp, void *page)
-{
-	struct zswap_entry *entry;
-	struct zswap_call call;
-	slot_t *slot;
-	int ret = zswap_enter(z, cpu, &call);
-
-	if (unlikely(ret))
-		return ret;
-	slot = slot_to_read(z, swp, &ret);
-	if (slot) {
-		entry = slot_lock(slot);
-		if (entry)
-			ret = zswap_decompress(z, entry, page);
-		slot_unlock(slot);
-	}
-	zswap_exit(z, &call);
-	return ret;
-}
-
-/*
- * What one turn of zswap_load_batch() holds: slots that are locked, with the
- * entries that they hold.
- */
-struct load_turn {
-	slot_t *slots[ZSWAP_MAX_BATCH_SIZE];
-	struct zswap_entry *entries[ZSWAP_MAX_BATCH_SIZE];
-	u8 *pages[ZSWAP_MAX_BATCH_SIZE];
-	unsigned int which[ZSWAP_MAX_BATCH_SIZE];
-	u8 nr;
-};
-
-/*
- * Locks the slots of swp[from..) that hold something, up to a batch of one
- * pool. A slot may be waited for only if it is above all that are held; one
- * that is not, and is not free, starts the next turn. Gives back how far it
- * came.
- */
-static unsigned int lock_turn(struct zswap *z, const u64 *swp, unsigned int from, unsigned int nr,
-			      u8 *out, int *ret, struct load_turn *turn)
-{
-	u64 highest = 0;
-	unsigned int i;
-
-	turn->nr = 0;
-	for (i = from; i < nr && turn->nr < ZSWAP_MAX_BATCH_SIZE; i++) {
-		struct swap_file *file = swap_file_of(&z->index, swp[i], 1);
-		slot_t *slot = file ? swap_slot(file, swp_offset(swp[i])) : NULL;
-		struct zswap_entry *entry;
-
-		if (unlikely(!slot)) {
-			ret[i] = file ? -ENOENT : -EBADSLT;
-			continue;
-		}
-		if (!turn->nr || swp[i] > highest)
-			slot_lock(slot);
-		else if (!slot_trylock(slot))
-			break;
-		entry = slot_get(slot);
-		if (!entry) {
-			slot_unlock(slot);
-			ret[i] = -ENOENT;
-			continue;
-		}
-		/*
-		 * both lines of it, but no look yet: the misses of a batch
-		 * overlap
-		 */
-		prefetch(entry);
-		prefetch(&entry->lru.prev);
-		highest = max(highest, swp[i]);
-		turn->slots[turn->nr] = slot;
-		turn->entries[turn->nr] = entry;
-		turn->pages[turn->nr] = out + i * z->page_size;
-		turn->which[turn->nr++] = i;
-	}
-	for (u8 k = 1; k < turn->nr; k++) {
-		if (likely(turn->entries[k]->pool == turn->entries[0]->pool))
-			continue;
-		i = turn->which[k];
-		for (u8 j = k; j < turn->nr; j++)
-			slot_unlock(turn->slots[j]);
-		turn->nr = k;
-	}
-	return i;
-}
-
-/* How many pages were loaded. */
-static unsigned int load_turn(struct zswap *z, struct load_turn *turn, int *ret)
-{
-	struct zswap_entry *loaded[ZSWAP_MAX_BATCH_SIZE];
-	int results[ZSWAP_MAX_BATCH_SIZE];
-	unsigned int nr_loaded = 0;
-
-	zswap_decompress_batch(z, turn->entries, turn->pages, turn->nr, results);
-	for (u8 i = 0; i < turn->nr; i++) {
-		ret[turn->which[i]] = results[i];
-		if (likely(!results[i])) {
-			slot_xchg(turn->slots[i], NULL);
-			loaded[nr_loaded++] = turn->entries[i];
-		}
-	}
-	if (likely(nr_loaded))
-		zswap_entries_free(z, loaded, nr_loaded);
-	for (u8 i = 0; i < turn->nr; i++)
-		slot_unlock(turn->slots[i]);
-	atomic_fetch_add_explicit(&z->zswpin, nr_loaded, memory_order_relaxed);
-	return nr_loaded;
-}
-
-int zswap_load_batch(struct zswap *z, unsigned int cpu, const u64 *swp, unsigned int nr, void *out,
-		     int *ret)
-{
-	struct zswap_call call;
-	struct load_turn turn;
-	unsigned int nr_loaded = 0;
-	int err = zswap_enter(z, cpu, &call);
-
-	if (unlikely(err))
-		return err;
-	for (unsigned int i = 0; i < nr;) {
-		i = lock_turn(z, swp, i, nr, out, ret, &turn);
-		if (turn.nr)
-			nr_loaded += load_turn(z, &turn, ret);
-	}
-	zswap_exit(z, &call);
-	return nr - nr_loaded;
-}
-
 int zswap_invalidate(struct zswap *z, unsigned int cpu, u64 swp, u64 nr)
 {
 	struct swap_file *file;
@@ -1509,17 +1082,6 @@ int zswap_invalidate(struct zswap *z, unsigned int cpu, u64 swp, u64 nr)
 		ret = -EBADSLT;
 	zswap_exit(z, &call);
 	return ret;
-}
-
-int zswap_is_zero(const void *p, size_t len)
-{
-	const u8 *bytes = p;
-
-	/*
-	 * the last byte first, as the kernel looks at the last word first: most
-	 * pages are told apart there
-	 */
-	return !len || (!bytes[len - 1] && !bytes[0] && !memcmp(bytes, bytes + 1, len - 1));
 }
 
 int zswap_swapon(struct zswap *z, u64 nr_pages)
@@ -1552,7 +1114,7 @@ int zswap_swapoff(struct zswap *z, unsigned int type)
 	if (!file)
 		return -EBADSLT;
 
-	/* Calls that saw the file alive may still be at work on its slots. */
+	/* Calls that found the file may still use its slots. */
 	synchronize_srcu(&z->srcu);
 	ret = zswap_enter(z, 0, &call);
 	if (unlikely(ret))
@@ -1567,233 +1129,17 @@ int zswap_swapoff(struct zswap *z, unsigned int type)
 * debugfs functions
 **********************************/
 
-int zswap_stats(struct zswap *z, struct zswap_stats *ret)
-{
-	struct zswap_call call;
-	int err = zswap_enter(z, 0, &call);
-
-	if (err)
-		return err;
-	*ret = (struct zswap_stats){
-		.pool_limit_hit = z->stat[pool_limit_hit],
-		.reject_reclaim_fail = z->stat[reject_reclaim_fail],
-		.reject_alloc_fail = z->stat[reject_alloc_fail],
-		.reject_kmemcache_fail = z->stat[reject_kmemcache_fail],
-		.reject_compress_fail = z->stat[reject_compress_fail],
-		.reject_compress_poor = z->stat[reject_compress_poor],
-		.decompress_fail = z->stat[decompress_fail],
-		.written_back_pages = z->stat[written_back_pages],
-		.pool_total_size = zswap_total_pages(z) << z->config.page_shift,
-		.stored_pages = z->stored_pages,
-		.stored_incompressible_pages = z->stored_incompressible_pages,
-	};
-	zswap_exit(z, &call);
-	return 0;
-}
-
-int zswap_events(struct zswap *z, struct zswap_events *ret)
-{
-	struct zswap_call call;
-	int err = zswap_enter(z, 0, &call);
-
-	if (err)
-		return err;
-	*ret = (struct zswap_events){
-		.zswpin = z->zswpin,
-		.zswpout = z->zswpout,
-		.zswap_bytes = z->zswap_bytes,
-		.no_context = z->no_context,
-		.arena_mapped = arena_mapped(z->host.arena),
-		.slab_mapped = kmem_cache_mapped(z->entry_cache) +
-			       kmem_cache_mapped(z->host.handles) +
-			       kmem_cache_mapped(z->host.zspages),
-	};
-	zswap_exit(z, &call);
-	return 0;
-}
-
-const char *zswap_memory_kind(unsigned int kind)
-{
-	return kind < NR_ALLOC_KINDS ? fault_names[kind] : NULL;
-}
-
-int zswap_memory(struct zswap *z, unsigned int kind, unsigned int nid, u64 *ret)
-{
-	struct zswap_call call;
-	int err;
-
-	if (kind >= NR_ALLOC_KINDS || nid >= z->config.nr_nodes)
-		return -EINVAL;
-	err = zswap_enter(z, 0, &call);
-	if (err)
-		return err;
-	switch (kind) {
-	case FAULT_ENTRY:
-		*ret = kmem_cache_bytes(z->entry_cache, nid);
-		break;
-	case FAULT_HANDLE:
-		*ret = kmem_cache_bytes(z->host.handles, nid);
-		break;
-	case FAULT_ZSPAGE:
-		*ret = kmem_cache_bytes(z->host.zspages, nid);
-		break;
-	default:
-		*ret = kmem_bytes(&z->mm, kind, nid);
-	}
-	zswap_exit(z, &call);
-	return 0;
-}
-
-int zswap_trim(struct zswap *z)
-{
-	struct zswap_call call;
-	int err = zswap_enter(z, 0, &call);
-
-	if (err)
-		return err;
-	arena_trim(z->host.arena);
-	kmem_cache_shrink(z->entry_cache);
-	kmem_cache_shrink(z->host.handles);
-	kmem_cache_shrink(z->host.zspages);
-	zswap_exit(z, &call);
-	return 0;
-}
-
-int zswap_next_message(struct zswap *z, char *buf, size_t len)
-{
-	return dead(z) == -ECHILD ? 0 : printk_next(&z->log, buf, len);
-}
-
-void zswap_pool_info(struct zswap_pool *pool, struct zswap_pool_info *ret)
-{
-	struct zs_pool *zs = pool->zpool.pool;
-
-	*ret = (struct zswap_pool_info){
-		.compr_batch_size = pool->compr_batch_size,
-		.batch_size = pool->batch_size,
-		.refs = pool->refs,
-		.total_pages = zpool_get_total_pages(&pool->zpool),
-		.crossing_reads = zs_crossing_reads(zs),
-		.huge_class_size = zs_huge_class_size(zs),
-	};
-}
-
-int zswap_ctx_info(struct zswap_pool *pool, unsigned int cpu, struct zswap_ctx_info *ret)
-{
-	struct crypto_acomp_ctx *acomp_ctx;
-
-	*ret = (struct zswap_ctx_info){ 0 };
-	if (cpu >= pool->zswap->config.nr_cpus)
-		return -EINVAL;
-	if (zswap_inside(pool->zswap))
-		return -EDEADLK;
-	if (dead(pool->zswap) == -ECHILD)
-		return -ECHILD;
-	acomp_ctx = &pool->acomp_ctx[cpu];
-	ret->node = cpu_to_node(pool->zswap, cpu);
-	if (!atomic_load_explicit(&acomp_ctx->ready, memory_order_acquire))
-		return 0;
-	pthread_mutex_lock(&acomp_ctx->mutex);
-	ret->acomp = acomp_ctx->acomp;
-	ret->req = acomp_ctx->req;
-	ret->highmem_copies = acomp_ctx->highmem_copies;
-	if (acomp_ctx->buffers) {
-		ret->nr_buffers = pool->compr_batch_size;
-		for (u8 i = 0; i < pool->compr_batch_size; i++)
-			ret->buffers[i] = acomp_ctx->buffers[i];
-	}
-	pthread_mutex_unlock(&acomp_ctx->mutex);
-	return 0;
-}
-
-int zswap_class_info(struct zswap_pool *pool, unsigned int i, struct zswap_class_info *ret)
-{
-	struct zs_class_info info;
-	int err = dead(pool->zswap) == -ECHILD ? -ECHILD :
-						 zs_class_info(pool->zpool.pool, i, &info);
-
-	if (!err)
-		*ret = (struct zswap_class_info){
-			.index = info.index,
-			.size = info.size,
-			.pages_per_zspage = info.pages_per_zspage,
-			.objs_per_zspage = info.objs_per_zspage,
-			.zspages = info.zspages,
-			.objs_inuse = info.objs_inuse,
-		};
-	return err;
-}
-
 /*
- * Calls 'use' with what a slot holds, under its lock. -ENOENT if that is
- * nothing.
+ * No debugfs_get_total_size(), debugfs_get_stored_pages() and
+ * zswap_debugfs_init(): zswap_stats() gives all counters at once
+ * (zswap_debug.c).
  */
-static int with_entry(struct zswap *z, unsigned int cpu, u64 swp,
-		      int (*use)(struct zswap *z, struct zswap_entry *entry, void *arg), void *arg)
-{
-	struct swap_file *file;
-	struct zswap_entry *entry;
-	struct zswap_call call;
-	slot_t *slot;
-	int ret = zswap_enter(z, cpu, &call);
-
-	if (unlikely(ret))
-		return ret;
-	file = swap_file_of(&z->index, swp, 1);
-	slot = file ? swap_slot(file, swp_offset(swp)) : NULL;
-	ret = file ? -ENOENT : -EBADSLT;
-	if (slot) {
-		entry = slot_lock(slot);
-		if (entry)
-			ret = use(z, entry, arg);
-		slot_unlock(slot);
-	}
-	zswap_exit(z, &call);
-	return ret;
-}
-
-static int describe_entry(struct zswap *z, struct zswap_entry *entry, void *arg)
-{
-	struct zswap_entry_info *ret = arg;
-
-	(void)z;
-	*ret = (struct zswap_entry_info){
-		.length = entry->length,
-		.node = entry->nid,
-		.referenced = entry->referenced,
-		.pool = entry->pool,
-	};
-	return 0;
-}
-
-int zswap_entry_info(struct zswap *z, unsigned int cpu, u64 swp, struct zswap_entry_info *ret)
-{
-	return with_entry(z, cpu, swp, describe_entry, ret);
-}
-
-int zswap_contains(struct zswap *z, unsigned int cpu, u64 swp)
-{
-	struct zswap_entry_info info;
-	int ret = zswap_entry_info(z, cpu, swp, &info);
-
-	return ret == -ENOENT ? 0 : ret ? ret : 1;
-}
 
 /*********************************
 * module init and exit
 **********************************/
 
-static bool config_is_valid(const struct zswap_config *config)
-{
-	return (config->page_shift == 12 || config->page_shift == 14 || config->page_shift == 16) &&
-	       config->chain_size >= ZS_MIN_CHAIN_SIZE && config->chain_size <= ZS_MAX_CHAIN_SIZE &&
-	       config->nr_cpus && config->nr_nodes && config->nr_nodes <= config->nr_cpus &&
-	       config->nr_nodes <= UINT8_MAX && config->highmem <= 1000 && config->max_batch &&
-	       config->max_batch <= ZSWAP_MAX_BATCH_SIZE && config->sequential_batch &&
-	       config->sequential_batch <= ZSWAP_MAX_BATCH_SIZE;
-}
-
-static int zswap_setup(struct zswap *z)
+int zswap_setup(struct zswap *z)
 {
 	const struct zswap_config *config = &z->config;
 	struct zs_host *host = &z->host;
@@ -1820,234 +1166,4 @@ static int zswap_setup(struct zswap *z)
 	return host->handles && host->zspages && z->entry_cache ? 0 : -ENOMEM;
 }
 
-struct zswap *zswap_create(const struct zswap_config *config, int *err)
-{
-	struct zswap *z;
-
-	*err = -EINVAL;
-	if (!config_is_valid(config))
-		return NULL;
-	*err = -ENOMEM;
-	z = aligned_alloc(64, DIV_ROUND_UP(sizeof(*z), 64) * 64);
-	if (!z)
-		return NULL;
-	memset(z, 0, sizeof(*z));
-	z->config = *config;
-	z->pid = getpid();
-	z->page_size = (size_t)1 << config->page_shift;
-	z->param[ZSWAP_ENABLED] = true;
-	z->param[ZSWAP_MAX_POOL_PERCENT] = 20;
-	z->param[ZSWAP_ACCEPT_THRESHOLD_PERCENT] = 90;
-	INIT_LIST_HEAD(&z->zswap_pools);
-	INIT_LIST_HEAD(&z->empty_pools);
-	pthread_mutex_init(&z->release_mutex, NULL);
-	pthread_cond_init(&z->release_cond, NULL);
-	*err = zswap_setup(z);
-	if (*err) {
-		zswap_destroy(z);
-		return NULL;
-	}
-	return z;
-}
-
-int zswap_shutdown(struct zswap *z)
-{
-	if (zswap_inside(z))
-		return -EDEADLK;
-	if (dead(z) == -ECHILD)
-		return -ECHILD;
-	pthread_mutex_lock(&z->release_mutex);
-	atomic_store(z->life, -ESHUTDOWN);
-	pthread_cond_broadcast(&z->release_cond);
-	pthread_mutex_unlock(&z->release_mutex);
-	synchronize_srcu(&z->srcu);
-	return 0;
-}
-
-size_t zswap_page_size(const struct zswap *z)
-{
-	return z->page_size;
-}
-
-void zswap_forked(struct zswap *z)
-{
-	atomic_store(z->life, -ECHILD);
-}
-
-/*
- * A forked child has none of the instance's memory, and the parent's threads
- * may hold its locks: nothing of it can be freed there.
- */
-static bool is_childs_copy(const struct zswap *z)
-{
-	return z->pid != getpid();
-}
-
-/* Nobody is inside: the contents go with the memory that they lie in. */
-void zswap_release(struct zswap *z)
-{
-	if (is_childs_copy(z))
-		return;
-	while (!list_empty(&z->zswap_pools))
-		zswap_pool_destroy(list_first_entry(&z->zswap_pools, struct zswap_pool, list));
-	while (!list_empty(&z->empty_pools))
-		zswap_pool_destroy(list_first_entry(&z->empty_pools, struct zswap_pool, empty));
-	for (unsigned int type = 0; type < MAX_SWAPFILES; type++)
-		swap_index_free(&z->index, type);
-	kmem_cache_destroy(z->entry_cache);
-	kmem_cache_destroy(z->host.zspages);
-	kmem_cache_destroy(z->host.handles);
-	arena_destroy(z->host.arena);
-	list_lru_destroy(&z->list_lru);
-	kmem_deinit(&z->mm);
-	z->entry_cache = z->host.zspages = z->host.handles = NULL;
-	z->host.arena = NULL;
-}
-
-void zswap_destroy(struct zswap *z)
-{
-	if (!z || is_childs_copy(z))
-		return;
-	zswap_release(z);
-	vfree(z->life, sizeof(*z->life));
-	srcu_deinit(&z->srcu);
-	pthread_cond_destroy(&z->release_cond);
-	pthread_mutex_destroy(&z->release_mutex);
-	free(z);
-}
-
-/*********************************
-* faults and checks
-**********************************/
-
-const char *zswap_fault_kind(unsigned int kind)
-{
-	return kind < NR_FAULT_KINDS ? fault_names[kind] : NULL;
-}
-
-void zswap_fault_arm(struct zswap *z, unsigned int kind, u64 nth, u64 times, int error, int cpu)
-{
-	if (kind < NR_FAULT_KINDS)
-		fault_arm(&z->faults, kind, nth, times, error, cpu);
-}
-
-void zswap_fault_disarm(struct zswap *z, unsigned int kind)
-{
-	if (kind < NR_FAULT_KINDS)
-		fault_disarm(&z->faults, kind);
-}
-
-u64 zswap_fault_hits(struct zswap *z, unsigned int kind)
-{
-	return kind < NR_FAULT_KINDS ? atomic_load(&z->faults.fault[kind].hits) : 0;
-}
-
-struct flip {
-	u32 byte;
-	u8 mask;
-};
-
-static int flip_byte(struct zswap *z, struct zswap_entry *entry, void *arg)
-{
-	struct zpool *zpool = &entry->pool->zpool;
-	const struct flip *flip = arg;
-	u8 *local, *obj;
-
-	if (flip->byte >= entry->length)
-		return -EINVAL;
-	local = malloc(2 * z->page_size);
-	if (!local)
-		return -ENOMEM;
-	obj = zpool_obj_read_begin(zpool, entry->handle, local);
-	memmove(local, obj, entry->length);
-	zpool_obj_read_end(zpool, entry->handle, obj);
-	local[flip->byte] ^= flip->mask;
-	zpool_obj_write(zpool, entry->handle, local, entry->length);
-	free(local);
-	return 0;
-}
-
-int zswap_flip(struct zswap *z, unsigned int cpu, u64 swp, u32 byte, u8 mask)
-{
-	return with_entry(z, cpu, swp, flip_byte, &(struct flip){ .byte = byte, .mask = mask });
-}
-
-struct tally {
-	u64 entries, incompressible, bytes, on_node[UINT8_MAX];
-};
-
-static const char *check_file(struct zswap *z, unsigned int type, struct tally *tally)
-{
-	struct swap_file *file = swap_file_any(&z->index, type);
-
-	for (u64 offset = 0; file; offset++) {
-		struct zswap_entry *entry;
-		slot_t *slot;
-
-		offset = swap_next_slot(file, offset);
-		if (offset == file->nr_pages)
-			break;
-		slot = swap_slot(file, offset);
-		if (atomic_load(slot) & SLOT_LOCKED)
-			return "a slot is locked, but no call is inside";
-		entry = slot_get(slot);
-		if (!entry)
-			continue;
-		if (entry->swpentry != swp_entry(type, offset))
-			return "an entry is at another slot than its own";
-		if (!entry->length || entry->length > z->page_size ||
-		    IS_ERR_OR_NULL((void *)entry->handle))
-			return "an entry has no object";
-		if (list_empty(&entry->lru))
-			return "an entry is on no LRU";
-		tally->entries++;
-		tally->on_node[entry->nid]++;
-		tally->incompressible += stored_raw(z, entry);
-		tally->bytes += entry->length;
-	}
-	return NULL;
-}
-
-static const char *check_all(struct zswap *z)
-{
-	struct tally tally = { 0 };
-	struct zswap_pool *pool, *current = atomic_load(&z->current_pool);
-	const char *wrong = NULL;
-	u64 pages = 0;
-	int64_t refs = 0;
-
-	for (unsigned int type = 0; type < MAX_SWAPFILES && !wrong; type++)
-		wrong = check_file(z, type, &tally);
-	if (wrong)
-		return wrong;
-	for (unsigned int nid = 0; nid < z->config.nr_nodes; nid++)
-		if (list_lru_count_node(&z->list_lru, nid) != tally.on_node[nid])
-			return "a node's LRU has not the entries that the index has";
-	list_for_each_entry(pool, &z->zswap_pools, list) {
-		wrong = zs_check(pool->zpool.pool);
-		if (wrong)
-			return wrong;
-		pages += zpool_get_total_pages(&pool->zpool);
-		refs += pool->refs;
-	}
-	if (z->stored_pages != tally.entries ||
-	    z->stored_incompressible_pages != tally.incompressible || z->zswap_bytes != tally.bytes)
-		return "stored_pages, stored_incompressible_pages or zswap_bytes is wrong";
-	if ((u64)refs != tally.entries + (current ? 1 : 0))
-		return "the pools' references do not add up";
-	if (pages != zswap_total_pages(z))
-		return "the pools' pages do not add up";
-	return NULL;
-}
-
-int zswap_check(struct zswap *z, const char **ret)
-{
-	struct zswap_call call;
-	int err = zswap_enter(z, 0, &call);
-
-	if (err)
-		return err;
-	*ret = check_all(z);
-	zswap_exit(z, &call);
-	return 0;
-}
+/* zswap_init() is zswap_create(), of an instance (zswap_instance.c). */
