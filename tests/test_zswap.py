@@ -424,7 +424,7 @@ def test_a_machine_that_cannot_be(wrong):
 
 
 def test_a_machine_of_more_cpus_than_linux_takes():
-    with pytest.raises(ValueError, match="nr_cpus=8193: 0 to 8192"):
+    with pytest.raises(ValueError, match="nr_cpus=8193: must be 0 to 8192"):
         zs.Zswap(cpuhp=zs.CpuHotplug(8193))
 
 
@@ -1185,8 +1185,8 @@ def test_batch_sizes(register, batch_size, out):
         (("x",), {}, "give compress and decompress, or base="),
         (("x", shrink), {}, "give compress and decompress"),
         (("x", shrink, grow), {"base": "lz4"}, "give compress and decompress"),
-        (("x", shrink, grow), {"batch_size": -1}, "batch_size=-1: 0 to 255"),
-        (("x", shrink, grow), {"batch_size": 256}, "batch_size=256: 0 to 255"),
+        (("x", shrink, grow), {"batch_size": -1}, "batch_size=-1: must be 0 to 255"),
+        (("x", shrink, grow), {"batch_size": 256}, "batch_size=256: must be 0 to 255"),
         (("lz4", shrink, grow), {}, "'lz4': a name of its own"),
         (("a:b", shrink, grow), {}, "'a:b': a name of its own"),
         (("", shrink, grow), {}, "'': a name of its own"),
