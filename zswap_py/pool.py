@@ -101,7 +101,7 @@ class Pool(Owner):
 
     @property
     def name(self) -> str:
-        """The allocator's name: zswap1, zswap2, ..., in hexadecimal."""
+        """The allocator's name, numbered in hexadecimal: zswap1, zswap2, ..."""
         return self._name
 
     @property

@@ -3,7 +3,8 @@
 
 zswap rejects pages that do not compress, and all pages while its pools are full.
 SwapDevice writes these to a file. It asks the zero map first, then zswap, then the
-file, as the kernel does.
+file, as the kernel does since 6.12. Up to 6.11 zswap itself recognised pages of one
+repeated word.
 """
 
 from __future__ import annotations

@@ -578,12 +578,12 @@ class Zswap(Owner):
         """Decompresses a slot's page into `out`. Returns False if there is none.
 
         `out` is a writable contiguous buffer of one page. Loads are exclusive: the page
-        then leaves zswap, unless swapcache=False, a load into a folio outside the swap
-        cache.
+        then leaves zswap. With swapcache=False it stays: the folio is outside the swap
+        cache, as on a SWP_SYNCHRONOUS_IO device up to Linux 6.18.
 
-        Raises OSError EIO if the object is corrupt, which stays stored; EINVAL if `out`
-        is a folio of several pages; ENODEV if the CPU has no context. Raises ValueError
-        for a slot outside of all swap files.
+        Raises OSError EIO if the object is corrupt, which stays stored (up to 6.14 the
+        kernel crashes). Raises EINVAL if `out` is a folio of several pages, ENODEV if
+        the CPU has no context. Raises ValueError for a slot outside of all swap files.
         """
         if type(entry) is not int:
             entry = index("entry", entry)
