@@ -254,7 +254,7 @@ FLOORS = [
     {"iaa_plan"},
     {"zswap"},
     {"swap", "testing"},
-    {"pytest_plugin", "sources", "store"},
+    {"pytest_plugin", "sources"},
     {"report"},
     {"verify"},
     {"__init__"},

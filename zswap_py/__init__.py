@@ -28,8 +28,7 @@ from zswap_py.crypto import (
 )
 from zswap_py.iaa import Accelerator
 from zswap_py.pool import Context, Pool, SizeClass
-from zswap_py.store import CompressedStore
-from zswap_py.swap import SwapDevice
+from zswap_py.swap import CompressedStore, SwapDevice
 from zswap_py.zswap import MAX_FOLIO, StoreResult, Zswap, swp_entry
 
 __version__ = "0.1.0"

@@ -14,7 +14,7 @@ from typing import Any
 from zswap_py._lib.fixed import Owner
 from zswap_py._lib.params import whole
 from zswap_py._native import oserror
-from zswap_py.swap import SwapDevice
+from zswap_py.swap.device import SwapDevice
 from zswap_py.zswap import MAX_FOLIO, Zswap
 
 
