@@ -18,7 +18,7 @@ from cffi import FFI, model
 
 BEGIN, END = "/* cffi: begin */\n", "/* cffi: end */\n"
 # What Python may call, in the order of use.
-INTERFACE = ["lib/vclock.h", "crypto/codecs.h", "hw/idxd.h", "iaa/iaa.h", "zswap.h"]
+INTERFACE = ["lib/vclock.h", "crypto/codecs.h", "iaa/idxd.h", "iaa/iaa.h", "zswap.h"]
 
 
 def interface(header: str) -> str:

@@ -8,12 +8,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hw/idxd.h"
+#include "hw/idxd_plan.h"
+#include "iaa/idxd.h"
 
-#define SPIN_NS      2000    /* a poller spins no longer, then sleeps */
-#define HOLD_STEP_NS 1000000 /* an engine that a fault holds looks up so often */
-#define RETRY_NS     50000   /* who waits for a descriptor without end, so often */
-#define LOOK_NS      5000000 /* a sleeper looks at the device's time so often */
+#define HOLD_STEP_NS 1000000 /* between two looks of an engine that a fault holds */
 /* the largest page; a configured limit, as a queue's max_transfer_size is */
 #define MAX_TRANSFER 65536
 #define MAX_OUTPUT   (2 * MAX_TRANSFER)
@@ -25,26 +23,6 @@ struct idxd_group {
 	pthread_cond_t work;
 	unsigned int idle; /* engines that sleep on 'work' */
 	unsigned int turn; /* the queue after the one that was served last */
-};
-
-struct idxd_wq {
-	struct idxd_device *device;
-	unsigned int id;
-	struct idxd_wq_config config;
-	struct idxd_group *group;
-	struct list_head queue; /* group->lock */
-	unsigned int queued;
-	spinlock_t free_lock; /* nr_free, free; nothing is taken inside it */
-	unsigned int nr_free;
-	u8 free[IDXD_MAX_WQ_SIZE];
-	/* for a free one, in virtual time: whose turn it is may touch them */
-	struct list_head waiters;
-	struct idxd_desc *descs;
-};
-
-struct wq_waiter {
-	struct list_head list;
-	struct vclock_actor *actor;
 };
 
 struct idxd_engine {
@@ -94,11 +72,6 @@ static void enter(struct idxd_device *device)
 
 /* ---- a descriptor's state ---- */
 
-static u32 desc_state(const struct idxd_desc *desc)
-{
-	return atomic_load_explicit(&desc->state, memory_order_acquire) & IDXD_DESC_STATE;
-}
-
 static void wake_sleepers(struct idxd_desc *desc)
 {
 	syscall(SYS_futex, &desc->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
@@ -118,42 +91,18 @@ static u32 desc_move(struct idxd_desc *desc, u32 from, u32 to)
 	return old;
 }
 
-/* The one that has waited longest, if there is something for it. */
-static void wake_waiter(struct idxd_wq *wq)
-{
-	if (wq->device->clock && wq->nr_free && !list_empty(&wq->waiters))
-		vclock_wake(wq->device->clock,
-			    list_first_entry(&wq->waiters, struct wq_waiter, list)->actor);
-}
-
-static void wq_put_desc(struct idxd_wq *wq, struct idxd_desc *desc)
-{
-	spin_lock(&wq->free_lock);
-	wq->free[wq->nr_free++] = desc->id;
-	spin_unlock(&wq->free_lock);
-	wake_waiter(wq);
-}
-
-static void desc_put(struct idxd_desc *desc)
-{
-	if (atomic_fetch_sub_explicit(&desc->refs, 1, memory_order_acq_rel) > 1)
-		return;
-	atomic_store_explicit(&desc->state, IDXD_DESC_FREE, memory_order_release);
-	wq_put_desc(desc->wq, desc);
-}
-
 /*
  * Aborts it, where it is neither done nor aborted already: its state before,
  * with flags, else 0. Nobody touches its owner's memory after that; the device
  * lets go of it when it comes across it. 'why': IDXD_DESC_TIMED_OUT, or 0: its
  * device does not stay enabled.
  */
-static u32 desc_abort(struct idxd_desc *desc, u32 why)
+u32 idxd_desc_abort(struct idxd_desc *desc, u32 why)
 {
 	struct vclock *clock = desc->wq->device->clock;
 
 	for (;;) {
-		u32 state = desc_state(desc), old;
+		u32 state = idxd_desc_state(desc), old;
 
 		switch (state) {
 		case IDXD_DESC_SUBMITTED:
@@ -161,7 +110,7 @@ static u32 desc_abort(struct idxd_desc *desc, u32 why)
 			old = desc_move(desc, state, IDXD_DESC_ABORTED | why);
 			if (!old)
 				continue;
-			if (clock && state == IDXD_DESC_RUNNING && desc->no_answer)
+			if (clock && state == IDXD_DESC_RUNNING && desc->faults.no_answer)
 				vclock_schedule(clock, &desc->event, vclock_now(clock));
 			return old;
 		case IDXD_DESC_FETCHING:
@@ -193,7 +142,7 @@ static void tell_owner(struct idxd_desc *desc, u32 old)
 /* Aborts it for everybody, its owner included, who did not ask for it. */
 static void desc_cancel(struct idxd_desc *desc, u32 why)
 {
-	u32 old = desc_abort(desc, why);
+	u32 old = idxd_desc_abort(desc, why);
 
 	if (old)
 		tell_owner(desc, old);
@@ -203,7 +152,7 @@ static void desc_cancel(struct idxd_desc *desc, u32 why)
  * So long the device has had it, in its own time: a busy host is no dead
  * device.
  */
-static u64 desc_device_ns(struct idxd_desc *desc)
+u64 idxd_desc_device_ns(struct idxd_desc *desc)
 {
 	struct idxd_device *device = desc->wq->device;
 	u64 ns = atomic_load_explicit(&desc->device_ns, memory_order_relaxed);
@@ -215,7 +164,7 @@ static u64 desc_device_ns(struct idxd_desc *desc)
 		/* or the end of all time */
 		return now < VCLOCK_NEVER - 1 ? now - desc->submitted_ns : VCLOCK_NEVER;
 	}
-	if (likely(!until) || desc_state(desc) != IDXD_DESC_SUBMITTED)
+	if (likely(!until) || idxd_desc_state(desc) != IDXD_DESC_SUBMITTED)
 		return ns;
 	now = ktime_get_ns();
 	now = min(now, until); /* from then on it is the host that does not come to it */
@@ -241,7 +190,7 @@ static u32 crc32(const u8 *p, size_t len)
 static bool engine_fetch(struct idxd_engine *engine, struct idxd_desc *desc)
 {
 	if (!desc_move(desc, IDXD_DESC_SUBMITTED, IDXD_DESC_FETCHING)) {
-		desc_put(desc);
+		idxd_free_desc(desc);
 		return false;
 	}
 	engine->hw = desc->iax_hw;
@@ -310,9 +259,9 @@ static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc
 		record->fault_addr = hw->src1_addr ? hw->dst_addr : hw->src1_addr;
 	if (record->status == IDXD_COMP_INVALID_FLAGS)
 		record->invalid_flags = hw->flags & ~IDXD_OP_FLAG_VALID;
-	if (desc->faulty) {
-		record->status = desc->status;
-		record->error_code = desc->error_code;
+	if (desc->faults.has_status) {
+		record->status = desc->faults.status;
+		record->error_code = desc->faults.error_code;
 	}
 	if (record->status != IDXD_COMP_SUCCESS)
 		return;
@@ -332,7 +281,7 @@ static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc
 		record->crc = compress ? crc32(engine->src, hw->src1_size) :
 					 crc32(engine->dst, record->output_size);
 	/* not alike on both ways, or two wrong ones would agree */
-	if (desc->flip_crc)
+	if (desc->faults.flip_crc)
 		record->crc ^= hw->opcode;
 }
 
@@ -342,7 +291,7 @@ static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 	u32 old = desc_move(desc, IDXD_DESC_RUNNING, IDXD_DESC_COMMITTING);
 
 	if (!old) {
-		desc_put(desc);
+		idxd_free_desc(desc);
 		return;
 	}
 	if (engine->record.status == IDXD_COMP_SUCCESS &&
@@ -432,7 +381,7 @@ static struct idxd_desc *engine_take(struct idxd_device *device, struct idxd_gro
  */
 static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 {
-	u64 left = desc->no_answer ? VCLOCK_NEVER : desc->delay_ns;
+	u64 left = desc->faults.no_answer ? VCLOCK_NEVER : desc->faults.delay_ns;
 
 	while (left && !atomic_load(&device->stopping)) {
 		u64 step = min(left, HOLD_STEP_NS), start = ktime_get_ns(), held;
@@ -445,10 +394,10 @@ static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 		 * its owner may be waiting for another one, which waits behind
 		 * it, or look up when this one is done
 		 */
-		if (left && desc_device_ns(desc) >= device->profile.timeout_ns)
+		if (left && idxd_desc_device_ns(desc) >= device->profile.timeout_ns)
 			desc_cancel(desc, IDXD_DESC_TIMED_OUT);
 		/* a delay lasts, also one that nobody waits for any more */
-		if (desc->no_answer && desc_state(desc) == IDXD_DESC_ABORTED)
+		if (desc->faults.no_answer && idxd_desc_state(desc) == IDXD_DESC_ABORTED)
 			break;
 	}
 }
@@ -527,7 +476,7 @@ static u64 engine_end(struct idxd_engine *engine, const struct idxd_desc *desc)
 	u64 start = max(vclock_now(device->clock), device->transfer_free);
 
 	device->transfer_free = vclock_add(start, pages * device->profile.transfer_ns);
-	return vclock_add(vclock_add(start, service_ns(device, hw, pages)), desc->delay_ns);
+	return vclock_add(vclock_add(start, service_ns(device, hw, pages)), desc->faults.delay_ns);
 }
 
 static void virtual_dispatch(struct idxd_device *device)
@@ -547,7 +496,7 @@ static void virtual_dispatch(struct idxd_device *device)
 			engine->busy = true;
 			desc->engine = engine;
 			engine_work(engine, desc);
-			if (!desc->no_answer)
+			if (!desc->faults.no_answer)
 				vclock_schedule(device->clock, &desc->event,
 						engine_end(engine, desc));
 		}
@@ -615,24 +564,14 @@ static int engine_init(struct idxd_device *device, struct idxd_engine *engine,
 	return 0;
 }
 
-static int wq_init(struct idxd_device *device, struct idxd_wq *wq)
+static int queue_init(struct idxd_device *device, struct idxd_wq *wq)
 {
-	unsigned int size = wq->config.size;
+	int ret = idxd_wq_init(wq);
 
-	wq->descs = aligned_alloc(64, size * sizeof(*wq->descs));
-	if (!wq->descs)
-		return -ENOMEM;
-	memset(wq->descs, 0, size * sizeof(*wq->descs));
-	for (unsigned int i = 0; i < size; i++) {
-		struct idxd_desc *desc = &wq->descs[i];
-
-		desc->wq = wq;
-		desc->id = i;
-		desc->event.fire = virtual_done;
-		INIT_LIST_HEAD(&desc->list);
-		wq->free[size - 1 - i] = i;
-	}
-	wq->nr_free = size;
+	if (ret)
+		return ret;
+	for (unsigned int i = 0; i < wq->config.size; i++)
+		wq->descs[i].event.fire = virtual_done;
 	wq->group = &device->groups[wq->config.group];
 	return 0;
 }
@@ -657,7 +596,7 @@ static int device_init(struct idxd_device *device, const struct acomp_alg *softw
 		if (!device->wqs[i].config.size)
 			continue;
 		entries += device->wqs[i].config.size;
-		ret = wq_init(device, &device->wqs[i]);
+		ret = queue_init(device, &device->wqs[i]);
 		if (ret)
 			return ret;
 	}
@@ -701,6 +640,8 @@ struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigne
 		device->wqs[i].device = device;
 		device->wqs[i].id = i;
 		device->wqs[i].config = config->wq[i];
+		device->wqs[i].profile = &device->profile;
+		device->wqs[i].clock = clock;
 		INIT_LIST_HEAD(&device->wqs[i].queue);
 		INIT_LIST_HEAD(&device->wqs[i].waiters);
 	}
@@ -732,7 +673,7 @@ void idxd_device_free(struct idxd_device *device)
 		vclock_unreserve(device->clock, device->events);
 	}
 	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++)
-		free(device->wqs[i].descs);
+		idxd_wq_deinit(&device->wqs[i]);
 	for (unsigned int i = 0; i < IDXD_MAX_ENGINES; i++) {
 		crypto_free_acomp(device->engines[i].tfm);
 		free(device->engines[i].src);
@@ -772,17 +713,14 @@ static void abort_all(struct idxd_device *device)
 		pthread_mutex_lock(&group->lock);
 		while ((desc = group_pop(device, group))) {
 			desc_cancel(desc, 0);
-			desc_put(desc);
+			idxd_free_desc(desc);
 		}
 		pthread_mutex_unlock(&group->lock);
 	}
 	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
-		struct wq_waiter *waiter;
-
 		for (unsigned int j = 0; j < device->wqs[i].config.size; j++)
 			desc_cancel(&device->wqs[i].descs[j], 0);
-		list_for_each_entry(waiter, &device->wqs[i].waiters, list)
-			vclock_wake(device->clock, waiter->actor);
+		idxd_wq_wake_all(&device->wqs[i]);
 	}
 }
 
@@ -803,9 +741,11 @@ void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state st
 	}
 }
 
-static void fault_stop(struct idxd_device *device, const struct idxd_fault *fault)
+/* ---- the portal ---- */
+
+static void device_stall(struct idxd_device *device, u64 ns)
 {
-	u64 now = device_now(device), until = fault->ns ? vclock_add(now, fault->ns) : VCLOCK_NEVER;
+	u64 now = device_now(device), until = ns ? vclock_add(now, ns) : VCLOCK_NEVER;
 
 	atomic_store(&device->stopped_since, now);
 	atomic_store(&device->stopped_until, until);
@@ -813,157 +753,26 @@ static void fault_stop(struct idxd_device *device, const struct idxd_fault *faul
 		vclock_schedule(device->clock, &device->resume, until);
 }
 
-/* ---- queues, from the driver's side ---- */
-
-struct idxd_device *idxd_wq_device(struct idxd_wq *wq)
+bool idxd_portal_is_full(struct idxd_wq *wq)
 {
-	return wq->device;
+	return idxd_plan_is_full(wq->device->plan, wq->device->id, wq->id);
 }
 
-unsigned int idxd_wq_id(const struct idxd_wq *wq)
+bool idxd_portal_open(struct idxd_desc *desc)
 {
-	return wq->id;
-}
-
-static bool wq_drained(struct idxd_wq *wq)
-{
-	bool drained;
-
-	spin_lock(&wq->free_lock);
-	drained = wq->nr_free == wq->config.size;
-	spin_unlock(&wq->free_lock);
-	return drained;
-}
-
-bool idxd_wq_drain(struct idxd_wq *wq)
-{
-	u64 ns = 1000;
-
-	if (!wq->device->clock) {
-		for (int i = 0; i < 200 && !wq_drained(wq); i++)
-			nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
-		return wq_drained(wq);
-	}
-	for (; !wq_drained(wq); ns += ns / 8) /* a fault may hold an engine for a virtual year */
-		vclock_sleep(wq->device->clock, ns);
-	return true;
-}
-
-/*
- * Between two tries: the CPU's pause instruction for as long as a poller may
- * spin, then others are let run; who tries without end sleeps.
- */
-static void pause_between(u64 start, bool endless)
-{
-	if (ktime_get_ns() - start < SPIN_NS)
-		cpu_relax();
-	else if (endless)
-		nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
-	else
-		sched_yield();
-}
-
-static struct idxd_desc *wq_get_desc(struct idxd_wq *wq)
-{
-	struct idxd_desc *desc = NULL;
-
-	spin_lock(&wq->free_lock);
-	if (wq->nr_free)
-		desc = &wq->descs[wq->free[--wq->nr_free]];
-	spin_unlock(&wq->free_lock);
-	return desc;
-}
-
-static void desc_prepare(struct idxd_desc *desc)
-{
-	memset(&desc->iax_hw, 0, sizeof(desc->iax_hw));
-	memset(&desc->iax_completion, 0, sizeof(desc->iax_completion));
-	desc->faulty = desc->flip_crc = desc->no_answer = false;
-	desc->delay_ns = 0;
-	desc->submitted_ns = 0;
-	desc->waiter = NULL;
-	atomic_store_explicit(&desc->device_ns, 0, memory_order_relaxed);
-	atomic_store_explicit(&desc->refs, 1, memory_order_relaxed);
-	atomic_store_explicit(&desc->state, IDXD_DESC_PREPARED, memory_order_release);
-}
-
-/* What so many tries take in virtual time, but for the first. */
-static u64 tries_ns(const struct idxd_device *device, unsigned int tries)
-{
-	return (tries - 1) * device->profile.pause_ns;
-}
-
-/*
- * A free descriptor, or NULL after so many tries, or once the device is not
- * enabled. In virtual time who tries is woken by who frees one, in the order of
- * asking: each try would be a turn.
- */
-static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tries)
-{
+	struct idxd_wq *wq = desc->wq;
 	struct idxd_device *device = wq->device;
-	struct wq_waiter waiter = { .actor = vclock_current(device->clock) };
-	u64 deadline = tries ? vclock_add(vclock_now(device->clock), tries_ns(device, tries)) :
-			       VCLOCK_NEVER;
-	struct idxd_desc *desc;
 
-	list_add_tail(&waiter.list, &wq->waiters);
-	while (!(desc = wq_get_desc(wq)) && vclock_now(device->clock) < deadline &&
-	       atomic_load(&device->state) == IDXD_DEV_ENABLED)
-		vclock_park(device->clock, deadline);
-	list_del_init(&waiter.list);
-	wake_waiter(wq); /* two may have come while this one was being woken */
-	return desc;
+	desc->faults = idxd_plan_next(device->plan, device->id, wq->id, desc->iax_hw.opcode);
+	/* before an engine can take it */
+	if (unlikely(desc->faults.stop))
+		device_stall(device, desc->faults.stop_ns);
+	return desc->faults.remove;
 }
 
-static struct idxd_desc *real_await_desc(struct idxd_wq *wq, unsigned int tries)
+int idxd_portal_write(struct idxd_desc *desc)
 {
-	u64 start = ktime_get_ns();
-
-	for (unsigned int i = 1;; i++) {
-		struct idxd_desc *desc = wq_get_desc(wq);
-
-		if (likely(desc) || i == tries ||
-		    atomic_load(&wq->device->state) != IDXD_DEV_ENABLED)
-			return desc;
-		pause_between(start, !tries);
-	}
-}
-
-struct idxd_desc *idxd_alloc_desc(struct idxd_wq *wq, unsigned int tries)
-{
-	struct idxd_device *device = wq->device;
-	struct idxd_desc *desc;
-
-	if (unlikely(atomic_load(&device->state) != IDXD_DEV_ENABLED))
-		return ERR_PTR(-EIO);
-	if (unlikely(!wq->config.shared && idxd_plan_is_full(device->plan, wq))) {
-		if (device->clock && tries)
-			vclock_sleep(device->clock, tries_ns(device, tries));
-		return ERR_PTR(-EAGAIN);
-	}
-	desc = device->clock ? virtual_await_desc(wq, tries) : real_await_desc(wq, tries);
-	if (unlikely(!desc))
-		return ERR_PTR(atomic_load(&device->state) == IDXD_DEV_ENABLED ? -EAGAIN : -EIO);
-	desc_prepare(desc);
-	return desc;
-}
-
-void idxd_free_desc(struct idxd_desc *desc)
-{
-	desc_put(desc);
-}
-
-void idxd_renew_desc(struct idxd_desc *desc)
-{
-	desc_prepare(desc);
-}
-
-/*
- * Puts it into the queue, if that has room: all of a dedicated queue's
- * descriptors have.
- */
-static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
-{
+	struct idxd_wq *wq = desc->wq;
 	struct idxd_group *group = wq->group;
 	int ret = 0;
 
@@ -985,96 +794,15 @@ static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
 	return ret;
 }
 
-int idxd_submit_desc(struct idxd_desc *desc)
+void idxd_portal_close(struct idxd_wq *wq, bool remove)
 {
-	struct idxd_wq *wq = desc->wq;
-	struct idxd_device *device = wq->device;
-	bool full = wq->config.shared && idxd_plan_is_full(device->plan, wq);
-	unsigned int tries = wq->config.shared ? 1 + wq->config.enqcmds_retries : 1;
-	struct idxd_fault fault = { 0 };
-	bool faulty = idxd_plan_apply(device->plan, desc, &fault);
-	u64 start = device_now(device);
-	int ret;
-
-	desc->submitted_ns = start;
-	/* before an engine can have it */
-	if (unlikely(faulty && fault.kind == IDXD_FAULT_STOP))
-		fault_stop(device, &fault);
-	for (;;) {
-		ret = full ? -EAGAIN : wq_push(wq, desc);
-		if (ret != -EAGAIN || !--tries)
-			break;
-		/* or what is waited for never comes */
-		if (device->clock)
-			vclock_sleep(device->clock, max(device->profile.pause_ns, 1u));
-		else
-			pause_between(start, false);
-	}
-	if (unlikely(faulty && fault.kind == IDXD_FAULT_REMOVE))
-		idxd_device_set_state(device, IDXD_DEV_REMOVED);
-	if (device->clock)
-		virtual_dispatch(device);
-	return ret;
+	if (unlikely(remove))
+		idxd_device_set_state(wq->device, IDXD_DEV_REMOVED);
+	if (wq->clock)
+		virtual_dispatch(wq->device);
 }
 
-bool idxd_desc_done(struct idxd_desc *desc)
-{
-	return desc_state(desc) >= IDXD_DESC_DONE;
-}
-
-/* The end of a wait, also of one that has just ended by itself. */
-static int wait_result(struct idxd_desc *desc)
-{
-	u32 state = atomic_load_explicit(&desc->state, memory_order_acquire);
-
-	if ((state & IDXD_DESC_STATE) == IDXD_DESC_DONE)
-		return 0;
-	return state & IDXD_DESC_TIMED_OUT ? -ETIMEDOUT : -EIO;
-}
-
-static bool timed_out(struct idxd_desc *desc)
-{
-	return unlikely(desc_device_ns(desc) >= desc->wq->device->profile.timeout_ns) &&
-	       desc_abort(desc, IDXD_DESC_TIMED_OUT);
-}
-
-static void virtual_wait(struct idxd_desc *desc)
-{
-	struct idxd_device *device = desc->wq->device;
-	u64 deadline = vclock_add(desc->submitted_ns, device->profile.timeout_ns);
-
-	desc->waiter = vclock_current(device->clock);
-	while (!idxd_desc_done(desc) && !timed_out(desc))
-		vclock_park(device->clock, deadline);
-	desc->waiter = NULL;
-}
-
-static void real_wait(struct idxd_desc *desc)
-{
-	u64 start = ktime_get_ns();
-
-	while (!idxd_desc_done(desc)) {
-		u32 state = atomic_load_explicit(&desc->state, memory_order_relaxed);
-
-		if (ktime_get_ns() - start < SPIN_NS) {
-			cpu_relax();
-			continue;
-		}
-		if (timed_out(desc))
-			break;
-		if ((state & IDXD_DESC_STATE) >= IDXD_DESC_DONE ||
-		    !atomic_compare_exchange_strong(&desc->state, &state, state | IDXD_DESC_WAITED))
-			continue;
-		syscall(SYS_futex, &desc->state, FUTEX_WAIT_PRIVATE, state | IDXD_DESC_WAITED,
-			&(struct timespec){ .tv_nsec = LOOK_NS }, NULL, 0);
-	}
-}
-
-/*
- * Given up while it was in its queue: a device that stands still would not come
- * across it.
- */
-static void unqueue(struct idxd_desc *desc)
+void idxd_portal_withdraw(struct idxd_desc *desc)
 {
 	struct idxd_wq *wq = desc->wq;
 	bool queued;
@@ -1087,18 +815,5 @@ static void unqueue(struct idxd_desc *desc)
 	}
 	pthread_mutex_unlock(&wq->group->lock);
 	if (queued)
-		desc_put(desc);
-}
-
-int idxd_desc_wait(struct idxd_desc *desc)
-{
-	if (!idxd_desc_done(desc)) {
-		if (desc->wq->device->clock)
-			virtual_wait(desc);
-		else
-			real_wait(desc);
-	}
-	if (unlikely(desc_state(desc) == IDXD_DESC_ABORTED))
-		unqueue(desc);
-	return wait_result(desc);
+		idxd_free_desc(desc);
 }

@@ -82,7 +82,7 @@ static void add(_Atomic u64 *counter, u64 n)
 
 static struct wq_counters *counters(struct iaa *iaa, const struct iaa_req *req)
 {
-	return &iaa->wq[idxd_device_id(idxd_wq_device(req->wq))][idxd_wq_id(req->wq)];
+	return &iaa->wq[idxd_device_id(req->wq->device)][req->wq->id];
 }
 
 /* ---- wq tables ---- */
@@ -200,7 +200,7 @@ static int refuse(struct iaa *iaa, const struct iaa_req *req, int ret)
 		pr_warn(iaa, "no wq configured for cpu=%u, not %s", raw_smp_processor_id(), what);
 	else
 		pr_warn(iaa, "iax%u is not enabled, not %s",
-			2 * idxd_device_id(idxd_wq_device(req->wq)) + 1, what);
+			2 * idxd_device_id(req->wq->device) + 1, what);
 	return ret;
 }
 

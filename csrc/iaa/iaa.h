@@ -12,7 +12,7 @@
 #ifndef ZSWAP_IAA_H
 #define ZSWAP_IAA_H
 
-#include "hw/idxd.h"
+#include "iaa/idxd.h"
 
 /* cffi: begin */
 

@@ -6,6 +6,7 @@
  * next, plans and configurations.
  */
 #include "hw/idxd.c"
+#include "iaa/submit.c"
 
 #include "iaa_test.h"
 
@@ -204,7 +205,7 @@ static void take_step(struct world *w, enum step step)
 	} else {
 		engine_step(w, step);
 	}
-	state = desc_state(w->desc);
+	state = idxd_desc_state(w->desc);
 	check((state == IDXD_DESC_FREE) == (!w->owner && !w->device), "step %d: state %u", step,
 	      state);
 	check(state == IDXD_DESC_FREE ||
@@ -234,7 +235,7 @@ static void one_order(struct world world, const enum step *steps)
 	w->owner = w->device = w->queued = true;
 	for (unsigned int i = 0; i < NR_STEPS; i++)
 		take_step(w, steps[i]);
-	check(desc_state(w->desc) == IDXD_DESC_FREE, "somebody has it still");
+	check(idxd_desc_state(w->desc) == IDXD_DESC_FREE, "somebody has it still");
 	if (w->dst)
 		check_dst(w);
 	free(w->src);
@@ -294,7 +295,7 @@ static void *abort_one(void *arg)
 {
 	struct aborter *a = arg;
 
-	a->old = desc_abort(a->desc, IDXD_DESC_TIMED_OUT);
+	a->old = idxd_desc_abort(a->desc, IDXD_DESC_TIMED_OUT);
 	atomic_store(&a->ended, true);
 	return NULL;
 }
@@ -315,9 +316,9 @@ static void abort_waits(struct bed *bed, u32 before, u32 from, u32 to, u32 old, 
 	check(!atomic_load(&a.ended), "it did not wait");
 	check(desc_move(desc, from, to), "the copy ends");
 	pthread_join(thread, NULL);
-	check((a.old & IDXD_DESC_STATE) == old && desc_state(desc) == end, "%#x, then %u", a.old,
-	      desc_state(desc));
-	desc_put(desc);
+	check((a.old & IDXD_DESC_STATE) == old && idxd_desc_state(desc) == end, "%#x, then %u",
+	      a.old, idxd_desc_state(desc));
+	idxd_free_desc(desc);
 	idxd_free_desc(desc);
 }
 
@@ -418,18 +419,22 @@ static void test_device_time(void)
 	desc = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
 	check(!idxd_submit_desc(desc), "idxd_submit_desc");
 	desc->submitted_ns = start - 900 * ms;
-	check(desc_device_ns(desc) == 0, "it waits for an engine: %lu", (long)desc_device_ns(desc));
+	check(idxd_desc_device_ns(desc) == 0, "it waits for an engine: %lu",
+	      (long)idxd_desc_device_ns(desc));
 	atomic_store(&bed.device->stopped_since, start - 800 * ms);
 	atomic_store(&bed.device->stopped_until, start - 700 * ms);
-	check(desc_device_ns(desc) == 100 * ms, "it stood still: %lu", (long)desc_device_ns(desc));
+	check(idxd_desc_device_ns(desc) == 100 * ms, "it stood still: %lu",
+	      (long)idxd_desc_device_ns(desc));
 	atomic_store(&bed.device->stopped_since, start - 2000 * ms);
-	check(desc_device_ns(desc) == 200 * ms, "of which this was there: %lu",
-	      (long)desc_device_ns(desc));
+	check(idxd_desc_device_ns(desc) == 200 * ms, "of which this was there: %lu",
+	      (long)idxd_desc_device_ns(desc));
 	atomic_store(&bed.device->stopped_until, VCLOCK_NEVER);
-	check(desc_device_ns(desc) >= 900 * ms, "it stands still: %lu", (long)desc_device_ns(desc));
+	check(idxd_desc_device_ns(desc) >= 900 * ms, "it stands still: %lu",
+	      (long)idxd_desc_device_ns(desc));
 	atomic_store(&desc->device_ns, 5 * ms);
-	check(pop(&bed) == desc && engine_fetch(bed.engine, desc) && desc_device_ns(desc) == 5 * ms,
-	      "an engine has it: %lu", (long)desc_device_ns(desc));
+	check(pop(&bed) == desc && engine_fetch(bed.engine, desc) &&
+		      idxd_desc_device_ns(desc) == 5 * ms,
+	      "an engine has it: %lu", (long)idxd_desc_device_ns(desc));
 	engine_work(bed.engine, desc);
 	engine_commit(bed.engine, desc);
 	idxd_free_desc(desc);
@@ -569,8 +574,8 @@ static void test_alloc(void)
 	u8 dst[PAGE_SIZE];
 
 	bed_start(&bed, &config);
-	check(idxd_wq_device(bed.wq) == bed.device && idxd_wq_id(bed.wq) == 0 &&
-		      !idxd_device_wq(bed.device, 1) && !idxd_device_wq(bed.device, IDXD_MAX_WQS),
+	check(bed.wq->device == bed.device && bed.wq->id == 0 && !idxd_device_wq(bed.device, 1) &&
+		      !idxd_device_wq(bed.device, IDXD_MAX_WQS),
 	      "the queue");
 	for (unsigned int i = 0; i < 3; i++) {
 		descs[i] = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
@@ -586,14 +591,14 @@ static void test_alloc(void)
 
 	/* who is refused has it still */
 	idxd_device_set_state(bed.device, IDXD_DEV_DISABLED);
-	check(idxd_submit_desc(descs[0]) == -EIO && desc_state(descs[0]) == IDXD_DESC_PREPARED,
+	check(idxd_submit_desc(descs[0]) == -EIO && idxd_desc_state(descs[0]) == IDXD_DESC_PREPARED,
 	      "disabled");
 	check(PTR_ERR(idxd_alloc_desc(bed.wq, 1)) == -EIO &&
 		      PTR_ERR(idxd_alloc_desc(bed.wq, 0)) == -EIO,
 	      "disabled");
 	idxd_device_set_state(bed.device, IDXD_DEV_ENABLED);
 	idxd_device_set_state(bed.device, IDXD_DEV_REMOVED);
-	check(idxd_submit_desc(descs[0]) == -EIO && desc_state(descs[0]) == IDXD_DESC_PREPARED,
+	check(idxd_submit_desc(descs[0]) == -EIO && idxd_desc_state(descs[0]) == IDXD_DESC_PREPARED,
 	      "removed");
 	for (unsigned int i = 0; i < 3; i++)
 		idxd_free_desc(descs[i]);
@@ -619,7 +624,8 @@ static void test_threshold(void)
 	for (unsigned int i = 0; i < 8; i++) {
 		descs[i] = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
 		check(idxd_submit_desc(descs[i]) == (i < 2 ? 0 : -EAGAIN), "%u", i);
-		check(desc_state(descs[i]) == (i < 2 ? IDXD_DESC_SUBMITTED : IDXD_DESC_PREPARED),
+		check(idxd_desc_state(descs[i]) ==
+			      (i < 2 ? IDXD_DESC_SUBMITTED : IDXD_DESC_PREPARED),
 		      "%u", i);
 	}
 	check(pop(&bed) == descs[0], "first in, first out");
