@@ -1,4 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The silicon: devices, their groups and engines, and the portal that takes
+ * descriptors from the driver (csrc/iaa/submit.c).
+ *
+ * A group's queues hold submitted descriptors. An engine takes the next one
+ * (group_pop), copies the page in (engine_fetch), works in its own memory
+ * (engine_work), and copies the result and the record out (engine_commit). In
+ * real time each engine is a thread (idxd_engine_run). In virtual time an
+ * engine is a flag: virtual_dispatch() does the work at once, and an event
+ * commits it when the profile's time has passed.
+ *
+ * A descriptor's state is one atomic, which the engine, the owner's abort and
+ * the device's removal move by compare-and-exchange (desc_move). group->lock
+ * guards a group's queues. A queue's free_lock may be taken inside it; the
+ * plan's lock is taken with no other held. In virtual time the turn guards the
+ * rest.
+ */
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -19,7 +36,7 @@
 #define SIZE_4K 4096
 
 struct idxd_group {
-	pthread_mutex_t lock; /* its queues */
+	pthread_mutex_t lock; /* guards its queues, idle, turn */
 	pthread_cond_t work;
 	unsigned int idle; /* engines that sleep on 'work' */
 	unsigned int turn; /* the queue after the one that was served last */
@@ -29,8 +46,8 @@ struct idxd_engine {
 	struct idxd_device *device;
 	struct idxd_group *group; /* NULL: not in use */
 	struct crypto_acomp *tfm;
-	bool busy;             /* virtual time's */
-	struct iax_hw_desc hw; /* the descriptor that it works on, and all below: its own memory */
+	bool busy;             /* virtual time: it has a descriptor */
+	struct iax_hw_desc hw; /* its own copy of the descriptor, and below of the data */
 	struct iax_completion_record record;
 	u8 *src, *dst;
 };
@@ -44,15 +61,15 @@ struct idxd_device {
 	struct vclock *clock;
 	_Atomic int state; /* enum idxd_device_state */
 	_Atomic bool stopping;
-	_Atomic u64 stopped_since, stopped_until; /* takes nothing up: from, to; to 0: it works */
+	_Atomic u64 stopped_since, stopped_until; /* engines take no work; until 0: they do */
 	struct idxd_group groups[IDXD_MAX_GROUPS];
 	struct idxd_engine engines[IDXD_MAX_ENGINES];
 	struct idxd_wq wqs[IDXD_MAX_WQS];
 	/* virtual time */
-	u64 transfer_free; /* when the device's bandwidth is free again */
+	u64 transfer_free; /* the time at which the bandwidth is free again */
 	u64 random;
 	struct vclock_event resume;
-	size_t events; /* that the clock keeps room for */
+	size_t events; /* reserved in the clock */
 };
 
 static u64 device_now(const struct idxd_device *device)
@@ -61,8 +78,9 @@ static u64 device_now(const struct idxd_device *device)
 }
 
 /*
- * Waits for the turn, and for memory if it comes to that: an actor is small. A
- * thread that has lost its turn is told so once, and then waits like any other.
+ * Waits for the turn, and retries while there is no memory for an actor, which
+ * is small. For a thread that has lost its turn the first try fails; after that
+ * it waits like any other.
  */
 static void enter(struct idxd_device *device)
 {
@@ -77,7 +95,10 @@ static void wake_sleepers(struct idxd_desc *desc)
 	syscall(SYS_futex, &desc->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* 0: it was in another state; else what it was, with its flags, which stay. */
+/*
+ * Moves a descriptor from one state to another, and keeps its flags. Returns
+ * the old state with its flags; 0 if it was in another state.
+ */
 static u32 desc_move(struct idxd_desc *desc, u32 from, u32 to)
 {
 	u32 old = atomic_load_explicit(&desc->state, memory_order_relaxed);
@@ -91,12 +112,6 @@ static u32 desc_move(struct idxd_desc *desc, u32 from, u32 to)
 	return old;
 }
 
-/*
- * Aborts it, where it is neither done nor aborted already: its state before,
- * with flags, else 0. Nobody touches its owner's memory after that; the device
- * lets go of it when it comes across it. 'why': IDXD_DESC_TIMED_OUT, or 0: its
- * device does not stay enabled.
- */
 u32 idxd_desc_abort(struct idxd_desc *desc, u32 why)
 {
 	struct vclock *clock = desc->wq->device->clock;
@@ -124,8 +139,9 @@ u32 idxd_desc_abort(struct idxd_desc *desc, u32 why)
 }
 
 /*
- * It is at its end. What its state was before says whether its owner sleeps: it
- * may be another's by now.
+ * Wakes the owner of a descriptor that is DONE or ABORTED. 'old', the state
+ * before, says whether the owner sleeps: the descriptor itself may belong to
+ * another owner by now.
  */
 static void tell_owner(struct idxd_desc *desc, u32 old)
 {
@@ -139,7 +155,7 @@ static void tell_owner(struct idxd_desc *desc, u32 old)
 	}
 }
 
-/* Aborts it for everybody, its owner included, who did not ask for it. */
+/* Aborts a descriptor, which its owner did not ask for, and wakes the owner. */
 static void desc_cancel(struct idxd_desc *desc, u32 why)
 {
 	u32 old = idxd_desc_abort(desc, why);
@@ -148,10 +164,6 @@ static void desc_cancel(struct idxd_desc *desc, u32 why)
 		tell_owner(desc, old);
 }
 
-/*
- * So long the device has had it, in its own time: a busy host is no dead
- * device.
- */
 u64 idxd_desc_device_ns(struct idxd_desc *desc)
 {
 	struct idxd_device *device = desc->wq->device;
@@ -161,13 +173,13 @@ u64 idxd_desc_device_ns(struct idxd_desc *desc)
 
 	if (device->clock) {
 		now = vclock_now(device->clock);
-		/* or the end of all time */
+		/* at the end of time everything has timed out */
 		return now < VCLOCK_NEVER - 1 ? now - desc->submitted_ns : VCLOCK_NEVER;
 	}
 	if (likely(!until) || idxd_desc_state(desc) != IDXD_DESC_SUBMITTED)
 		return ns;
 	now = ktime_get_ns();
-	now = min(now, until); /* from then on it is the host that does not come to it */
+	now = min(now, until); /* after that only the host is late */
 	since = max(since, desc->submitted_ns);
 	return ns + (now > since ? now - since : 0);
 }
@@ -186,7 +198,10 @@ static u32 crc32(const u8 *p, size_t len)
 	return ~crc;
 }
 
-/* False: it was aborted, and is nothing to the engine any more. */
+/*
+ * Copies the descriptor and its page into the engine. Returns false, and drops
+ * the device's reference, if it was aborted.
+ */
 static bool engine_fetch(struct idxd_engine *engine, struct idxd_desc *desc)
 {
 	if (!desc_move(desc, IDXD_DESC_SUBMITTED, IDXD_DESC_FETCHING)) {
@@ -227,8 +242,8 @@ static void engine_compress(struct idxd_engine *engine, struct acomp_req *req,
 }
 
 /*
- * With more room than was asked for, so that what is too long and what is no
- * stream are told apart.
+ * Gives the decoder more room than the descriptor does, to tell a page that is
+ * too long from a stream that is bad.
  */
 static void engine_decompress(struct idxd_engine *engine, struct acomp_req *req,
 			      struct iax_completion_record *record)
@@ -244,7 +259,7 @@ static void engine_decompress(struct idxd_engine *engine, struct acomp_req *req,
 	}
 }
 
-/* From the engine's own memory to the engine's own memory. */
+/* Works from the engine's own memory to the engine's own memory. */
 static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc)
 {
 	const struct iax_hw_desc *hw = &engine->hw;
@@ -274,18 +289,21 @@ static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc
 		return;
 	record->bytes_completed = hw->src1_size;
 	/*
-	 * Of what is not compressed, on either way. It costs more than the
-	 * compression, so only those who look at it get it.
+	 * The crc is of the uncompressed page, either way. It costs more than
+	 * the compression, so a descriptor must ask for it.
 	 */
 	if (hw->filter_flags & IAX_FILTER_CRC)
 		record->crc = compress ? crc32(engine->src, hw->src1_size) :
 					 crc32(engine->dst, record->output_size);
-	/* not alike on both ways, or two wrong ones would agree */
+	/* by the opcode, or two wrong crcs of one page would agree */
 	if (desc->faults.flip_crc)
 		record->crc ^= hw->opcode;
 }
 
-/* The only place where a descriptor's memory is written. */
+/*
+ * Copies result and record out, unless the descriptor was aborted. No other
+ * function writes to the owner's memory.
+ */
 static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 {
 	u32 old = desc_move(desc, IDXD_DESC_RUNNING, IDXD_DESC_COMMITTING);
@@ -301,8 +319,8 @@ static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 	desc->iax_completion = engine->record;
 
 	/*
-	 * The device's reference goes first: once it is DONE its owner may use
-	 * it for something else.
+	 * Drop the device's reference first: once the descriptor is DONE its
+	 * owner may submit it again.
 	 */
 	atomic_fetch_sub_explicit(&desc->refs, 1, memory_order_acq_rel);
 	old = atomic_exchange_explicit(&desc->state, IDXD_DESC_DONE, memory_order_acq_rel);
@@ -312,8 +330,8 @@ static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 /* ---- queues, from the engines' side ---- */
 
 /*
- * The next descriptor that an engine of the group takes: of the queue with the
- * highest priority, equals in turn.
+ * Takes the next descriptor out of the group's queues: from the one with the
+ * highest priority, equals in turn. Returns NULL if all are empty.
  */
 static struct idxd_desc *group_pop(struct idxd_device *device, struct idxd_group *group)
 {
@@ -336,7 +354,7 @@ static struct idxd_desc *group_pop(struct idxd_device *device, struct idxd_group
 	return desc;
 }
 
-/* True while it takes nothing up; *until: for how long. */
+/* Returns true while engines take no work; *until is the end of that time. */
 static bool device_stopped(struct idxd_device *device, u64 *until)
 {
 	*until = atomic_load(&device->stopped_until);
@@ -350,7 +368,7 @@ static bool device_stopped(struct idxd_device *device, u64 *until)
 
 /* ---- real time: engines are threads ---- */
 
-/* Sleeps until there is work. NULL: the device is being stopped. */
+/* Sleeps until there is work. Returns NULL once the device is being stopped. */
 static struct idxd_desc *engine_take(struct idxd_device *device, struct idxd_group *group)
 {
 	struct idxd_desc *desc = NULL;
@@ -377,7 +395,8 @@ static struct idxd_desc *engine_take(struct idxd_device *device, struct idxd_gro
 }
 
 /*
- * The time that a fault takes. What the host takes besides is not the device's.
+ * Holds the descriptor for the time that a fault takes. A delay of the
+ * host does not count as the device's time.
  */
 static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 {
@@ -391,12 +410,12 @@ static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 		atomic_fetch_add_explicit(&desc->device_ns, held, memory_order_relaxed);
 		left -= min(left, held);
 		/*
-		 * its owner may be waiting for another one, which waits behind
-		 * it, or look up when this one is done
+		 * the owner may be waiting for another descriptor, behind this
+		 * one: so the engine aborts it at the timeout
 		 */
 		if (left && idxd_desc_device_ns(desc) >= device->profile.timeout_ns)
 			desc_cancel(desc, IDXD_DESC_TIMED_OUT);
-		/* a delay lasts, also one that nobody waits for any more */
+		/* a delay lasts, also after an abort */
 		if (desc->faults.no_answer && idxd_desc_state(desc) == IDXD_DESC_ABORTED)
 			break;
 	}
@@ -429,17 +448,12 @@ static void wake_engines(struct idxd_device *device)
 
 void idxd_device_stop(struct idxd_device *device)
 {
-	/*
-	 * first: who enables it once more meanwhile has a device that takes no
-	 * descriptor
-	 */
+	/* first: a device that is enabled meanwhile must take no descriptor */
 	atomic_store(&device->stopping, true);
 	idxd_device_set_state(device, IDXD_DEV_DISABLED);
 }
 
-/* ---- virtual time ---- */
-
-/* whoever has the turn does the work, which takes what the profile says */
+/* ---- virtual time: the actor that has the turn does the work ---- */
 
 static u64 device_random(struct idxd_device *device)
 {
@@ -464,8 +478,8 @@ static u64 service_ns(struct idxd_device *device, const struct iax_hw_desc *hw, 
 }
 
 /*
- * The engine has begun: when it will be done, which also depends on what the
- * device's other engines do.
+ * Returns the time at which the engine, which begins now, is done. The transfer
+ * waits for those of the device's other engines.
  */
 static u64 engine_end(struct idxd_engine *engine, const struct idxd_desc *desc)
 {
@@ -518,7 +532,7 @@ static void virtual_resume(struct vclock_event *event)
 	virtual_dispatch(container_of(event, struct idxd_device, resume));
 }
 
-/* ---- the device's life ---- */
+/* ---- create, destroy, enable, remove ---- */
 
 static int config_check(const struct idxd_config *config)
 {
@@ -701,8 +715,8 @@ enum idxd_device_state idxd_device_state(struct idxd_device *device)
 }
 
 /*
- * What is in the queues is thrown away; what engines have in hand they will not
- * be allowed to commit.
+ * Empties the queues and aborts all descriptors. An engine cannot commit one
+ * that is aborted.
  */
 static void abort_all(struct idxd_device *device)
 {

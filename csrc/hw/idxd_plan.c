@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What shall go wrong: which descriptor, in the order of submission, gets which
- * fault.
+ * Fault plans: which submission, counted in their order, gets which fault.
  */
 #include <stdlib.h>
 
@@ -10,7 +9,7 @@
 #define MAX_FAULTS 256
 
 struct idxd_plan {
-	pthread_mutex_t lock; /* everything here, but for nr, which it is read without */
+	pthread_mutex_t lock; /* guards all; nr is also read without it */
 	_Atomic unsigned int nr;
 	struct planned {
 		struct idxd_fault fault;
