@@ -100,8 +100,8 @@ class VirtualClock(Owner):
         return int(lib.vclock_stalls(self._clock))
 
     def sleep(self, ns: int) -> None:
-        """Let `ns` virtual nanoseconds pass, in which other actors have turns. 0 lets
-        the actors run first whose turn is now.
+        """Let `ns` virtual nanoseconds pass, in which other actors have turns. With 0
+        those run first that have a turn at this time.
         """
         ns = index("ns", ns)
         if not 0 <= ns < MAX_SLEEP:

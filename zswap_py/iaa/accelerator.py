@@ -372,7 +372,7 @@ class Accelerator(Owner):
 
     @property
     def series(self) -> str | None:
-        """The series whose rules the driver has: "v10" or "v13"; None: mainline."""
+        """The driver's rules: those of series "v10" or "v13"; None: mainline's."""
         return self._series
 
     @property
