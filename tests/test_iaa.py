@@ -608,7 +608,7 @@ def test_a_queue_that_is_always_full(clock, series):
 
 
 def test_mainline_waits_for_a_descriptor(clock):
-    """8 CPUs and a queue of two entries: nobody is turned away."""
+    """8 CPUs and a queue of two entries: no request is rejected."""
     config = DeviceConfig(wqs=queues(2), engines=(0,))
     with rig(clock, [config], series=None, nr_cpus=8, kernel="6.16") as (acc, z):
 
@@ -689,7 +689,7 @@ def test_a_pool_outlives_its_queues(clock, series, kernel):
             assert result.reason == "reject_compress_fail"
         else:
             assert result
-            assert load(z, 8) == page(0)  # raw: nobody needs to decompress it
+            assert load(z, 8) == page(0)  # raw: no decompression needed
         before = acc.stats()
         assert before == acc.stats()
         acc.bind(wq)
@@ -874,7 +874,7 @@ def test_mainline_loads_nothing_while_a_device_is_gone(clock):
 @every_series
 def test_a_device_is_pulled_out_again_and_again(mode, series):
     """By another thread, while pages are stored and loaded: none is lost, none is
-    wrong, nobody hangs.
+    wrong, no call hangs.
     """
     config = DeviceConfig(wqs=queues(16), engines=(0, 0))
     with rig(
