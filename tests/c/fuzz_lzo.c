@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libFuzzer target for csrc/lzo.c, input and output up against guard pages.
+ * libFuzzer target for csrc/crypto/lzo.c, input and output up against guard pages.
  *
  *   clang -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined
  *   -fno-sanitize-recover=all -Icsrc \
- *         tests/c/fuzz_lzo.c csrc/lzo.c -o fuzz_lzo && ./fuzz_lzo -max_len=4096
+ *         tests/c/fuzz_lzo.c csrc/crypto/lzo.c -o fuzz_lzo && ./fuzz_lzo -max_len=4096
  *         -runs=10000000
  *
  * The first byte of an input chooses: decode the rest as it is, into a room

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * csrc/lz4.c alone: against a plain decoder that also holds the format's end
+ * csrc/crypto/lz4.c alone: against a plain decoder that also holds the format's end
  * rules, each room there is.
  */
 #include "encoder_test.h"

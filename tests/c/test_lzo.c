@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * csrc/lzo.c alone: streams written by hand, each room there is, damage, all
+ * csrc/crypto/lzo.c alone: streams written by hand, each room there is, damage, all
  * between guard pages.
  */
 #include "encoder_test.h"
