@@ -371,4 +371,4 @@ def test_cpus_come_and_go_while_threads_store_and_load(series):
         assert errors == []
         assert flips > 50
         assert z.stats()["stored_pages"] == 0
-        z.verify()
+        z.check()

@@ -85,7 +85,7 @@ def test_pool_creation_failing_at_every_allocation(compressor, kind, failures, s
 
         assert sweep(fault, step) == failures
         assert z.store(0, FOLIO)
-        z.verify()
+        z.check()
 
 
 @pytest.mark.parametrize("cpu", [0, 2, 3], ids=["first", "middle", "last"])
@@ -150,7 +150,7 @@ def test_store_of_a_folio_failing_at_every_allocation(compressor, kind, reason, 
                     assert z.store(slot, FOLIO[:PAGE])
             with z.faults.alloc(kind, nth=n) as f:
                 result = z.store(0, FOLIO)
-            z.verify()
+            z.check()
             if not f.hits:
                 break
             failures += 1
@@ -197,7 +197,7 @@ def test_load_failing_at_each_object_keeps_it(compressor):
                 z.load(n, bytearray(PAGE))
             assert e.value.errno == errno.EIO
             z.store(0, FOLIO)
-        z.verify()
+        z.check()
 
 
 def test_swapon_failing(compressor):

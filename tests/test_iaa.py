@@ -1287,22 +1287,22 @@ def test_cpus_beyond_the_machines_are_counted_from_0():
 @pytest.mark.parametrize(
     ("rest", "message"),
     [
-        ({"devices": 0}, "devices=0: 1 to 64"),
-        ({"devices": 65}, "devices=65: 1 to 64"),
+        ({"devices": 0}, "devices=0: must be 1 to 64"),
+        ({"devices": 65}, "devices=65: must be 1 to 64"),
         ({"devices": ()}, r"len\(devices\)=0"),
-        ({"nr_cpus": 0}, "nr_cpus=0: 1 to 8192"),
-        ({"nr_cpus": 2, "nr_nodes": 3}, "nr_nodes=3: 1 to 2"),
-        ({"nr_cpus": 2, "nr_packages": 3}, "nr_packages=3: 1 to 2"),
+        ({"nr_cpus": 0}, "nr_cpus=0: must be 1 to 8192"),
+        ({"nr_cpus": 2, "nr_nodes": 3}, "nr_nodes=3: must be 1 to 2"),
+        ({"nr_cpus": 2, "nr_packages": 3}, "nr_packages=3: must be 1 to 2"),
         ({"nr_packages": 0}, "nr_packages=0"),
         ({"series": "v11"}, "series='v11': must be one of None, 'v10', 'v13'"),
-        ({"batch_size": 9}, "batch_size=9: 1 to 8"),
-        ({"batch_size": 0}, "batch_size=0: 1 to 8"),
+        ({"batch_size": 9}, "batch_size=9: must be 1 to 8"),
+        ({"batch_size": 0}, "batch_size=0: must be 1 to 8"),
         (
             {"series": None, "batch_size": 2},
             "batch_size=2: must be 1 with series=None",
         ),
-        ({"g_comp_wqs_per_iaa": 9}, "g_comp_wqs_per_iaa=9: 0 to 8"),
-        ({"g_comp_wqs_per_iaa": -1}, "=-1: 0 to 8"),
+        ({"g_comp_wqs_per_iaa": 9}, "g_comp_wqs_per_iaa=9: must be 0 to 8"),
+        ({"g_comp_wqs_per_iaa": -1}, "=-1: must be 0 to 8"),
         ({"series": None, "g_comp_wqs_per_iaa": 1}, "must keep their defaults with series=None"),
         ({"series": None, "distribute_comps": False}, "must keep their defaults with series=None"),
         ({"series": None, "distribute_decomps": True}, "must keep their defaults with series=None"),
@@ -1570,7 +1570,7 @@ def test_switches_have_the_kernels_syntax():
             True,
             (),
         )
-        with pytest.raises(OSError, match="verify_compress='maybe': Y or N"):
+        with pytest.raises(OSError, match="verify_compress='maybe': must be Y or N"):
             acc.verify_compress = "maybe"
     assert WorkQueueConfig(shared="off").shared is False
 
@@ -1593,8 +1593,8 @@ def test_attributes_are_those_that_are_named():
                 with pytest.raises(
                     AttributeError,
                     match=(
-                        rf"{cls.__name__}\.{name} (is fixed at creation|can be "
-                        r"read)"
+                        rf"{cls.__name__}\.{name} (is fixed at creation|can only "
+                        r"be read)"
                     ),
                 ):
                     setattr(it, name, before)

@@ -286,7 +286,7 @@ def run(machine, clock):
             for slot in list(cpu.held):
                 assert cpu.load(slot - SLOTS * cpu.number) == 0
         assert len(z) == 0
-        z.verify()
+        z.check()
         add_up(acc)
         after = [wq.stats() for device in acc.devices for wq in device.wqs]
     return what, [cpu.trace for cpu in cpus], hits, before, acc.stats(), after

@@ -87,16 +87,16 @@ def test_names_are_odd():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: WorkQueueConfig(size=129), "size=129: 1 to 128"),
-        (lambda: WorkQueueConfig(size=0), "size=0: 1 to 128"),
-        (lambda: WorkQueueConfig(group=4), "group=4: 0 to 3"),
-        (lambda: WorkQueueConfig(group=-1), "group=-1: 0 to 3"),
-        (lambda: WorkQueueConfig(priority=0), "priority=0: 1 to 15"),
-        (lambda: WorkQueueConfig(priority=16), "priority=16: 1 to 15"),
-        (lambda: WorkQueueConfig(enqcmds_retries=65), "enqcmds_retries=65: 0 to 64"),
+        (lambda: WorkQueueConfig(size=129), "size=129: must be 1 to 128"),
+        (lambda: WorkQueueConfig(size=0), "size=0: must be 1 to 128"),
+        (lambda: WorkQueueConfig(group=4), "group=4: must be 0 to 3"),
+        (lambda: WorkQueueConfig(group=-1), "group=-1: must be 0 to 3"),
+        (lambda: WorkQueueConfig(priority=0), "priority=0: must be 1 to 15"),
+        (lambda: WorkQueueConfig(priority=16), "priority=16: must be 1 to 15"),
+        (lambda: WorkQueueConfig(enqcmds_retries=65), "enqcmds_retries=65: must be 0 to 64"),
         (lambda: WorkQueueConfig(threshold=3), r"threshold=3\): only a shared queue has one"),
-        (lambda: WorkQueueConfig(size=8, shared=True, threshold=9), "threshold=9: 1 to 8"),
-        (lambda: WorkQueueConfig(size=8, shared=True, threshold=0), "threshold=0: 1 to 8"),
+        (lambda: WorkQueueConfig(size=8, shared=True, threshold=9), "threshold=9: must be 1 to 8"),
+        (lambda: WorkQueueConfig(size=8, shared=True, threshold=0), "threshold=0: must be 1 to 8"),
         (lambda: DeviceConfig(wqs=()), "0 work queues: a device has 1 to 8"),
         (lambda: DeviceConfig(wqs=queues(*[1] * 9)), "9 work queues: a device has 1 to 8"),
         (
@@ -106,7 +106,7 @@ def test_names_are_odd():
         (lambda: DeviceConfig(wqs=queues(*[17] * 8)), "136 entries"),
         (lambda: DeviceConfig(engines=()), "0 engines: a device has 1 to 8"),
         (lambda: DeviceConfig(engines=(0,) * 9), "9 engines: a device has 1 to 8"),
-        (lambda: DeviceConfig(engines=(0, 4)), "an engine's group=4: 0 to 3"),
+        (lambda: DeviceConfig(engines=(0, 4)), "an engine's group=4: must be 0 to 3"),
         (
             lambda: DeviceConfig(wqs=queues(8, 8, group=1)),
             r"work queue 0 is in group 1, which has no "
@@ -383,8 +383,8 @@ def test_jitter():
         ({"jitter": 1.01}, r"Profile\(jitter=1.01\): must be a share, 0 to 1"),
         ({"jitter": -0.1}, "jitter=-0.1"),
         ({"jitter": float("nan")}, "jitter=nan"),
-        ({"timeout_ns": 0}, r"timeout_ns=0\): 1 to"),
-        ({"host_ns": -1}, r"host_ns=-1\): 0 to"),
+        ({"timeout_ns": 0}, r"timeout_ns=0\): must be 1 to"),
+        ({"host_ns": -1}, r"host_ns=-1\): must be 0 to"),
         ({"compress_ns": (1 << 62) + 1}, "compress_ns="),
     ],
 )

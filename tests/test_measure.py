@@ -331,7 +331,7 @@ def test_jobs_have_a_bound_that_is_looked_at_first(
     memory: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
     monkeypatch.setattr(measure, "_Measuring", None)  # nothing is made
-    with pytest.raises(ValueError, match=rf"jobs={jobs}: 1 to 8192"):
+    with pytest.raises(ValueError, match=rf"jobs={jobs}: must be 1 to 8192"):
         run(memory, jobs=jobs)
 
 

@@ -27,7 +27,7 @@ import pytest
 import zswap_py as zs
 from zswap_py import zswap as zswap_module
 from zswap_py.cpuhp import NR_CPUS, CpuHotplug, CpuhpState
-from zswap_py.faults import Fault, Faults
+from zswap_py.faults import ArmedFault, Faults
 
 PAGE = 4096
 TEXT = b"it was the best of times".ljust(64) * 64
@@ -117,7 +117,7 @@ def test_what_a_zswap_was_made_with_is_fixed(z, name, value):
     assert getattr(z, name) == before
     z.store(0, TEXT)
     for size in (1024, 2 * PAGE):
-        with pytest.raises(ValueError, match=rf"{size} bytes: a page of 4096"):
+        with pytest.raises(ValueError, match=rf"{size} bytes: must be a page of 4096"):
             z.peek(0, bytearray(size))
 
 
@@ -151,7 +151,7 @@ def public_objects() -> Iterator[tuple[str, Any]]:
         yield "Compressor", z.pool.compressor
         yield "CpuHotplug", z.cpuhp
         yield "Faults", z.faults
-        yield "Fault", z.faults.prepare()
+        yield "ArmedFault", z.faults.prepare()
         yield "SwapDevice", device
         yield "CompressedStore", store
         yield "StoreResult", device._z.store(0, TEXT)
@@ -410,7 +410,7 @@ def test_each_wrong_argument_is_refused_by_its_name_and_nothing_breaks(z):
             90,
             "lz4",
         )
-        z.verify()
+        z.check()
         out = bytearray(PAGE)
         assert z.store(100, TEXT)
         assert z.load(100, out)
@@ -428,7 +428,7 @@ def test_every_public_method_is_tried_with_wrong_arguments(z):
             getattr(call, "__qualname__", "")
             for _, call, _ in calls(z, device, store, CpuHotplug(2))
         }
-    for cls in (zs.Zswap, zs.Pool, zs.SwapDevice, zs.Compressor, CpuHotplug, Faults, Fault):
+    for cls in (zs.Zswap, zs.Pool, zs.SwapDevice, zs.Compressor, CpuHotplug, Faults, ArmedFault):
         for name, method in vars(cls).items():
             if name.startswith("_") or not inspect.isfunction(method):
                 continue
@@ -569,7 +569,7 @@ def nested_calls(z: zs.Zswap) -> list[Callable[[], Any]]:
         lambda: z.cpuhp.fail(1, None),
         lambda: setattr(z, "compressor", "lzo"),
         z.close,
-        z.verify,
+        z.check,
         z.stats,
         lambda: z.swapoff(0),
         lambda: z.swapon(1),
@@ -613,7 +613,7 @@ def test_a_compressor_is_refused_what_would_wait_for_it(register, series, busy):
     assert seen == [errno.EDEADLK] * len(nested_calls(z))
     if not z.closed:
         assert z.pool.tfm_name == "nesting"
-        z.verify()
+        z.check()
     z.close()
 
 
@@ -630,7 +630,7 @@ def outer_load_batch(z: zs.Zswap) -> None:
         assert z.load_batch(range(first, first + 16), out) == [0] * 16
         assert out == b"".join(map(page, range(first, first + 16)))
         assert [i for i in range(64) if i in z] == list(range(first + 16, 64))
-    z.verify()
+    z.check()
 
 
 def test_a_compressor_that_loads_a_batch_does_not_disturb_the_one_it_is_in(register):
@@ -735,7 +735,7 @@ def test_a_signal_handler_before_and_after_the_c_call_disturbs_no_batch(z, monke
     finally:
         signal.signal(signal.SIGUSR1, old)
     assert nested == [[-errno.ENOENT, -errno.ENOENT, 0], [-errno.ENOENT] * 3]
-    z.verify()
+    z.check()
 
 
 @pytest.mark.parametrize(
@@ -772,7 +772,7 @@ def test_a_signal_handler_in_the_middle_of_a_switch_changes_no_pool(call):
         assert (z.compressor, z.pool.tfm_name, len(z.pools)) == ("lzo", "lzo", 2)
         assert not z.closed
         assert z.load(0, bytearray(PAGE))
-        z.verify()
+        z.check()
 
 
 def test_a_callback_of_a_cpu_changes_no_cpu():

@@ -215,7 +215,7 @@ def test_pool_bytes_are_the_same_for_every_batch_size(batching, base):
             for n, folio in folios:
                 assert z.store(slot, folio)
                 slot += n
-            z.verify()
+            z.check()
             pools[size] = z.stats()["pool_total_size"], z.events()["zswap_bytes"]
             out = bytearray(512 * PAGE)
             assert z.load_batch(range(slot - 512, slot), out) == [0] * 512
@@ -235,7 +235,7 @@ def test_a_page_that_must_be_refused_anywhere_in_the_folio_leaves_no_slot_of_it(
                 assert z.store(0, text_pages(n)).reason == "reject_compress_fail"
             assert f.hits == 1
             assert not any(slot in z for slot in range(n))
-            z.verify()
+            z.check()
         stats = z.stats()
         assert (stats["stored_pages"], stats["pool_total_size"], stats["reject_compress_fail"]) == (
             0,
@@ -320,7 +320,7 @@ def test_highmem_objects_are_copied_to_the_contexts_buffers(batching, highmem, b
         crossing = z.pool.crossing_reads
         assert 0 < crossing < 64  # these are in buffers[] already, which is lowmem
         assert copies == 64 - crossing if highmem == 1.0 else 0 < copies < 64 - crossing
-        z.verify()
+        z.check()
 
 
 def test_with_no_highmem_objects_are_used_in_place_and_crossing_ones_counted(batching):
@@ -350,7 +350,7 @@ def test_a_store_on_a_cpu_without_a_context_is_enodev_and_a_counter():
         assert 3 in z
         assert z.load_batch([3], bytearray(PAGE), cpu=3) == [-errno.ENODEV]
         assert z.events()["no_context"] == 3
-        z.verify()
+        z.check()
 
 
 def test_a_stale_entry_never_survives_a_store_while_disabled():

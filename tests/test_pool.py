@@ -74,7 +74,7 @@ def test_old_entries_stay_in_their_pool_which_dies_when_the_last_has_gone(z):
     assert old.released.wait(10)
     assert z.load(2, out)
     assert out == page(2)
-    z.verify()
+    z.check()
 
 
 def test_rewriting_a_slot_moves_it_to_the_current_pool(z):
@@ -189,7 +189,7 @@ def test_switches_under_load():
             time.sleep(0.01)
         assert z.pools == (z.pool,)
         assert z.stats()["pool_total_size"] == 0
-        z.verify()
+        z.check()
 
 
 def test_close_joins_the_worker_and_destroys_dying_pools():
@@ -261,7 +261,7 @@ def test_a_closed_instance_refuses_all_that_needs_it():
     kind = z.swapon(16)
     z.close()
     for call in (
-        z.verify,
+        z.check,
         z.trim,
         z.stats,
         z.events,
@@ -280,7 +280,7 @@ def test_close_and_swapoff_from_within_a_compressor_are_refused_and_change_nothi
     raised = []
 
     def compress(data, room):
-        for call in (z.close, lambda: z.swapoff(0), z.verify, z.stats):
+        for call in (z.close, lambda: z.swapoff(0), z.check, z.stats):
             try:
                 call()
             except OSError as e:
@@ -329,6 +329,6 @@ def test_swapoff_waits_for_a_call_that_is_inside():
             assert results == [True]
             assert z.stats()["stored_pages"] == 0
             assert z.memory()["tree"] == 0
-            z.verify()
+            z.check()
     finally:
         zs.unregister_compressor("slow")

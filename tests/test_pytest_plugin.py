@@ -70,7 +70,7 @@ def test_one(zswap_factory):
     zswap_factory("lzo", nr_cpus=1)
     def wrong(z):
         raise AssertionError("the LRU has not the entries that the index has")
-    zs.Zswap.verify = wrong
+    zs.Zswap.check = wrong
 """,
     )
     assert "the LRU has not the entries" in result.stdout

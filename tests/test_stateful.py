@@ -372,12 +372,12 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "z"):
             try:
-                self.z.verify()
+                self.z.check()
                 left = sorted(self.m.entries)
                 self.both(lambda side, out: side.load_batch(left, out), pages=len(left))
                 stats = self.z.stats()
                 assert {name: n for name, n in stats.items() if n and name not in COUNTERS} == {}
-                self.z.verify()
+                self.z.check()
             finally:
                 self.z.close()
 

@@ -221,7 +221,7 @@ class LibraryAgainstModel(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "z"):
             return
-        self.z.verify()
+        self.z.check()
         self.load_batch(sorted(self.model.entries))
         self.same()
         self.z.close()
@@ -295,4 +295,4 @@ def test_long_histories(lengths: tuple[int, ...], series: str | None) -> None:
     with registered(), zs.Zswap("coded", series=series, total_ram=1 << 32) as z:
         z.swapon(pages=SLOTS)
         assert history(z, lengths, 500) == expected[SEQUENTIAL[series]]
-        z.verify()
+        z.check()

@@ -226,7 +226,7 @@ FLOORS = [
     {"iaa_plan"},
     {"zswap"},
     {"swap", "testing"},
-    {"pytest_plugin", "sources"},
+    {"pytest_plugin", "sources", "store"},
     {"report"},
     {"verify"},
     {"__init__"},

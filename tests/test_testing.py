@@ -9,7 +9,7 @@ import zswap_py as zs
 from zswap_py.testing import checked, close_checked, registered
 
 
-def fails_verify(z):
+def fails_check(z):
     raise AssertionError("the LRU has not the entries that the index has")
 
 
@@ -25,7 +25,7 @@ def test_checked_closes_the_instance_and_its_pools():
 
 
 def test_checked_fails_where_the_instance_does_not_add_up(monkeypatch):
-    monkeypatch.setattr(zs.Zswap, "verify", fails_verify)
+    monkeypatch.setattr(zs.Zswap, "check", fails_check)
     with (
         pytest.raises(AssertionError, match="the LRU has not"),
         checked(zs.Zswap("lzo", nr_cpus=1)) as z,
@@ -56,7 +56,7 @@ def test_checked_closes_after_an_exception_and_hides_neither(monkeypatch):
         raise KeyError("mine")
     assert z.closed
 
-    monkeypatch.setattr(zs.Zswap, "verify", fails_verify)
+    monkeypatch.setattr(zs.Zswap, "check", fails_check)
     with (
         pytest.raises(AssertionError, match="the LRU has not") as e,
         checked(zs.Zswap("lzo", nr_cpus=1)) as z,

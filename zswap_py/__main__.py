@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command: zswap-py, and python -m zswap_py."""
+"""The command line: zswap-py, and python -m zswap_py."""
 
 import signal
 import sys
@@ -9,15 +9,18 @@ from zswap_py._lib import interrupt
 
 
 def main() -> int:
-    """Runs the command line; the exit code. Ctrl-C is quiet before it, and after it."""
+    """Runs the command line. Returns the exit code.
+
+    Ctrl-C prints no traceback, before cli.main() and after it either.
+    """
     try:
         interrupt.raise_again()
         return cli.main()
-    except KeyboardInterrupt:  # just outside of cli.main()
+    except KeyboardInterrupt:  # just before or after cli.main()
         return cli.INTERRUPTED
     finally:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to be said
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the exit code is settled
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The cffi builder: the C library and its binding as one extension module,
-zswap_py._zswap.
+"""Builds zswap_py._zswap: the C library and its cffi binding in one extension module.
 
 setuptools executes this file without importing the package, so it imports nothing of
 it. `python zswap_py/_build.py --stub` prints _zswap.pyi, the module's types as the
 headers declare them.
 
-ZSWAP_SANITIZE=address,undefined (or thread) builds the same with sanitizers;
-ZSWAP_CFLAGS adds flags, as -Werror in CI.
+ZSWAP_SANITIZE=address,undefined (or thread) builds with sanitizers. ZSWAP_CFLAGS adds
+compiler flags.
 """
 
 import glob
@@ -17,16 +16,18 @@ import sys
 from cffi import FFI, model
 
 BEGIN, END = "/* cffi: begin */\n", "/* cffi: end */\n"
-# What Python may call, in the order of use.
+# The headers that declare what Python calls, each after those that it uses.
 INTERFACE = ["lib/vclock.h", "crypto/codecs.h", "iaa/idxd.h", "iaa/iaa.h", "zswap.h"]
 
 
 def interface(header: str) -> str:
-    """The part of a header that is declared to cffi."""
+    """Returns the part of a header between the cffi markers."""
     with open(os.path.join("csrc", header)) as f:
         text = f.read()
     if BEGIN not in text or END not in text:
-        raise SystemExit(f"{header}: no {BEGIN.strip()} ... {END.strip()}")
+        raise SystemExit(
+            f"{header}: has no {BEGIN.strip()} ... {END.strip()}; put them around its declarations"
+        )
     return text.split(BEGIN)[1].split(END)[0]
 
 
@@ -37,7 +38,7 @@ flags += [f"-fsanitize={sanitize}", "-g", "-O1", "-fno-omit-frame-pointer"] if s
 ffibuilder = FFI()
 for header in INTERFACE:
     ffibuilder.cdef(interface(header))
-# The one way from C to Python: a compressor that is written in Python.
+# The only callback from C into Python: a compressor that is written in Python.
 ffibuilder.cdef("""
     extern "Python" int zswap_py_acomp(void *handle, bool compress, const void *src,
                                        unsigned int slen, void *dst, unsigned int *dlen);
@@ -54,8 +55,9 @@ ffibuilder.set_source(
 
 
 def python_type(c: model.BaseTypeByIdentity) -> str:
-    """The Python type that cffi takes and returns. A pointer is Any: a caller may pass
-    it in several ways.
+    """Returns the Python type that cffi converts a C type to and from.
+
+    A pointer is Any, since cffi takes several types for it.
     """
     if isinstance(c, model.VoidType):
         return "None"
@@ -67,8 +69,9 @@ def python_type(c: model.BaseTypeByIdentity) -> str:
 
 
 def stub() -> str:
-    """_zswap.pyi: each constant, and each function with its arguments. Only cffi's
-    parser has these before the module is built.
+    """Returns the text of _zswap.pyi: each constant, and each function's signature.
+
+    They come from cffi's parser, so that the module need not be built.
     """
     declarations = ffibuilder._parser._declarations
     constants, functions = set(), []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The one door to the C library: `ffi`, `lib`, and what its results mean in Python.
+"""The C library: `ffi`, `lib`, and the exceptions for its results.
 
-Errors are raised here and nowhere else: `OSError` with the kernel's errno for what the
-kernel would answer, `ValueError` for a caller's mistake; both name the value.
+check() raises OSError with the kernel's errno for what fails in the kernel too, and
+ValueError for a caller's mistake. Messages name the call and its values.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ try:
 except ImportError as e:
     raise ImportError(
         "zswap_py's C library is not built for this interpreter: run `pip install .` in the "
-        "source tree and leave it, "
-        f"or `python setup.py build_ext -i` to work there ({e})"
+        "source tree, then leave that directory; or run `python setup.py build_ext -i` to work "
+        f"in it ({e})"
     ) from None
 
 __all__ = [
@@ -39,13 +39,14 @@ _SYSLOG = {1: logging.CRITICAL, 3: logging.ERROR}
 
 
 def oserror(err: int, message: str) -> OSError:
-    """The exception for a negative errno."""
+    """Returns the OSError for -errno `err`, with strerror() after the message."""
     return OSError(-err, f"{message}: {os.strerror(-err)}")
 
 
 def check(rc: int, what: str) -> int:
-    """The result of a C call, or the exception for a negative one; 'what' names the
-    call and its values.
+    """Returns the result of a C call; raises the exception for a negative one.
+
+    `what` names the call and its values.
     """
     if rc >= 0:
         return rc
@@ -57,7 +58,7 @@ def check(rc: int, what: str) -> int:
             f"{what}: this Zswap was made before fork(), in the parent; make one in each process",
         )
     if rc == -errno.EBADSLT:
-        raise ValueError(f"{what}: not inside a swap file; make one with swapon(pages=...)")
+        raise ValueError(f"{what}: outside of all swap files; make one with swapon(pages=...)")
     if rc == -errno.EDEADLK:
         raise oserror(
             rc, f"{what}: called by a compressor of the same Zswap, which holds its locks"
@@ -71,12 +72,12 @@ def check(rc: int, what: str) -> int:
 
 
 def string(p: Any) -> str:
-    """A C string."""
+    """Returns a C string as a str."""
     return ffi.string(p).decode()  # type: ignore[no-any-return]
 
 
 def strings(get: Any, *args: int) -> list[str]:
-    """The names that a C function numbers from 0; NULL is past the last."""
+    """Returns the names that get(*args, 0), get(*args, 1), ... return up to NULL."""
     names: list[str] = []
     while (p := get(*args, len(names))) != ffi.NULL:
         names.append(string(p))
@@ -84,17 +85,17 @@ def strings(get: Any, *args: int) -> list[str]:
 
 
 def struct_dict(p: Any) -> dict[str, int]:
-    """A C struct of numbers, in its own order."""
+    """Returns the fields of a C struct of numbers by name, in their order."""
     return {name: getattr(p, name) for name, _ in ffi.typeof(p).item.fields}
 
 
 def drain_messages(z: Any) -> None:
-    """Hand what the C library would have logged in the kernel to Python's logging."""
+    """Passes the messages that the kernel would log on to Python's logging."""
     _drain(lib.zswap_next_message, z, "zswap: ")
 
 
 def drain_iaa_messages(iaa: Any) -> None:
-    """The same for the accelerator's driver."""
+    """Passes the messages of the accelerator's driver on to Python's logging."""
     _drain(lib.iaa_next_message, iaa, "iaa_crypto: ")
 
 

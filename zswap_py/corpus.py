@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Corpora of pages like those of processes, made from a seed; and the walk over pages
-that figures are compared of.
+"""Makes corpora of pages like those of processes, and drives a zswap with them.
+
+corpus() makes the pages from a seed. churn() stores, loads and frees them in a fixed
+pattern, so that the figures of a Zswap, a model and a kernel can be compared.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ FIGURES = ("pool_total_size", "stored_pages", "stored_incompressible_pages")
 
 
 class Driver(Protocol):
-    """What `churn` needs: the library, the model and the running kernel have it."""
+    """The methods that churn() calls. Zswap has them, and so has verify's HostZswap."""
 
     def store(self, entry: int, folio: bytes) -> Any: ...
     def load(self, entry: int, out: bytearray) -> Any: ...
@@ -26,8 +28,9 @@ class Driver(Protocol):
 
 
 class _Source:
-    """Draws that are the same on every Python: bits of the Mersenne Twister and nothing
-    derived from them.
+    """Random draws that are the same on every Python.
+
+    It takes bits of the Mersenne Twister; random.Random's other methods may change.
     """
 
     def __init__(self, seed: int) -> None:
@@ -40,7 +43,7 @@ class _Source:
         return self._bits(8 * n).to_bytes(n, "little")
 
     def skewed(self, n: int) -> int:
-        """Small numbers more often, as words and keys come."""
+        """Draws from 0 to n - 1, small numbers more often, as words and keys occur."""
         return self.below(self.below(n) + 1)
 
 
@@ -54,9 +57,7 @@ def _word(r: _Source) -> str:
 
 
 class _Maker:
-    """One process's memory: its words, its heap, and the kinds of pages that it
-    holds.
-    """
+    """One process's memory: its words, its heap, and its kinds of pages."""
 
     def __init__(self, seed: int) -> None:
         r = self.r = _Source(seed)
@@ -83,7 +84,7 @@ class _Maker:
         self.weights = [1 + r.below(8) for _ in self.kinds]
 
     def page(self, parts: Callable[[], bytes]) -> bytes:
-        """A page cut from a stream of `parts`, not at a part's border."""
+        """Cuts a page from a stream of parts, after its first 0 to 31 bytes."""
         cut, out = self.r.below(32), bytearray()
         while len(out) < PAGE_SIZE + cut:
             out += parts()
@@ -141,7 +142,7 @@ class _Maker:
         return self.page(self._struct)
 
     def _object(self) -> bytes:
-        """A boxed value: a count, a type's address, a word or a number."""
+        """Makes a boxed value: a count, a type's address, and a word or a number."""
         r = self.r
         head = struct.pack("<QQ", 1 + r.skewed(40), self.heap + 0x1A0 * r.below(12))
         body = (
@@ -155,7 +156,9 @@ class _Maker:
         return self.page(self._object)
 
     def table(self) -> bytes:
-        """A hash table: most cells empty, the others a hash and two addresses."""
+        """Makes a hash table: two cells in three empty, the others a hash and two
+        addresses.
+        """
         return self.page(
             lambda: (
                 self.r.bytes(8) + struct.pack("<QQ", self._pointer(), self._pointer())
@@ -175,7 +178,7 @@ class _Maker:
         return bytes(PAGE_SIZE)
 
     def repeated(self) -> bytes:
-        """One word all over, in half of the pages with some others among them."""
+        """Repeats 8 bytes; half of the pages have up to 39 other bytes in between."""
         out = bytearray(self.r.bytes(8) * (PAGE_SIZE // 8))
         if self.r.below(2):
             for _ in range(self.r.below(40)):
@@ -183,7 +186,7 @@ class _Maker:
         return bytes(out)
 
     def low_entropy(self) -> bytes:
-        """Symbols of a small alphabet: a bitmap, a picture, digits."""
+        """Draws bytes from 2 to 15 symbols, as in a bitmap, a picture or digits."""
         alphabet = self.r.bytes(2 + self.r.below(14))
         return self.r.bytes(PAGE_SIZE).translate(
             bytes(alphabet[i % len(alphabet)] for i in range(256))
@@ -193,8 +196,10 @@ class _Maker:
         return self.page(lambda: struct.pack("<d", (self.r.below(2000) - 1000) / 7))
 
     def half_random(self) -> bytes:
-        """Any share of noise: sizes from a few bytes to over a page, the classes near a
-        page among them.
+        """Fills any share of a page of text with noise.
+
+        Its compressed length is a few bytes to over a page, so that the size classes
+        near a page are used too.
         """
         share = self.r.below(PAGE_SIZE)
         return (self.text()[share:] + self.r.bytes(share))[:PAGE_SIZE]
@@ -203,7 +208,7 @@ class _Maker:
         return self.r.bytes(PAGE_SIZE)
 
     def run(self) -> list[bytes]:
-        """One to eight pages of a kind: neighbours are alike."""
+        """Makes 1 to 8 pages of one kind, since neighbours in memory are alike."""
         pick, kind = self.r.below(sum(self.weights)), 0
         while pick >= self.weights[kind]:
             pick -= self.weights[kind]
@@ -213,7 +218,10 @@ class _Maker:
 
 @cache
 def corpus(seed: int, pages: int = 2000) -> tuple[bytes, ...]:
-    """`pages` pages of 4,096 bytes, the same for a seed on every machine and Python."""
+    """Returns `pages` pages of 4096 bytes.
+
+    A seed gives the same pages on every machine and Python.
+    """
     maker = _Maker(seed)
     out: list[bytes] = []
     while len(out) < pages:
@@ -222,7 +230,7 @@ def corpus(seed: int, pages: int = 2000) -> tuple[bytes, ...]:
 
 
 def digest(pages: Sequence[bytes]) -> str:
-    """SHA-256 of the pages: recorded figures hold for these bytes alone."""
+    """Returns the pages' SHA-256: recorded figures hold for these bytes alone."""
     return hashlib.sha256(b"".join(pages)).hexdigest()
 
 
@@ -232,17 +240,20 @@ def churn(
     figures: Sequence[str] = FIGURES,
     check: Callable[[], None] = lambda: None,
 ) -> list[dict[str, int]]:
-    """Store, load, rewrite and free in a fixed pattern; `figures` of `driver.stats()`
-    after each of the six steps.
+    """Stores, loads, rewrites and frees pages in six steps.
 
-    0 store all, in address order      3 free every fifth page
-    1 load every third page            4 load i % 4 == 1
-    2 those get page (i + 7) % n's     5 store again what step 4 loaded
-      bytes and are stored
+    Returns `figures` of driver.stats() after each step:
+     - 0: store all pages, in order
+     - 1: load every third page
+     - 2: give these the bytes of page (i + 7) % n, and store them
+     - 3: free every fifth page
+     - 4: load the pages that are left with i % 4 == 1
+     - 5: store again the pages that step 4 loaded
 
-    `check` is called before each page, and may raise. Loads are exclusive, so that no
-    store finds an older entry. A page of zeros never comes here: in the kernel the zero
-    map above zswap takes it.
+    It calls `check` before each page; an exception of `check` ends the walk. Loads are
+    exclusive, so no store replaces an older entry. Pages of zeros are left out, since
+    the kernel's zero map above zswap takes them. Raises AssertionError if a page comes
+    back with other bytes.
     """
     n = len(pages)
     steps: list[dict[str, int]] = []

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""CPU hotplug: a small model of the kernel's state machine (kernel/cpu.c), as far as
-zswap's callbacks can tell.
+"""CPU hotplug: a model of those parts of kernel/cpu.c that zswap's callbacks depend on.
 
 States are ordered. A CPU that comes online walks up through them and runs each state's
-startup callback; one that goes offline walks down and runs the teardowns. A
-multi-instance state has a list of instances (zswap: its pools) and runs its callbacks
-for each. zswap's state is in the PREPARE section: its startup runs before the CPU does,
-its teardown after it is dead.
+startup callback; a CPU that goes offline walks down and runs the teardown callbacks. A
+multi-instance state runs its callbacks for each of its instances; zswap's are its
+pools. zswap's state is in the PREPARE section: its startup runs before the CPU runs,
+its teardown after the CPU is dead.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from zswap_py._lib.params import text, whole
 from zswap_py._native import oserror
 
 NR_CPUS = 8192
-"""The most CPUs that Linux can be built for."""
+"""The largest CONFIG_NR_CPUS of a Linux kernel."""
 
 Callback = Callable[[int, Any], int]
-"""Called with (cpu, instance); 0 or a negative errno."""
+"""Called with (cpu, instance). Returns 0 or -errno."""
 
 
 class CpuhpState(enum.IntEnum):
-    """The states that matter here, in the kernel's order."""
+    """The states of the model, in the kernel's order."""
 
     OFFLINE = 0
     MM_ZSWP_POOL_PREPARE = 1
@@ -52,20 +51,20 @@ class _Step:
 
 def _member(state: CpuhpState) -> CpuhpState:
     if not isinstance(state, CpuhpState):
-        raise TypeError(f"state={state!r}: a CpuhpState")
+        raise TypeError(f"state={state!r}: must be a CpuhpState")
     return state
 
 
 class CpuHotplug(Owner):
-    """The CPUs of one simulated machine. Everything is serialised by one lock, as
-    cpu_hotplug_lock does it.
+    """The CPUs of one simulated machine, to pass to Zswap(cpuhp=...).
 
-    nr_cpus are possible; `present` of them are plugged in (default: all), `online` of
-    those run (default: all present).
+    `nr_cpus` CPUs are possible, the first `present` of them are plugged in (default:
+    all), and the first `online` of those run (default: all present).
 
-    OSError EDEADLK for a change from a callback of another change, from a signal
-    handler or `__del__` that interrupts one, and from inside a compressor: each would
-    wait for what its own thread holds.
+    One lock serialises all changes, as cpu_hotplug_lock does. A change raises OSError
+    EDEADLK when called from a callback of another change, from a signal handler or
+    `__del__` that interrupted one, or from a compressor: its thread would wait for a
+    lock that it holds itself.
     """
 
     __slots__ = (
@@ -79,7 +78,7 @@ class CpuHotplug(Owner):
         "_state",
         "_steps",
     )
-    _instead = "CpuHotplug(nr_cpus) is another machine"
+    _instead = "make another machine with CpuHotplug(nr_cpus)"
 
     def __init__(self, nr_cpus: int, present: int | None = None, online: int | None = None) -> None:
         self._nr_cpus = whole("nr_cpus", nr_cpus, 0, NR_CPUS)
@@ -87,8 +86,8 @@ class CpuHotplug(Owner):
         up = plugged if online is None else whole("online", online, 0, NR_CPUS)
         if not 1 <= up <= plugged <= self._nr_cpus:
             raise ValueError(
-                f"{up} CPUs online, {plugged} present, {nr_cpus} possible: "
-                "each must hold the one before, and one must run"
+                f"online={up}, present={plugged}, nr_cpus={nr_cpus} CPUs: "
+                "must be 1 <= online <= present <= nr_cpus"
             )
         self._lock = threading.RLock()
         self._changing = False
@@ -103,34 +102,33 @@ class CpuHotplug(Owner):
 
     @property
     def nr_cpus(self) -> int:
-        """The possible CPUs."""
+        """The number of possible CPUs."""
         return self._nr_cpus
 
     @property
     def online_cpus(self) -> tuple[int, ...]:
-        """The CPUs that run, in order: a new tuple whenever one comes or goes."""
+        """The online CPUs in number order: a new tuple after each change."""
         return self._online_cpus
 
     @property
     def lock(self) -> threading.RLock:
-        """cpu_hotplug_lock: while a thread holds it, no CPU comes or goes but by that
-        thread.
-        """
+        """cpu_hotplug_lock: while a thread holds it, other threads' changes wait."""
         return self._lock
 
     @contextlib.contextmanager
     def _change(self, what: str) -> Iterator[None]:
-        """Holds the lock for a change; OSError EDEADLK at once where this thread may
-        not wait for it.
+        """Holds the lock for a change.
+
+        Raises OSError EDEADLK at once in a compressor, and in the middle of another
+        change by this thread.
         """
         self._must_not_be_inside(what)
         with self._lock:
             if self._changing:
                 raise oserror(
                     -errno.EDEADLK,
-                    f"{what}: called by a callback, a signal handler or "
-                    "a __del__ in the "
-                    "middle of another change of this machine",
+                    f"{what}: called by a callback, a signal handler or a __del__ "
+                    "in the middle of another change of this machine",
                 )
             self._changing = True
             try:
@@ -143,14 +141,13 @@ class CpuHotplug(Owner):
             if step.inside is not None and step.inside():
                 raise oserror(
                     -errno.EDEADLK,
-                    f"{what}: called by a compressor of {step.name}, "
-                    "which holds a context "
+                    f"{what}: called by a compressor of {step.name}, which holds a context "
                     "that the change may wait for",
                 )
 
     def _forked(self, state: CpuhpState) -> None:
-        """In a forked child: the lock may be held by a thread that is not there, and
-        the state's instances are gone.
+        """Drops a state in a forked child, and replaces the lock, which a thread of the
+        parent may hold.
         """
         self._lock = threading.RLock()
         self._changing = False
@@ -160,14 +157,14 @@ class CpuHotplug(Owner):
         self._online_cpus = tuple(c for c, s in enumerate(self._state) if s is CpuhpState.ONLINE)
 
     def state(self, cpu: int) -> CpuhpState:
-        """sysfs' cpuN/hotplug/state."""
+        """Returns a CPU's state: sysfs' cpuN/hotplug/state."""
         return self._state[self._possible(cpu)]
 
     def _possible(self, cpu: int) -> int:
         return whole("cpu", cpu, 0, self._nr_cpus - 1)
 
     def states(self) -> dict[CpuhpState, str]:
-        """sysfs' cpu/hotplug/states: those that have callbacks, by name."""
+        """Returns the states with callbacks and their names: cpu/hotplug/states."""
         return {state: self._steps[state].name for state in sorted(self._steps)}
 
     # ---- registration ----
@@ -180,11 +177,11 @@ class CpuHotplug(Owner):
         teardown: Callback | None,
         inside: Callable[[], bool] | None = None,
     ) -> None:
-        """Register a multi-instance state; nothing is called. ValueError if the state
-        is taken.
+        """Registers a multi-instance state without calling its callbacks.
 
-        `inside` tells whether the calling thread holds what a callback may wait for:
-        then no change is begun.
+        `inside` returns whether the calling thread holds a lock that a callback may
+        wait for; a change then raises OSError EDEADLK before it begins. Raises
+        ValueError if the state is registered already.
         """
         _member(state)
         text("name", name)
@@ -194,22 +191,27 @@ class CpuHotplug(Owner):
             ("inside", inside),
         ):
             if callback is not None and not callable(callback):
-                raise TypeError(f"{argument}={callback!r}: a function, or None")
+                raise TypeError(f"{argument}={callback!r}: must be a function, or None")
         with self._change(f"setup_state_multi({state.name})"):
             if state in self._steps:
-                raise ValueError(f"state {state.name} is taken by {self._steps[state].name!r}")
+                raise ValueError(
+                    f"state {state.name} is taken by {self._steps[state].name!r}: remove it first, "
+                    "or make another CpuHotplug"
+                )
             self._steps[state] = _Step(name, startup, teardown, multi=True, inside=inside)
 
     def remove_state(self, state: CpuhpState) -> None:
-        """Take a state's callbacks away; none is called. ValueError if it still has
-        instances (the kernel warns).
+        """Unregisters a state without calling its callbacks.
+
+        Raises ValueError if the state still has instances; the kernel only warns.
         """
         _member(state)
         with self._change(f"remove_state({state.name})"):
             step = self._steps.get(state)
             if step is not None and step.instances:
                 raise ValueError(
-                    f"state {state.name} still has {len(step.instances)} instances of {step.name}"
+                    f"state {state.name} still has {len(step.instances)} instances of {step.name}: "
+                    "call remove_instance() first"
                 )
             self._steps.pop(state, None)
 
@@ -221,12 +223,12 @@ class CpuHotplug(Owner):
         return step
 
     def add_instance(self, state: CpuhpState, node: Any) -> None:
-        """Run startup for each present CPU that is at the state or above, in number
-        order; then link the instance.
+        """Runs startup for each present CPU at the state or above, then links the
+        instance.
 
-        On an error the CPUs before the failed one get teardown, if there is one, the
-        instance is not linked, and OSError is raised. CPUs that are offline get nothing
-        until they come up.
+        The CPUs are called in number order. A CPU below the state gets its startup when
+        it comes online. If a startup fails, the CPUs before it get teardown, the
+        instance is not linked, and OSError is raised.
         """
         with self._change("add_instance()"):
             step = self._multi(state)
@@ -243,10 +245,11 @@ class CpuHotplug(Owner):
             step.instances.insert(0, node)
 
     def remove_instance(self, state: CpuhpState, node: Any) -> None:
-        """Run teardown, if there is one, for each present CPU at the state or above,
-        and unlink the instance.
+        """Runs teardown for each present CPU at the state or above, then unlinks the
+        instance.
 
-        ValueError if it is not linked: the kernel would follow a null pointer.
+        Raises ValueError if the instance is not linked; the kernel would dereference a
+        null pointer.
         """
         with self._change("remove_instance()"):
             step = self._multi(state)
@@ -260,8 +263,11 @@ class CpuHotplug(Owner):
     # ---- CPUs ----
 
     def fail(self, cpu: int, state: CpuhpState | None, error: int = -errno.EAGAIN) -> None:
-        """sysfs' cpuN/hotplug/fail: the next walk of this CPU through the state fails
-        there, once; None clears it.
+        """Makes a CPU's next walk through `state` fail there once: sysfs'
+        cpuN/hotplug/fail.
+
+        `error` is the -errno that it fails with. None clears the failure. Raises
+        ValueError for a state without a callback that may fail.
         """
         cpu = self._possible(cpu)
         error = whole("error", error, -4095, -1)
@@ -300,13 +306,17 @@ class CpuHotplug(Owner):
                 step.teardown(cpu, node)
 
     def online(self, cpu: int) -> None:
-        """Bring a CPU up, state by state. A startup that fails takes it down again, and
-        is raised as OSError.
+        """Brings a CPU up, state by state.
+
+        If a startup fails, the CPU goes down again, and its error is raised as OSError.
+        Raises OSError EINVAL for a CPU that is not present.
         """
         cpu = self._possible(cpu)
         with self._change(f"online({cpu})"):
             if cpu not in self._present:
-                raise oserror(-errno.EINVAL, f"CPU {cpu} is not present")
+                raise oserror(
+                    -errno.EINVAL, f"CPU {cpu} is not present: see CpuHotplug(present=...)"
+                )
             for state in list(CpuhpState)[self._state[cpu] + 1 :]:
                 rc = self._startup(cpu, state)
                 if rc:
@@ -316,21 +326,25 @@ class CpuHotplug(Owner):
             self._publish()
 
     def offline(self, cpu: int) -> None:
-        """Take a CPU down. OSError EBUSY for the last one that runs; an injected
-        failure brings it up again.
+        """Takes a CPU down, state by state.
+
+        Raises OSError EBUSY for the last online CPU, and the error that fail() set; the
+        CPU then stays online.
         """
         cpu = self._possible(cpu)
         with self._change(f"offline({cpu})"):
             if self._state[cpu] is CpuhpState.OFFLINE:
                 return
             if self._online_cpus == (cpu,):
-                raise oserror(-errno.EBUSY, f"CPU {cpu} is the last one online")
+                raise oserror(
+                    -errno.EBUSY, f"CPU {cpu} is the last one online: bring another one up first"
+                )
             if self._fail.get(cpu):
                 state = self._fail[cpu][0]
                 raise oserror(
                     self._injected(cpu, state), f"CPU {cpu} stays online: it failed at {state.name}"
                 )
-            # threads go elsewhere before anything of the CPU is taken away
+            # threads move to other CPUs before the first teardown runs
             self._online_cpus = tuple(c for c in self._online_cpus if c != cpu)
             self._down(cpu)
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Faults on demand: `with z.faults.alloc("buffer", nth=3) as f:` and then `f.hits`."""
+"""Fault injection into a Zswap: `with z.faults.alloc("buffer", nth=3) as fault:`.
+
+`fault.hits` counts the tries that it made fail.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,11 @@ KINDS = tuple(strings(lib.zswap_fault_kind))
 ALLOC_KINDS = tuple(strings(lib.zswap_memory_kind))
 
 
-_MOST = 1 << 62  # of tries: a count of them that no run comes to
+_MAX_TRIES = 1 << 62
 
 
-class Fault(Owner):
-    """One armed kind of fault, from `__enter__` to `__exit__`. `hits` stays readable
-    afterwards.
-    """
+class ArmedFault(Owner):
+    """A fault that is armed from `__enter__` to `__exit__`. `hits` stays readable."""
 
     __slots__ = ("_args", "_armed", "_hits", "_kind", "_z")
     _instead = "arm another one"
@@ -31,8 +32,8 @@ class Fault(Owner):
     ) -> None:
         self._z, self._kind = z, KINDS.index(kind)
         self._args = (
-            whole("nth", nth, 1, _MOST),
-            whole("times", times, 0, _MOST),
+            whole("nth", nth, 1, _MAX_TRIES),
+            whole("times", times, 0, _MAX_TRIES),
             -whole("error", error, 1, 4095),
             -1 if cpu is None else whole("cpu", cpu, 0, nr_cpus - 1),
         )
@@ -41,10 +42,10 @@ class Fault(Owner):
 
     @property
     def kind(self) -> str:
-        """What fails."""
+        """The kind of operation that fails, one of KINDS."""
         return KINDS[self._kind]
 
-    def __enter__(self) -> Fault:
+    def __enter__(self) -> ArmedFault:
         lib.zswap_fault_arm(self._z, self._kind, *self._args)
         self._armed = True
         return self
@@ -58,18 +59,22 @@ class Fault(Owner):
 
     @property
     def hits(self) -> int:
-        """How many tries failed by it so far."""
+        """The number of tries that failed by this fault so far."""
         return int(lib.zswap_fault_hits(self._z, self._kind)) if self._armed else self._hits
 
 
 class Faults(Owner):
-    """An instance's faults. Several kinds can be armed at once; a second fault of one
-    kind takes the first's place.
+    """A Zswap's faults: each method but flip() returns one to arm in a `with` block.
 
-    `nth`: the first try that fails, counted from 1. `times`: the tries that fail from
-    there on; 0: all. `error`: the errno that they fail with. `cpu`: only tries on that
-    CPU count; None: on any. A context is made on the CPU that it is for, a pool itself
-    ("pool", "percpu") on CPU 0, an entry and its object on the CPU that stores.
+    Faults of several kinds can be armed at once. A second fault of one kind replaces
+    the first. The methods share these keywords:
+     - `nth`: the first try that fails, counted from 1 when the fault is armed
+     - `times`: the number of tries that fail from there on; 0: all
+     - `error`: the positive errno that they fail with
+     - `cpu`: the CPU whose tries are counted; None: all CPUs
+
+    A context is allocated on its own CPU, a pool ("pool", "percpu") on CPU 0, an entry
+    and its object on the CPU that stores.
     """
 
     __slots__ = ("_nr_cpus", "_z")
@@ -78,8 +83,8 @@ class Faults(Owner):
     def __init__(self, z: Any, nr_cpus: int) -> None:
         self._z, self._nr_cpus = z, nr_cpus
 
-    def _fault(self, kind: str, nth: int, times: int, error: int, cpu: int | None) -> Fault:
-        return Fault(self._z, self._nr_cpus, kind, nth, times, error, cpu)
+    def _fault(self, kind: str, nth: int, times: int, error: int, cpu: int | None) -> ArmedFault:
+        return ArmedFault(self._z, self._nr_cpus, kind, nth, times, error, cpu)
 
     def alloc(
         self,
@@ -89,39 +94,35 @@ class Faults(Owner):
         times: int = 1,
         error: int = errno.ENOMEM,
         cpu: int | None = None,
-    ) -> Fault:
-        """The nth allocation of a kind from now fails (times=0: all from it on). Kinds:
-        `faults.ALLOC_KINDS`.
-        """
+    ) -> ArmedFault:
+        """Makes the nth allocation of `kind`, one of faults.ALLOC_KINDS, fail."""
         if text("kind", kind) not in ALLOC_KINDS:
-            raise ValueError(f"kind={kind!r} is no kind of allocation: {', '.join(ALLOC_KINDS)}")
+            raise ValueError(f"kind={kind!r}: must be one of {', '.join(ALLOC_KINDS)}")
         return self._fault(kind, nth, times, error, cpu)
 
     def compress(
         self, *, nth: int = 1, times: int = 1, error: int = errno.EINVAL, cpu: int | None = None
-    ) -> Fault:
-        """The nth page from now that is compressed fails with an errno, wherever in a
-        batch it is.
-        """
+    ) -> ArmedFault:
+        """Makes the compression of the nth page fail, at any place in a batch."""
         return self._fault("compress", nth, times, error, cpu)
 
     def decompress(
         self, *, nth: int = 1, times: int = 1, error: int = errno.EINVAL, cpu: int | None = None
-    ) -> Fault:
-        """The nth page from now that is decompressed fails: the load gives -EIO."""
+    ) -> ArmedFault:
+        """Makes the decompression of the nth page fail: its load fails with EIO."""
         return self._fault("decompress", nth, times, error, cpu)
 
     def prepare(
         self, *, cpu: int | None = None, nth: int = 1, times: int = 1, error: int = errno.ENOMEM
-    ) -> Fault:
-        """The nth prepare of a CPU's context (default: of any CPU) fails before it
-        allocates anything.
-        """
+    ) -> ArmedFault:
+        """Makes the nth preparation of a CPU's context fail before it allocates."""
         return self._fault("prepare", nth, times, error, cpu)
 
     def flip(self, entry: int, byte: int, mask: int = 0xFF) -> None:
-        """XOR a byte of the object stored at a slot. KeyError if there is none,
-        IndexError past its length.
+        """XORs byte `byte` of the compressed object of slot `entry` with `mask`.
+
+        Raises KeyError if zswap does not hold the slot, IndexError if `byte` is past
+        the object's end.
         """
         entry = whole("entry", entry, 0, (1 << 64) - 1)
         byte = whole("byte", byte, 0, (1 << 32) - 1)
@@ -130,5 +131,5 @@ class Faults(Owner):
         if rc == -errno.ENOENT:
             raise KeyError(entry)
         if rc == -errno.EINVAL:
-            raise IndexError(f"byte {byte} is past the object at slot {entry}")
+            raise IndexError(f"byte={byte}: past the object at slot {entry}; see Zswap.length()")
         check(rc, f"flip(entry={entry}, byte={byte}, mask={mask})")

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What differs between kernels, and between versions of the batching series: one table,
-one row a difference.
-"""
+"""The differences between kernels, and between versions of the batching series."""
 
 from __future__ import annotations
 
@@ -12,8 +10,9 @@ SERIES = (None, "v10", "v13")
 
 
 class Difference(NamedTuple):
-    """One thing that is not the same everywhere, its value by kernel or by series, and
-    where that was read or seen.
+    """One difference: its value for each kernel or series, and the source for it.
+
+    `axis` is "kernel" or "series", and tells which of the two are `values`' keys.
     """
 
     name: str
@@ -34,16 +33,16 @@ TABLE = (
         "check_dlen",
         "kernel",
         {"6.16": False, "6.18": True},
-        "zswap_compress(): a length of 0 or of a page and more is a failed compression from 6.18 "
-        "on; before, it is "
-        "left to zs_malloc(), which takes exactly a page and answers -ENOSPC to more",
+        "zswap_compress(): from 6.18 on a length of 0, or of a page and more, is a failed "
+        "compression; before, zs_malloc() decides, which takes exactly a page and returns "
+        "-ENOSPC for more",
     ),
     Difference(
         "zstd_variant",
         "kernel",
         {"6.16": 1, "6.18": 0},
-        "crypto/zstd.c: parameters of level 3 for an unknown size; for 256 KiB since it is an "
-        "acomp algorithm (6.17)",
+        "crypto/zstd.c: level 3 parameters for an unknown size; since 6.17, where it is an "
+        "acomp algorithm, for 256 KiB",
     ),
     Difference(
         "max_batch",
@@ -55,37 +54,33 @@ TABLE = (
         "sequential_batch",
         "series",
         {None: 1, "v10": 2, "v13": 8},
-        "pool->batch_size of a compressor that does not batch: v10 23/25 has ZSWAP_MAX_BATCH_SIZE "
-        "/ 4, v11 and later "
-        "all of it",
+        "pool->batch_size of a compressor that does not batch: ZSWAP_MAX_BATCH_SIZE / 4 in v10 "
+        "23/25, ZSWAP_MAX_BATCH_SIZE from v11 on",
     ),
     Difference(
         "dead_frees",
         "series",
         {None: True, "v10": False, "v13": False},
-        "zswap_cpu_comp_dead(): a CPU that goes offline loses its context; v10 21/25 ties it to "
-        "the pool's life",
+        "zswap_cpu_comp_dead(): a CPU that goes offline loses its context; from v10 21/25 on it "
+        "keeps the context until the pool is destroyed",
     ),
     Difference(
         "instance_stays",
         "series",
         {None: True, "v10": False, "v13": True},
-        "v10 21/25 removes the hotplug instance as soon as it was added, so a CPU that first "
-        "comes up later gets no "
-        "context; "
-        "v13 removes it when the pool is destroyed",
+        "v10 21/25 removes the hotplug instance as soon as it is added, so a CPU that first "
+        "comes online later gets no context; v13 removes it when the pool is destroyed",
     ),
 )
 
 
 def rules(kernel: str, series: str | None) -> dict[str, Any]:
-    """Each difference's value for a kernel ("6.16", "6.18") and a series (None, "v10",
-    "v13"); else ValueError.
+    """Returns each difference's value, by name, for a kernel and a series.
+
+    Raises ValueError for one that is not in KERNELS or SERIES.
     """
     if kernel not in KERNELS:
-        raise ValueError(f"kernel {kernel!r} is not one of {', '.join(KERNELS)}")
+        raise ValueError(f"kernel={kernel!r}: must be one of {', '.join(map(repr, KERNELS))}")
     if series not in SERIES:
-        raise ValueError(
-            f"series {series!r} is not one of None, {', '.join(str(s) for s in SERIES if s)}"
-        )
+        raise ValueError(f"series={series!r}: must be one of {', '.join(map(repr, SERIES))}")
     return {row.name: row.values[kernel if row.axis == "kernel" else series] for row in TABLE}

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The pools' life: create, find, switch, kill, resurrect, release. References are C's;
-decisions are made here.
+"""Pool, and the pools of a Zswap: create, find, switch, kill, resurrect, release.
 
-A pool is current from its creation, decommissioned once another compressor is chosen,
-and released when its last entry has gone; if its compressor is chosen again before
-that, it becomes current again as it is.
+C counts the references; this module decides when a pool changes its state. A pool is
+current from its creation, and decommissioned once another compressor is chosen. It is
+released when its last entry is freed. A decommissioned pool whose compressor is chosen
+again becomes current again with its entries.
+
+Locks, in this order: Zswap._closing, the hotplug lock, Pools._lock, Pool._lock, and a
+context's mutex in C.
 """
 
 from __future__ import annotations
@@ -28,8 +31,11 @@ PREPARE = CpuhpState.MM_ZSWP_POOL_PREPARE
 
 @dataclass(frozen=True)
 class Context:
-    """A CPU's acomp_ctx. Addresses are for comparing only; acomp None: this CPU has no
-    context.
+    """One CPU's acomp_ctx in a pool.
+
+    `acomp`, `req` and `buffers` are addresses, to compare only. `acomp` is None if this
+    CPU has no context. `highmem_copies` counts the objects that were copied to
+    buffers[0] because the compressor could not address them.
     """
 
     cpu: int
@@ -42,8 +48,9 @@ class Context:
 
 @dataclass(frozen=True)
 class SizeClass:
-    """One of zsmalloc's size classes: bytes, pages and objects of a zspage, and what is
-    allocated of it.
+    """One of zsmalloc's size classes.
+
+    `size` is an object's in bytes. `zspages` and `objs_inuse` count what is allocated.
     """
 
     size: int
@@ -54,35 +61,35 @@ class SizeClass:
 
 
 class Pool(Owner):
-    """One zswap pool. Its figures can be read until it is released; then ValueError.
+    """One zswap pool of a Zswap, from Zswap.pool or Zswap.pools.
 
-    OSError EDEADLK from inside a compressor of its Zswap: another thread may look at
-    the pool while it waits for the context that the compressor holds.
+    Once the pool is released, the properties that read its state raise ValueError;
+    `name`, `compressor`, `tfm_name`, `backend` and `released` stay readable. In a call
+    from a compressor of the Zswap they raise OSError EDEADLK: another thread may hold
+    the pool's lock while it waits for the context that the compressor holds.
     """
 
     __slots__ = (
         "__weakref__",
         "_compressor",
         "_lock",
-        "_looking",
         "_name",
         "_nr_cpus",
         "_ptr",
+        "_readers",
         "_released",
         "_z",
     )
-    _instead = "Zswap.pools gives the pools that there are"
+    _instead = "read Zswap.pools in place of a copy"
 
     def __init__(self, z: Any, ptr: Any, name: str, compressor: Compressor, nr_cpus: int) -> None:
-        self._z = z  # lives as long as the pool is looked at
+        self._z = z  # a reference: the C instance must outlive reads of the pool
         self._ptr = ptr
         self._nr_cpus = nr_cpus
-        # for _ptr: the pool is not destroyed while it is looked at; taken last, but for
-        # a context's mutex
-        self._lock = threading.RLock()
-        # looks of the thread that holds the lock: a signal handler or a __del__ may
-        # look again
-        self._looking = 0
+        self._lock = threading.RLock()  # for _ptr: a thread that reads the pool holds it
+        # nested reads by the thread that holds the lock: a signal handler or a __del__
+        # may interrupt one and make another
+        self._readers = 0
         self._compressor = compressor
         self._name = name
         self._released = threading.Event()
@@ -94,45 +101,45 @@ class Pool(Owner):
 
     @property
     def name(self) -> str:
-        """The name of its allocator: zswap1, zswap2, ..."""
+        """The allocator's name, numbered in hexadecimal: zswap1, zswap2, ..."""
         return self._name
 
     @property
     def released(self) -> threading.Event:
-        """Set once the pool is released."""
+        """An event that is set once the pool is released."""
         return self._released
 
     @property
     def tfm_name(self) -> str:
-        """The compressor's kernel name."""
+        """The compressor's name in the kernel."""
         return self._compressor.name
 
     @property
     def backend(self) -> str:
-        """Whose code compresses."""
+        """The name of the compressor's implementation, such as "kernel" or "liblz4"."""
         return self._compressor.backend
 
     @property
     def compressor(self) -> Compressor:
-        """The compressor."""
+        """The pool's compressor."""
         return self._compressor
 
     @contextlib.contextmanager
-    def _look(self) -> Iterator[Any]:
-        """The C pool, which is not destroyed meanwhile."""
+    def _read(self) -> Iterator[Any]:
+        """Yields the C pool, which is not destroyed in the block."""
         _must_not_be_inside(self._z, f"pool {self.name}")
         with self._lock:
             if self._ptr is None:
-                raise ValueError(f"pool {self.name} is released")
-            self._looking += 1
+                raise ValueError(f"pool {self.name} is released; see Zswap.pools")
+            self._readers += 1
             try:
                 yield self._ptr
             finally:
-                self._looking -= 1
+                self._readers -= 1
 
     def _info(self, kind: str, get: Any, *args: int) -> Any:
         info = ffi.new(f"struct {kind} *")
-        with self._look() as ptr:
+        with self._read() as ptr:
             rc = get(ptr, *args, info)
         if rc == -errno.ENOENT:
             return None
@@ -144,45 +151,45 @@ class Pool(Owner):
 
     @property
     def compr_batch_size(self) -> int:
-        """Pages that one request to the compressor carries: min(8, what it can)."""
+        """The most pages in one request to the compressor, 1 to 8."""
         return int(self._pool_info().compr_batch_size)
 
     @property
     def batch_size(self) -> int:
-        """Pages that a store takes in one step."""
+        """The most pages of a folio that a store takes in one step."""
         return int(self._pool_info().batch_size)
 
     @property
     def refs(self) -> int:
-        """References: 1 while current, 1 an entry, 1 a store under way."""
+        """The references: 1 while current, 1 for each entry and running store."""
         return int(self._pool_info().refs)
 
     @property
     def total_pages(self) -> int:
-        """Pages that its allocator holds."""
+        """The pages that the pool's allocator holds."""
         return int(self._pool_info().total_pages)
 
     @property
     def crossing_reads(self) -> int:
-        """Objects read that cross a page border: the kernel copies them to
-        buffers[0].
+        """The number of objects read that cross a page boundary: the kernel copies them
+        to buffers[0].
         """
         return int(self._pool_info().crossing_reads)
 
     @property
     def huge_class_size(self) -> int:
-        """The smallest compressed length, in bytes, that takes a page of its own and so
-        saves nothing.
+        """The smallest compressed length in bytes that takes a whole page and so saves
+        nothing.
         """
         return int(self._pool_info().huge_class_size)
 
     @property
     def cpus(self) -> tuple[Context, ...]:
-        """Each possible CPU's context."""
+        """The context of each possible CPU, in number order."""
         return tuple(self.context(cpu) for cpu in range(self._nr_cpus))
 
     def context(self, cpu: int) -> Context:
-        """One CPU's context."""
+        """Returns a CPU's context. Raises ValueError if there is no such CPU."""
         cpu = whole("cpu", cpu, 0, self._nr_cpus - 1)
         info = self._info("zswap_ctx_info", lib.zswap_ctx_info, cpu)
         return Context(
@@ -208,8 +215,11 @@ class Pool(Owner):
 
     def _destroy(self) -> None:
         with self._lock:
-            if self._looking:
-                raise oserror(-errno.EDEADLK, f"pool {self.name}: this thread is looking at it")
+            if self._readers:
+                raise oserror(
+                    -errno.EDEADLK,
+                    f"pool {self.name}: this thread is in the middle of a read of it",
+                )
             ptr, self._ptr = self._ptr, None
             if ptr is not None:
                 lib.zswap_pool_destroy(ptr)
@@ -222,20 +232,18 @@ def _must_not_be_inside(z: Any, what: str) -> None:
 
 
 class Pools:
-    """All pools of an instance: the current one first, then the decommissioned, latest
-    first.
-    """
+    """All pools of a Zswap: the current one, then the decommissioned, latest first."""
 
     def __init__(self, z: Any, cpuhp: CpuHotplug, rules: dict[str, Any]) -> None:
         self._z, self._cpuhp, self._rules = z, cpuhp, rules
-        self._lock = threading.RLock()  # after the hotplug lock is wanted, never before
-        self._changing = False  # the two locks are held for a change of the pools
+        self._lock = threading.RLock()  # taken after the hotplug lock
+        self._changing = False  # a thread holds both locks for a change of the pools
         self._closed = False
         self._pools: list[Pool] = []
         self._created = 0
         self._worker: threading.Thread | None = None
-        # before the series a CPU that goes down loses its context; since, there is
-        # nothing to tear down
+        # before the series a CPU that goes offline loses its context; v10 and later
+        # keep it
         teardown = self._dead if rules["dead_frees"] else None
         cpuhp.setup_state_multi(
             PREPARE, "mm/zswap_pool:prepare", self._prepare, teardown, lambda: lib.zswap_inside(z)
@@ -251,11 +259,10 @@ class Pools:
 
     @contextlib.contextmanager
     def _change(self, what: str) -> Iterator[None]:
-        """Holds both locks for a change of the pools; OSError EDEADLK at once where
-        this thread may not wait for them.
+        """Holds both locks for a change of the pools.
 
-        A signal handler or a `__del__` may come in the middle of a change, and must not
-        make another one.
+        Raises OSError EDEADLK at once in a compressor of the Zswap, which holds a
+        context's mutex, and in the middle of another change by this thread.
         """
         _must_not_be_inside(self._z, what)
         with self._cpuhp.lock, self._lock:
@@ -267,34 +274,32 @@ class Pools:
                 self._changing = False
 
     def must_not_change(self, what: str) -> None:
-        """OSError EDEADLK in the middle of a change that this thread makes."""
+        """Raises OSError EDEADLK in the middle of a change by this thread."""
         with self._lock:
             if self._changing:
                 raise oserror(
                     -errno.EDEADLK,
-                    f"{what}: called by a callback, a signal handler or "
-                    "a __del__ in the "
-                    "middle of another change of this Zswap's pools",
+                    f"{what}: called by a callback, a signal handler or a __del__ "
+                    "in the middle of another change of this Zswap's pools",
                 )
 
     @property
     def all(self) -> tuple[Pool, ...]:
-        """The current pool first."""
+        """The pools: the current one first."""
         with self._lock:
             return tuple(self._pools)
 
     @property
     def current(self) -> Pool | None:
-        """The pool that new stores go to."""
+        """The pool that stores use; None after close()."""
         with self._lock:
             return self._pools[0] if self._pools else None
 
     def switch(self, compressor: Compressor, asked: str) -> None:
-        """Make a pool for the compressor current: one that is there, brought back, or a
-        new one.
+        """Makes a pool for the compressor current: an existing pool, or a new one.
 
-        `asked` is what the user calls it. OSError if it cannot be made: the old pool
-        stays current.
+        `asked` is the name that the user gave. Raises OSError if the pool cannot be
+        created; the old pool then stays current.
         """
         with self._change(f"compressor={asked!r}"):
             if self._closed:
@@ -317,24 +322,24 @@ class Pools:
         return None
 
     def _create(self, compressor: Compressor, asked: str) -> Pool:
-        """zswap_pool_create(): allocator, per-CPU contexts, hotplug instance,
-        reference. A failed one takes a name.
+        """zswap_pool_create(): makes allocator, contexts, hotplug instance, reference.
+
+        A pool that cannot be created still uses up a name, as in the kernel.
         """
         self._created += 1
         err = ffi.new("int *")
         alg = compressor.alg(self._rules["zstd_variant"] if compressor.name == "zstd" else 0)
         ptr = lib.zswap_pool_create(self._z, alg, asked.encode(), err)
         if ptr == ffi.NULL:
-            check(err[0], f"pool for {compressor.spec}")
+            check(err[0], f"cannot create a pool for {compressor.spec}")
         pool = Pool(self._z, ptr, f"zswap{self._created:x}", compressor, self._cpuhp.nr_cpus)
         try:
             self._cpuhp.add_instance(PREPARE, pool)
         except OSError as e:
-            # the instance was not linked: there is none to remove; every possible CPU's
-            # resources go
+            # the instance is not linked; this frees every possible CPU's resources
             pool._destroy()
             if e.errno == errno.ESHUTDOWN:
-                check(-errno.ESHUTDOWN, f"pool for {compressor.spec}")
+                check(-errno.ESHUTDOWN, f"cannot create a pool for {compressor.spec}")
             raise
         finally:
             drain_messages(self._z)
@@ -357,27 +362,26 @@ class Pools:
             self._worker.start()
 
     def _release(self, ptr: Any) -> None:
-        """__zswap_pool_release(): a killed pool that has lost its last reference, and
-        that no call sees any more.
-        """
+        """__zswap_pool_release(): frees a killed pool without references or callers."""
         with self._change("release"):
             pool = next(p for p in self._pools if p._ptr == ptr)
             self._pools.remove(pool)
             log.debug("zswap: destroying pool %s", pool.name)
-            self._end(pool)
+            self._free(pool)
 
-    def _end(self, pool: Pool) -> None:
-        """Off the machine's list, and gone; also where an interrupted close() has come
-        half of the way.
+    def _free(self, pool: Pool) -> None:
+        """Removes a pool's hotplug instance, then frees the pool.
+
+        An interrupted close() may have removed the instance already.
         """
         if self._rules["instance_stays"]:
-            with contextlib.suppress(ValueError):  # it is off the list
+            with contextlib.suppress(ValueError):  # it is removed already
                 self._cpuhp.remove_instance(PREPARE, pool)
         pool._destroy()
 
     def forked(self) -> None:
-        """In a forked child: forget the pools. A lock may be held by a thread that is
-        not there.
+        """Forgets the pools in a forked child, and replaces the locks: a thread of the
+        parent may hold them.
         """
         self._lock = threading.RLock()
         self._changing, self._closed = False, True
@@ -388,22 +392,20 @@ class Pools:
         self._pools.clear()
 
     def close(self) -> None:
-        """Destroy all pools. Only after zswap_shutdown(), which also ends the
-        worker.
-        """
+        """Frees all pools. zswap_shutdown() comes before it and ends the worker."""
         with self._change("close()"):
             self._closed = True  # from here on no switch makes a pool, or starts the worker
         if self._worker is not None:
             self._worker.join()
         with self._change("close()"):
             while self._pools:
-                self._end(self._pools[-1])
+                self._free(self._pools[-1])
                 self._pools.pop()
             self._cpuhp.remove_state(PREPARE)
 
 
 def _release_work(z: Any, pools: weakref.ref[Pools]) -> None:
-    """The worker: sleeps in C until a pool is empty; C's shutdown ends it."""
+    """Releases pools in a thread: sleeps in C until one is empty, or until shutdown."""
     while (ptr := lib.zswap_pool_wait_empty(z)) != ffi.NULL:
         owner = pools()
         if owner is None:

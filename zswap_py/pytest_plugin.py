@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For pytest: three fixtures. In the top conftest.py:
+"""Three fixtures for pytest. A top conftest.py loads them:
 
 pytest_plugins = ["zswap_py.pytest_plugin"]
 
-It is no entry point: no pytest run should load a C library that it did not ask for.
+The plugin is not an entry point: a pytest run loads the C library only on request.
 
 def test_my_policy(zswap_factory):
     z = zswap_factory("lz4", total_ram=1 << 24)     # a Zswap, closed at the test's end
     ...
 
-At the end each instance is checked (index, LRU, allocator and references must add up)
-and closed, and its pools must be released. For fixtures of another scope, and without
-pytest, zswap_py.testing has the same as context managers.
+At the test's end each Zswap is checked and closed as by zswap_py.testing.checked(),
+which is the context manager for fixtures of another scope and for other harnesses.
 
 def test_my_batches(compressor_factory, zswap_factory):
     compressor_factory("pairs", base="lzo", batch_size=2)     # until the test's end
@@ -23,8 +22,8 @@ def test_my_fault(accelerator_factory, zswap_factory):
     z = zswap_factory("deflate-iaa")
     ...
 
-The accelerator is closed at the test's end, before the instances that use it, also
-where the test has failed.
+The accelerator is closed at the test's end, before the Zswaps that use it, even if the
+test failed.
 """
 
 from __future__ import annotations
@@ -42,14 +41,17 @@ from zswap_py.zswap import Zswap
 
 @pytest.fixture
 def zswap_factory() -> Iterator[Callable[..., Zswap]]:
-    """Makes instances, with Zswap's arguments; a test may close one itself."""
+    """Returns a function that makes a Zswap from its arguments.
+
+    A test may close one itself.
+    """
     with ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(checked(Zswap(*args, **kwargs)))
 
 
 @pytest.fixture
 def compressor_factory() -> Iterator[Callable[..., Compressor]]:
-    """Registers compressors, with register_compressor()'s arguments.
+    """Returns a function that registers a compressor as register_compressor() does.
 
     A test may unregister one itself.
     """
@@ -61,6 +63,9 @@ def compressor_factory() -> Iterator[Callable[..., Compressor]]:
 def accelerator_factory(
     zswap_factory: Callable[..., Zswap],
 ) -> Iterator[Callable[..., Accelerator]]:
-    """Makes accelerators, with Accelerator's arguments; a test may close one itself."""
+    """Returns a function that makes an Accelerator from its arguments.
+
+    A test may close one itself.
+    """
     with ExitStack() as stack:
         yield lambda *args, **kwargs: stack.enter_context(Accelerator(*args, **kwargs))

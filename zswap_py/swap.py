@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What stands above zswap in the kernel (mm/page_io.c): the zero map, zswap, the swap
-device; a store of bytes over it.
+"""SwapDevice: the swap-out and swap-in paths above zswap (mm/page_io.c).
 
-zswap only takes pages that it likes. Who swaps needs a place for the others, and the
-order in which the places are asked: that is SwapDevice. CompressedStore is for those
-who want neither slots nor pages, only bytes that take less room.
+zswap rejects pages that do not compress, and all pages while its pools are full.
+SwapDevice writes these to a file. It asks the zero map first, then zswap, then the
+file, as the kernel does since 6.12. Up to 6.11 zswap itself recognised pages of one
+repeated word.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import reprlib
 import tempfile
 import threading
 import weakref
-from collections.abc import Hashable, Iterator, MutableMapping
 from types import TracebackType
 from typing import Any
 
@@ -30,8 +27,9 @@ _Exception = type[BaseException] | None
 
 
 class _File:
-    """A file, closed with the last reference to it: never under a thread that still
-    uses its descriptor.
+    """A file that is closed with the last reference to it.
+
+    A thread in a call holds a reference, so close() does not close its descriptor.
     """
 
     __slots__ = ("__weakref__", "fd")
@@ -46,23 +44,24 @@ class _File:
 
 
 def _bytes_of(name: str, value: Any, writable: bool = False) -> memoryview:
-    """Any contiguous buffer as bytes, without a copy."""
+    """Returns a contiguous buffer as bytes, without a copy."""
     buffer(name, value, writable)
     return memoryview(value).cast("B")
 
 
 class SwapDevice(Owner):
-    """One swap file of an instance: `pages` slots, backed by a file (a sparse temporary
-    one, unless `path` is given).
+    """A swap file of `pages` slots on a Zswap, backed by the file at `path`.
 
-    writeout() and read() go through the zero map, zswap and the device in the kernel's
-    order. A page that was read from zswap has left it, and is the caller's alone; one
-    that was read from the device is still there. All methods may be called from any
-    thread; two on one slot at once are the caller's to keep apart, as the swap cache
-    does it.
+    Without `path` the file is a sparse temporary one. writeout() and read() go through
+    the zero map, zswap and the file in the kernel's order. A page that is read from
+    zswap leaves it; a page that is read from the file stays there.
 
-    One that is dropped without close() closes its file; what its slots hold stays in
-    the Zswap until that is closed.
+    Every method may be called from any thread. The caller must serialise calls on one
+    slot, as the swap cache does in the kernel.
+
+    Raises OSError EPERM while all 32 swap types are in use, or the file's own error. A
+    SwapDevice that is dropped without close() closes its file; its entries stay in the
+    Zswap until that is closed.
     """
 
     __slots__ = (
@@ -83,9 +82,9 @@ class SwapDevice(Owner):
 
     def __init__(self, z: Zswap, pages: int, path: str | os.PathLike[str] | None = None) -> None:
         if not isinstance(z, Zswap):
-            raise TypeError(f"z={z!r}: a Zswap")
+            raise TypeError(f"z={z!r}: must be a Zswap")
         if path is not None and not isinstance(path, (str, bytes, os.PathLike)):
-            raise TypeError(f"path={path!r}: a path, or None for a temporary file")
+            raise TypeError(f"path={path!r}: must be a path, or None for a temporary file")
         self._z, self._page_size = z, z.page_size
         self._pages = whole("pages", pages, 1, (1 << SWP_TYPE_SHIFT) - 1)
         self._lock = threading.RLock()  # for the counters
@@ -99,12 +98,12 @@ class SwapDevice(Owner):
 
     @property
     def pages(self) -> int:
-        """Its slots."""
+        """The number of slots."""
         return self._pages
 
     @property
     def type(self) -> int:
-        """Its swap type."""
+        """The swap type, for swp_entry()."""
         return self._type
 
     def __enter__(self) -> SwapDevice:
@@ -114,7 +113,12 @@ class SwapDevice(Owner):
         self.close()
 
     def close(self) -> None:
-        """swapoff: drop all slots. Closing twice is fine."""
+        """Frees all slots and the swap type, as swapoff does. A second close() does
+        nothing.
+
+        Raises OSError EDEADLK, and changes nothing, when called from a compressor of
+        the Zswap.
+        """
         with self._lock:
             file, self._file = self._file, None
         if file is None or self._z.closed:
@@ -122,7 +126,7 @@ class SwapDevice(Owner):
         try:
             self._z.swapoff(self._type)
         except OSError:
-            self._file = file  # from inside a compressor: nothing has changed
+            self._file = file  # called from a compressor: nothing has changed
             raise
 
     def _open_file(self) -> _File:
@@ -132,8 +136,10 @@ class SwapDevice(Owner):
         return file
 
     def counts(self) -> dict[str, int]:
-        """/proc/vmstat's pages: read from and written to the device, and those that
-        only the zero map has seen.
+        """Returns the counters of /proc/vmstat, in pages, by name.
+
+        pswpin and pswpout count pages that the file served; swpin_zero and swpout_zero
+        those that the zero map did.
         """
         with self._lock:
             return dict(self._counts)
@@ -143,25 +149,32 @@ class SwapDevice(Owner):
             self._counts[name] += pages
 
     def _slots(self, name: str, slot: int, nbytes: int) -> tuple[int, int]:
-        """The first slot, and how many there are for so many bytes."""
+        """Returns (slot, number of slots) for a buffer of `nbytes` bytes.
+
+        Raises ValueError unless these are whole pages and slots of this device.
+        """
         nr, rest = divmod(nbytes, self._page_size)
         if rest or not nr:
             raise ValueError(
-                f"{name}: a buffer of {nbytes} bytes: whole pages of {self._page_size}"
+                f"{name}: a buffer of {nbytes} bytes: must be whole pages of {self._page_size}"
             )
         if nr > self._pages:
-            raise ValueError(f"{name}: {nr} pages, but this device has {self._pages} slots")
+            raise ValueError(f"{name}: a buffer of {nr} pages: this device has {self._pages} slots")
         return whole("slot", slot, 0, self._pages - nr), nr
 
     def writeout(self, slot: int, folio: Any) -> str:
-        """Swap a folio out to slots slot, slot + 1, ...: where it went, "zero", "zswap"
-        or "device".
+        """Swaps a folio out to slots `slot`, `slot` + 1, ... Returns "zero", "zswap" or
+        "device".
+
+        `folio` is a contiguous buffer of whole pages. One of more than 512 pages goes
+        to the file. Raises OSError if the file cannot be written, ENODEV if the CPU has
+        no context; ValueError for slots outside of this device.
         """
         file, view = self._open_file(), _bytes_of("folio", folio)
         slot, nr = self._slots("folio", slot, len(view))
         if lib.zswap_is_zero(ffi.from_buffer(view), len(view)):
-            # an older entry of zswap's stays, as in the kernel: the zero map is asked
-            # first
+            # zswap keeps an older entry of these slots, as in the kernel: a read asks
+            # the zero map first
             self._where[slot : slot + nr] = bytes([_ZERO]) * nr
             self._count("swpout_zero", nr)
             return "zero"
@@ -177,11 +190,12 @@ class SwapDevice(Owner):
         return "device"
 
     def read(self, slot: int, out: Any) -> None:
-        """Swap pages in, into a writable buffer of whole pages. KeyError for a slot
-        that holds nothing.
+        """Swaps pages in from slots `slot`, `slot` + 1, ... into `out`.
 
-        OSError EIO: zswap's object is corrupt, and stays. Pages before it are read
-        then, and those of zswap gone from it.
+        `out` is a writable contiguous buffer of whole pages. Raises KeyError for a slot
+        that holds nothing. Raises OSError EIO for a short read of the file, or if
+        zswap's object is corrupt; the object stays stored. The pages before the failed
+        one have then been read, and have left zswap.
         """
         file, view = self._open_file(), _bytes_of("out", out, writable=True)
         slot, nr = self._slots("out", slot, len(view))
@@ -199,17 +213,21 @@ class SwapDevice(Owner):
             self._where[slot] = _EMPTY
         elif where == _DEVICE:
             if os.preadv(file.fd, [page], slot * self._page_size) != len(page):
-                raise oserror(-errno.EIO, f"slot {slot}: a short read from the device")
+                raise oserror(-errno.EIO, f"slot {slot}: short read from the swap file")
             self._count("pswpin", 1)
         else:
-            raise KeyError(slot)  # somebody invalidated it behind our back
+            raise KeyError(slot)  # the caller invalidated the entry in the Zswap
 
     def peek(self, slot: int, out: Any) -> None:
-        """Like read() for one page, which stays where it is."""
+        """Reads a slot's page into `out`, a writable buffer of one page. The page stays
+        where it is.
+
+        Raises the errors of read().
+        """
         self._open_file()
         slot, nr = self._slots("out", slot, len(_bytes_of("out", out, writable=True)))
         if nr != 1:
-            raise ValueError(f"out: {nr} pages, but peek() reads one of {self._page_size} bytes")
+            raise ValueError(f"out: a buffer of {nr} pages: must be one page of {self._page_size}")
         if self._where[slot] == _ZSWAP:
             if not self._z.peek(swp_entry(self.type, slot), out):
                 raise KeyError(slot)
@@ -217,175 +235,13 @@ class SwapDevice(Owner):
             self.read(slot, out)
 
     def free(self, slot: int, nr: int = 1) -> None:
-        """The slots have no user any more: swap_range_free()."""
+        """Frees slots `slot` to `slot` + `nr` - 1, as swap_range_free() does."""
         self._open_file()
         nr = whole("nr", nr, 1, self._pages)
         slot = whole("slot", slot, 0, self._pages - nr)
         self._z.invalidate(swp_entry(self.type, slot), nr)
         self._where[slot : slot + nr] = bytes(nr)
 
-
-class CompressedStore(Owner, MutableMapping[Hashable, bytes]):
-    """A mapping whose values are bytes, kept compressed.
-
-    `capacity` is in bytes, of the values as they are; further keywords are Zswap's.
-    Values are padded with zeros to whole pages, so small ones gain nothing. What does
-    not compress, or comes when the pool is at its limit, goes to a temporary file.
-
-    A signal handler or a `__del__` that comes in the middle of a call, and makes
-    another one, gets OSError EDEADLK.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_changing",
-        "_device",
-        "_free",
-        "_lock",
-        "_page_size",
-        "_values",
-        "_zswap",
-    )
-    _instead = "make another one, and update() it with this one"
-
-    def __init__(self, capacity: int = 1 << 30, **zswap: Any) -> None:
-        capacity = whole("capacity", capacity, 0, 1 << 56)
-        self._zswap = Zswap(**zswap)
-        self._page_size = self._zswap.page_size
-        try:
-            self._device = SwapDevice(self._zswap, max(1, -(-capacity // self._page_size)))
-        except BaseException:
-            self._zswap.close()
-            raise
-        self._lock = threading.RLock()
-        self._changing = False
-        # length, extents (slot, pages)
-        self._values: dict[Hashable, tuple[int, list[tuple[int, int]]]] = {}
-        self._free = [(0, self._device.pages)]  # extents, by slot
-
-    def __enter__(self) -> CompressedStore:
-        return self
-
-    def __exit__(self, t: _Exception, e: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    @property
-    def zswap(self) -> Zswap:
-        """The Zswap that the values are in."""
-        return self._zswap
-
-    def close(self) -> None:
-        """Drop everything. Closing twice is fine."""
-        with self._call("close()"):
-            self._device.close()
-            self._zswap.close()
-
-    @contextlib.contextmanager
-    def _call(self, what: str) -> Iterator[None]:
-        """One call at a time, and none in the middle of another one of the same
-        thread.
-        """
-        with self._lock:
-            if self._changing:
-                raise oserror(
-                    -errno.EDEADLK,
-                    f"{what}: called by a signal handler or a __del__ "
-                    "in the middle of "
-                    "another call of this CompressedStore",
-                )
-            self._changing = True
-            try:
-                yield
-            finally:
-                self._changing = False
-
-    def _allocate(self, pages: int) -> list[tuple[int, int]]:
-        """Extents of `pages` in all; OSError ENOSPC if there are not so many."""
-        if sum(n for _, n in self._free) < pages:
-            what = (
-                f"{pages} pages of {self._page_size} bytes: the capacity is {self._device.pages} "
-                "in all"
-            )
-            raise oserror(-errno.ENOSPC, what)
-        extents = []
-        while pages:
-            slot, n = self._free.pop(0)
-            take = min(n, pages, MAX_FOLIO)
-            extents.append((slot, take))
-            pages -= take
-            if n > take:
-                self._free.insert(0, (slot + take, n - take))
-        return extents
-
-    def _give_back(self, extents: list[tuple[int, int]]) -> None:
-        for slot, n in extents:
-            self._device.free(slot, n)
-        merged: list[tuple[int, int]] = []
-        for slot, n in sorted(self._free + extents):
-            if merged and sum(merged[-1]) == slot:
-                merged[-1] = (merged[-1][0], merged[-1][1] + n)
-            else:
-                merged.append((slot, n))
-        self._free = merged
-
-    def __setitem__(self, key: Hashable, value: bytes) -> None:
-        try:
-            data = memoryview(value).tobytes()
-        except TypeError:
-            raise TypeError(f"value={reprlib.repr(value)}: bytes") from None
-        pages = -(-len(data) // self._page_size)
-        padded = data.ljust(pages * self._page_size, b"\0")
-        with self._call("store[key] = value"):
-            old = self._values.get(key)
-            extents = self._allocate(pages)
-            try:
-                at = 0
-                for slot, n in extents:
-                    self._device.writeout(slot, padded[at : at + n * self._page_size])
-                    at += n * self._page_size
-                self._values[key] = (len(data), extents)
-            except BaseException:
-                self._give_back(extents)
-                raise
-            if old is not None:
-                self._give_back(old[1])
-
-    def __getitem__(self, key: Hashable) -> bytes:
-        with self._call("store[key]"):
-            length, extents = self._values[key]
-            out = bytearray(sum(n for _, n in extents) * self._page_size)
-            view = memoryview(out)
-            for slot, n in extents:
-                for i in range(n):
-                    self._device.peek(slot + i, view[: self._page_size])
-                    view = view[self._page_size :]
-            return bytes(out[:length])
-
-    def __delitem__(self, key: Hashable) -> None:
-        with self._call("del store[key]"):
-            self._give_back(self._values.pop(key)[1])
-
-    def __iter__(self) -> Iterator[Hashable]:
-        with self._call("iter(store)"):
-            return iter(list(self._values))
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes: of the values, of the pools that hold them, and of what went to the
-        file instead.
-        """
-        with self._call("sizes()"):
-            device = sum(
-                1
-                for _, extents in self._values.values()
-                for slot, n in extents
-                for i in range(n)
-                if self._device._where[slot + i] == _DEVICE
-            )
-            return {
-                "values": sum(length for length, _ in self._values.values()),
-                "pool_total_size": self._zswap.stats()["pool_total_size"],
-                "device": device * self._page_size,
-            }
+    def _in_file(self, slot: int, nr: int) -> int:
+        """Returns how many of `nr` slots the file holds."""
+        return self._where.count(_DEVICE, slot, slot + nr)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For test harnesses: instances that are checked as they are closed, and compressors
-that are registered for the time of a block.
+"""For test harnesses: Zswaps that are checked when they are closed, and compressors
+that are registered for a block.
 
 with checked(Zswap("lz4")) as z, registered("pairs", base="lzo", batch_size=2):
     ...
 
-zswap_py.pytest_plugin has both as fixtures.
+zswap_py.pytest_plugin provides both as fixtures.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from zswap_py.zswap import Zswap
 
 
 def close_checked(z: Zswap) -> None:
-    """Close an instance; AssertionError if it does not add up, or keeps a pool.
+    """Runs Zswap.check(), then closes the Zswap. A closed Zswap passes.
 
-    Index, LRU, allocator and references are checked first, so no other thread may be in
-    a call. An instance that is closed already passes.
+    Raises AssertionError if the check fails, or if close() has not released a pool. No
+    other thread may be in a call of this Zswap.
     """
     if z.closed:
         return
     pools = z.pools
     try:
-        z.verify()
+        z.check()
     finally:
         z.close()
     kept = [repr(pool) for pool in pools if not pool.released.is_set()]
@@ -38,9 +38,7 @@ def close_checked(z: Zswap) -> None:
 
 @contextmanager
 def checked(z: Zswap) -> Iterator[Zswap]:
-    """The instance for a block, which ends with close_checked(), by an exception
-    too.
-    """
+    """Yields the Zswap for a block, which ends with close_checked() in any case."""
     try:
         yield z
     finally:
@@ -49,9 +47,10 @@ def checked(z: Zswap) -> Iterator[Zswap]:
 
 @contextmanager
 def registered(name: str, *args: Any, **kwargs: Any) -> Iterator[Compressor]:
-    """register_compressor() for a block, which ends with unregister_compressor().
+    """Registers a compressor for a block. Takes register_compressor()'s arguments.
 
-    Pools that use the compressor go on. The block may unregister it itself.
+    Pools that use the compressor continue to do so after the block. The block may
+    unregister it itself.
     """
     compressor = register_compressor(name, *args, **kwargs)
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Zswap: the parameters, the pages, the counters."""
+"""Zswap: one simulated machine's parameters, pages and counters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from zswap_py.faults import Faults
 from zswap_py.pool import Pool, Pools
 
 SWP_TYPE_SHIFT = 58
-# looked up once: a store of one page must not cost a microsecond
+# looked up once: the look-ups would add to the time of a store of one page
 _from_buffer = ffi.from_buffer
 _store, _load, _load_batch, _page_size = (
     lib.zswap_store,
@@ -47,24 +47,24 @@ _REASONS = (
 
 
 class StoreResult(Fixed):
-    """What a store came to: true only if the whole folio is stored.
+    """The result of Zswap.store(): true only if the whole folio is stored.
 
-    `reason` is None then; else the counter that the refusal moved
-    ("reject_compress_poor", ...), or "disabled" or "no_pool", which have none.
-    "pool_limit_hit" it is also between limit and accept threshold, where no counter
-    moves.
+    `reason` is then None. For a rejected folio it names the counter that was
+    incremented, such as "reject_compress_poor", or is "disabled" or "no_pool", which
+    have no counter. Between the limit and the accept threshold it is "pool_limit_hit",
+    and no counter is incremented.
     """
 
     __slots__ = ("_reason",)
 
     def __init__(self, reason: str | None) -> None:
         if reason not in _REASONS:
-            raise ValueError(f"reason={reason!r}: one of {', '.join(map(repr, _REASONS))}")
+            raise ValueError(f"reason={reason!r}: must be one of {', '.join(map(repr, _REASONS))}")
         self._reason = reason
 
     @property
     def reason(self) -> str | None:
-        """Why not; None: it is stored."""
+        """Why zswap rejected the folio; None if it is stored."""
         return self._reason
 
     def __bool__(self) -> bool:
@@ -75,9 +75,8 @@ class StoreResult(Fixed):
             return self._reason == other._reason
         if isinstance(other, (bool, int, str)):
             raise TypeError(
-                f"{self!r} == {other!r}: a StoreResult is true or false, and equals "
-                "neither; write "
-                "`if result:`, or look at result.reason"
+                f"{self!r} == {other!r}: a StoreResult does not compare with bool, int or str; "
+                "write `if result:`, or compare result.reason"
             )
         return NotImplemented
 
@@ -95,43 +94,55 @@ _RESULTS = tuple(StoreResult(reason) for reason in _REASONS)
 
 
 def swp_entry(type: int, offset: int) -> int:
-    """The swap entry for a slot of a swap type. Those of type 0 equal their offsets."""
+    """Returns the swap entry of slot `offset` (0 to 2^58 - 1) of swap type 0 to 31.
+
+    An entry of type 0 equals its offset. Raises ValueError outside of these ranges.
+    """
     type, offset = index("type", type), index("offset", offset)
     if not 0 <= type < 32 or not 0 <= offset < 1 << SWP_TYPE_SHIFT:
         raise ValueError(
-            f"swp_entry({type}, {offset}): a type is 0 to 31, an offset 0 to 2^{SWP_TYPE_SHIFT} - 1"
+            f"swp_entry({type}, {offset}): type must be 0 to 31, offset 0 to 2^{SWP_TYPE_SHIFT} - 1"
         )
     return type << SWP_TYPE_SHIFT | offset
 
 
 def total_ram_bytes() -> int:
-    """This machine's MemTotal, in bytes."""
+    """Returns this machine's MemTotal in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class Zswap(Owner):
-    """zswap of one simulated machine. Any number may live in a process; all methods may
-    be called from any thread.
+    """zswap on one simulated machine.
 
-    Parameters, keywords here and properties later, with the kernel's names and checks:
-    `enabled`, `compressor` ("name" or "name:backend"), `max_pool_percent` (of
-    total_ram), `accept_threshold_percent` (of that).
+    A process may have any number of instances. Every method may be called from any
+    thread.
 
-    The machine: `page_size` 4096, 16384 or 65536; `chain_size` 4 to 16
-    (CONFIG_ZSMALLOC_CHAIN_SIZE); `total_ram` in bytes (default: this machine's);
-    `nr_cpus` (default: this machine's), `nr_nodes`; `highmem`, the share of memory that
-    a compressor cannot address, 0 to 1; `cpuhp`, a CpuHotplug of one's own in place of
-    nr_cpus CPUs that are all online.
+    Kernel parameters, with the kernel's names and checks; each is also a property that
+    may be set later:
+     - `enabled`: stores are accepted
+     - `compressor`: "name" or "name:backend"
+     - `max_pool_percent`: the pools' limit, in percent of total_ram
+     - `accept_threshold_percent`: in percent of that limit
 
-    What is modelled: `kernel` "6.18" or "6.16", `series` "v10", None (before it) or
-    "v13" (see kernels.TABLE); `incompressible` "store" or "reject", where it shall
-    differ from the kernel's.
+    The machine:
+     - `page_size`: 4096, 16384 or 65536 bytes
+     - `chain_size`: CONFIG_ZSMALLOC_CHAIN_SIZE, 4 to 16
+     - `total_ram`: in bytes (default: this machine's)
+     - `nr_cpus`: possible CPUs (default: this machine's), all online
+     - `nr_nodes`: NUMA nodes, at most nr_cpus
+     - `highmem`: share of memory that a compressor cannot address, 0 to 1
+     - `cpuhp`: a CpuHotplug to use in place of nr_cpus
 
-    `cpu_policy`: "sticky" gives each thread a CPU, round robin; "sched" takes the CPU
-    that it runs on.
+    The model:
+     - `kernel`: "6.18" or "6.16"
+     - `series`: the batching series' version, "v10", "v13" or None (before it)
+     - `incompressible`: "store" or "reject" (default: as `kernel` does)
+     - `cpu_policy`: "sticky" gives each thread a CPU, round robin; "sched" takes the
+       CPU that the thread runs on
 
-    What is no kernel parameter is fixed at creation, and an unknown attribute cannot be
-    set (AttributeError); a subclass may add attributes of its own.
+    kernels.TABLE lists the differences between kernels and series. Everything but the
+    kernel parameters is fixed at creation. Setting an unknown attribute raises
+    AttributeError; a subclass may add attributes.
     """
 
     __slots__ = (
@@ -186,33 +197,33 @@ class Zswap(Owner):
             self._rules["incompressible"] if incompressible is None else incompressible
         )
         if self._incompressible not in ("store", "reject"):
-            raise ValueError(f"incompressible={incompressible!r}: 'store' or 'reject'")
+            raise ValueError(f"incompressible={incompressible!r}: must be 'store' or 'reject'")
         if cpu_policy not in ("sticky", "sched"):
-            raise ValueError(f"cpu_policy={cpu_policy!r}: 'sticky' or 'sched'")
+            raise ValueError(f"cpu_policy={cpu_policy!r}: must be 'sticky' or 'sched'")
         page_size = index("page_size", page_size)
         if page_size not in (4096, 16384, 65536):
-            raise ValueError(f"page_size={page_size}: 4096, 16384 or 65536 bytes")
+            raise ValueError(f"page_size={page_size}: must be 4096, 16384 or 65536 bytes")
         self._chain_size = whole("chain_size", chain_size, 4, 16)
         self._highmem = share("highmem", highmem)
         if not 0 <= self._highmem <= 1 or 0 < self._highmem < 0.001:
-            raise ValueError(f"highmem={highmem}: a share, 0 to 1, in thousandths")
+            raise ValueError(f"highmem={highmem}: must be 0, or a share from 0.001 to 1")
         self._total_ram = total_ram_bytes() if total_ram is None else index("total_ram", total_ram)
         if not page_size <= self._total_ram < 1 << 56:
             raise ValueError(
-                f"total_ram={total_ram}: bytes, a page ({page_size}) at least, below 2^56"
+                f"total_ram={total_ram}: must be {page_size} (one page) to 2^56 - 1 bytes"
             )
         if nr_cpus is not None:
             nr_cpus = whole("nr_cpus", nr_cpus, 1, NR_CPUS)
         if cpuhp is None:
             cpuhp = CpuHotplug((os.cpu_count() or 1) if nr_cpus is None else nr_cpus)
         elif not isinstance(cpuhp, CpuHotplug):
-            raise TypeError(f"cpuhp={cpuhp!r}: a CpuHotplug")
+            raise TypeError(f"cpuhp={cpuhp!r}: must be a CpuHotplug, or None")
         elif nr_cpus not in (None, cpuhp.nr_cpus):
-            raise ValueError(f"nr_cpus={nr_cpus}, but cpuhp has {cpuhp.nr_cpus} CPUs")
+            raise ValueError(f"nr_cpus={nr_cpus}: cpuhp has {cpuhp.nr_cpus} CPUs; omit nr_cpus")
         self._nr_nodes = index("nr_nodes", nr_nodes)
         if not 1 <= self._nr_nodes <= min(cpuhp.nr_cpus, 255):
             raise ValueError(
-                f"nr_nodes={nr_nodes}: 1 to the number of CPUs ({cpuhp.nr_cpus}), 255 at most"
+                f"nr_nodes={nr_nodes}: must be 1 to nr_cpus ({cpuhp.nr_cpus}), at most 255"
             )
         self._cpuhp = cpuhp
         self._cpu_policy = cpu_policy
@@ -235,15 +246,15 @@ class Zswap(Owner):
         err = ffi.new("int *")
         z = lib.zswap_create(config, err)
         if z == ffi.NULL:
-            raise oserror(err[0], "a new Zswap")
+            raise oserror(err[0], "cannot create a Zswap")
         self._z = ffi.gc(z, lib.zswap_destroy)
-        # wakes the worker of an instance that nobody closed: it holds the C instance
-        # while it sleeps there
+        # wakes the release worker of an instance that is collected without close(): the
+        # worker holds the C instance while it sleeps there
         self._finalizer = weakref.finalize(self, lib.zswap_shutdown, self._z)
-        self._finalizer.atexit = False  # _close_all() is for that
+        self._finalizer.atexit = False  # _close_all() does it
         self._faults = Faults(self._z, cpuhp.nr_cpus)
         self._pools = Pools(self._z, cpuhp, self._rules)
-        # their drivers may log something in a call
+        # their drivers may log messages in a call
         self._devices: tuple[crypto.DeviceCompressor, ...] = ()
         _instances.add(self)
         try:
@@ -256,7 +267,7 @@ class Zswap(Owner):
             raise
         self._compressor = compressor.strip()
 
-    # ---- life ----
+    # ---- lifetime ----
 
     def __enter__(self) -> Zswap:
         return self
@@ -267,17 +278,19 @@ class Zswap(Owner):
         self.close()
 
     def close(self) -> None:
-        """Drop everything. Waits for calls that are inside; later ones raise
-        ValueError. Closing twice is fine, also to go on with a close() that was
-        interrupted.
+        """Waits for running calls, then frees all pages, pools and swap files.
 
-        OSError EDEADLK from inside a compressor, or from a signal handler or a
-        `__del__` in the middle of a switch of the compressor; nothing has changed then.
+        Later calls raise ValueError. A second close() does nothing, or resumes one that
+        an exception interrupted.
+
+        Raises OSError EDEADLK, and changes nothing, when called from a compressor of
+        this Zswap, or from a signal handler or `__del__` that interrupted a change of
+        the compressor.
         """
         if lib.zswap_inside(self._z):
             check(-errno.EDEADLK, "close()")
         with self._closing:
-            # the latter: by this thread, which a signal handler interrupts
+            # _is_closing: by this thread, in the call that this one interrupted
             if self._released or self._is_closing:
                 return
             self._is_closing = True
@@ -288,8 +301,8 @@ class Zswap(Owner):
                 self._finalizer.detach()
                 self._pools.close()
                 drain_messages(self._z)
-                # The instance itself goes with the last reference to it: a thread that
-                # is late gets -ESHUTDOWN.
+                # The instance itself is freed with the last reference to it: a thread
+                # that calls in later gets -ESHUTDOWN.
                 lib.zswap_release(self._z)
                 self._released = True
                 _instances.discard(self)
@@ -306,29 +319,29 @@ class Zswap(Owner):
 
     @property
     def closed(self) -> bool:
-        """True once close() was called."""
+        """True once close() has shut the instance down, and in a forked child."""
         return self._closed
 
-    # ---- what it was made with ----
+    # ---- fixed at creation ----
 
     @property
     def page_size(self) -> int:
-        """Bytes of a page."""
+        """The size of a page in bytes."""
         return int(_page_size(self._z))
 
     @property
     def chain_size(self) -> int:
-        """Pages that a zspage has at most: CONFIG_ZSMALLOC_CHAIN_SIZE."""
+        """The most pages in a zspage: CONFIG_ZSMALLOC_CHAIN_SIZE."""
         return self._chain_size
 
     @property
     def total_ram(self) -> int:
-        """The machine's memory, in bytes."""
+        """The machine's memory in bytes."""
         return self._total_ram
 
     @property
     def highmem(self) -> float:
-        """The share of memory that a compressor cannot address."""
+        """The share of memory that a compressor cannot address, 0 to 1."""
         return self._highmem
 
     @property
@@ -338,12 +351,12 @@ class Zswap(Owner):
 
     @property
     def nr_cpus(self) -> int:
-        """Possible CPUs."""
+        """The number of possible CPUs."""
         return self._cpuhp.nr_cpus
 
     @property
     def nr_nodes(self) -> int:
-        """Nodes, of equal shares of the CPUs."""
+        """The number of NUMA nodes, which share the CPUs equally."""
         return self._nr_nodes
 
     @property
@@ -353,17 +366,17 @@ class Zswap(Owner):
 
     @property
     def incompressible(self) -> str:
-        """What becomes of a page that does not shrink: "store" or "reject"."""
+        """How zswap treats a page that does not shrink: "store" or "reject"."""
         return self._incompressible
 
     @property
     def kernel(self) -> str:
-        """Whose rules are modelled: "6.18" or "6.16"."""
+        """The kernel release that is modelled: "6.18" or "6.16"."""
         return self._kernel
 
     @property
     def series(self) -> str | None:
-        """The version of the batching series: None (before it), "v10" or "v13"."""
+        """The batching series' version: "v10", "v13" or None (before it)."""
         return self._series
 
     @property
@@ -383,8 +396,10 @@ class Zswap(Owner):
 
     @property
     def enabled(self) -> bool:
-        """False refuses stores, which still erase what their slots held; entries stay,
-        and are loaded as before.
+        """Whether zswap accepts stores.
+
+        While False, a store is rejected and still erases the entries of its slots;
+        other entries stay and can be loaded.
         """
         return bool(lib.zswap_get_param(self._z, lib.ZSWAP_ENABLED))
 
@@ -394,8 +409,9 @@ class Zswap(Owner):
 
     @property
     def max_pool_percent(self) -> int:
-        """The pools' limit in percent of total_ram, checked before each store. No range
-        check, as in the kernel.
+        """The pools' limit in percent of total_ram, checked before each store.
+
+        Values above 100 are accepted, as in the kernel.
         """
         return int(lib.zswap_get_param(self._z, lib.ZSWAP_MAX_POOL_PERCENT))
 
@@ -405,8 +421,8 @@ class Zswap(Owner):
 
     @property
     def accept_threshold_percent(self) -> int:
-        """Once the limit was hit, stores are refused until the pools are down to so
-        many percent of it.
+        """The pools' size, in percent of the limit, at or below which stores are
+        accepted again after the limit was hit.
         """
         return int(lib.zswap_get_param(self._z, lib.ZSWAP_ACCEPT_THRESHOLD_PERCENT))
 
@@ -416,11 +432,11 @@ class Zswap(Owner):
 
     @property
     def compressor(self) -> str:
-        """The current compressor, as it was set. Another takes effect at the next
-        store; old entries stay as they are.
+        """The current compressor, as it was set.
 
-        OSError ENOENT for one that is not available, or the error of its pool's
-        creation: the old one stays current.
+        A new value takes effect at the next store; stored pages are not recompressed.
+        Setting it raises OSError ENOENT if the compressor is not available, or the
+        error that creating its pool failed with. The old compressor then stays current.
         """
         return self._compressor
 
@@ -447,34 +463,40 @@ class Zswap(Owner):
 
     @property
     def pools(self) -> tuple[Pool, ...]:
-        """All pools: the current one first, then those that still hold entries, and
-        those that are being released.
+        """All pools: the current one, then the decommissioned ones, latest first.
+
+        A decommissioned pool still holds entries, or is being released.
         """
         return self._pools.all
 
     # ---- swap files ----
 
     def swapon(self, pages: int) -> int:
-        """Room for a new swap file's slots, 0 to pages - 1. The swap type: 0 for the
-        first.
+        """Adds a swap file with slots 0 to `pages` - 1. Returns its swap type.
+
+        The first swap file's type is 0. `pages` is 1 to 2^58 - 1, else ValueError.
+        Raises OSError EPERM while all 32 types are in use, ENOMEM without memory.
         """
         pages = whole("pages", pages, 1, (1 << SWP_TYPE_SHIFT) - 1, of="swapon")
         return check(lib.zswap_swapon(self._z, pages), f"swapon(pages={pages})")
 
     def swapoff(self, type: int) -> None:
-        """Drop all that a swap type's slots hold, and the type."""
+        """Frees a swap file's entries, then the swap file.
+
+        Waits for running calls. Raises ValueError if there is no such swap type.
+        """
         type = index("type", type)
         rc = lib.zswap_swapoff(self._z, type) if 0 <= type < 1 << 32 else -errno.EBADSLT
         if rc == -errno.EBADSLT:
-            raise ValueError(f"swapoff({type}): there is no such swap type; swapon() gives them")
+            raise ValueError(f"swapoff({type}): no such swap type; pass one that swapon() returned")
         check(rc, f"swapoff({type})")
 
     # ---- pages ----
 
     def _cpu(self) -> int:
-        """The CPU that this thread is on: its sticky one, as long as that is online."""
+        """Returns the calling thread's CPU by cpu_policy, an online one."""
         me: _Thread = self._local.me
-        online = self._cpuhp._online_cpus  # a new tuple whenever a CPU comes or goes
+        online = self._cpuhp._online_cpus  # a new tuple for each change
         if me.online is online:
             return me.cpu
         if self._cpu_policy == "sched":
@@ -487,21 +509,21 @@ class Zswap(Owner):
         return me.cpu
 
     def _on(self, cpu: int | None) -> int:
-        """The CPU that a call asks for, as an int; the thread's own for None."""
+        """Returns `cpu` as an int, or the thread's own CPU for None."""
         return self._cpu() if cpu is None else index("cpu", cpu)
 
     def _bad_number(self, entry: object, cpu: int | None = None) -> ValueError:
-        """For what C could not take: which of the two it was."""
+        """Returns the error for an entry or a CPU that does not fit C's type."""
         nr_cpus = self._cpuhp.nr_cpus
         if cpu is not None and not 0 <= cpu < nr_cpus:
-            return ValueError(f"cpu={cpu}: the CPUs are 0 to {nr_cpus - 1} (nr_cpus={nr_cpus})")
+            return ValueError(f"cpu={cpu}: must be 0 to {nr_cpus - 1} (nr_cpus={nr_cpus})")
         return ValueError(
-            f"entry {reprlib.repr(entry)}: swap entries are 0 to 2^64 - 1; see swp_entry()"
+            f"entry {reprlib.repr(entry)}: must be 0 to 2^64 - 1; make it with swp_entry()"
         )
 
     def _failed(self, rc: int, what: str, cpu: int | None = None) -> None:
-        """Raise what a compressor written in Python raised in the call that just
-        returned, or what its result means.
+        """Raises the exception of the Python compressor that the call ran, else the
+        one for its result `rc`.
         """
         drain_messages(self._z)
         self._log_devices()
@@ -517,12 +539,15 @@ class Zswap(Owner):
             device.log_messages()
 
     def store(self, entry: int, folio: Any, *, cpu: int | None = None) -> StoreResult:
-        """Compress and store a folio: a buffer of 1 to 512 pages, for slots entry,
-        entry + 1, ...
+        """Compresses and stores a folio in slots `entry`, `entry` + 1, ...
 
-        If the result is false no slot of the folio holds anything any more, and the
-        page is the caller's to keep (see SwapDevice for who keeps it in the kernel).
-        OSError ENODEV: the CPU has no context; the same holds then.
+        `folio` is a contiguous buffer of 1 to 512 whole pages. If the result is false,
+        zswap holds none of the folio's slots any more, and the caller keeps the data
+        (SwapDevice writes it to its file). `cpu` is the CPU to run on (default: the
+        thread's).
+
+        Raises OSError ENODEV if the CPU has no context; zswap then holds none of the
+        slots either. Raises ValueError for a slot outside of all swap files.
         """
         if type(entry) is not int:
             entry = index("entry", entry)
@@ -535,7 +560,8 @@ class Zswap(Owner):
             nr, rest = divmod(len(buf), _page_size(self._z))
             if rest or not 0 < nr <= MAX_FOLIO:
                 raise ValueError(
-                    f"a folio of {len(buf)} bytes: 1 to {MAX_FOLIO} whole pages of {self.page_size}"
+                    f"folio has {len(buf)} bytes: must be 1 to {MAX_FOLIO} whole pages "
+                    f"of {self.page_size}"
                 )
             rc: int = _store(self._z, on, entry, buf, nr)
         except OverflowError:
@@ -549,12 +575,15 @@ class Zswap(Owner):
         return _RESULTS[rc]
 
     def load(self, entry: int, out: Any, *, swapcache: bool = True, cpu: int | None = None) -> bool:
-        """Decompress a slot's page into `out`, a writable buffer of one page; False if
-        zswap does not hold it.
+        """Decompresses a slot's page into `out`. Returns False if there is none.
 
-        The page then leaves zswap, unless it goes to a folio outside the swap cache
-        (swapcache=False). OSError EIO: the object is corrupt, and stays; EINVAL: `out`
-        is a larger folio; ENODEV: the CPU has no context.
+        `out` is a writable contiguous buffer of one page. Loads are exclusive: the page
+        then leaves zswap. With swapcache=False it stays: the folio is outside the swap
+        cache, as on a SWP_SYNCHRONOUS_IO device up to Linux 6.18.
+
+        Raises OSError EIO if the object is corrupt, which stays stored (up to 6.14 the
+        kernel crashes). Raises EINVAL if `out` is a folio of several pages, ENODEV if
+        the CPU has no context. Raises ValueError for a slot outside of all swap files.
         """
         if type(entry) is not int:
             entry = index("entry", entry)
@@ -568,7 +597,7 @@ class Zswap(Owner):
         try:
             nr, rest = divmod(len(buf), _page_size(self._z))
             if rest or not nr:
-                raise ValueError(f"out: a buffer of {len(buf)} bytes: a page of {self.page_size}")
+                raise ValueError(f"out has {len(buf)} bytes: must be a page of {self.page_size}")
             rc = _load(self._z, on, entry, buf, nr, swapcache)
         except OverflowError:
             raise self._bad_number(entry, on) from None
@@ -580,7 +609,7 @@ class Zswap(Owner):
             return True
         if rc != _ENOENT:
             what = (
-                f"load(entry={entry}, {nr} pages; zswap loads one)"
+                f"load(entry={entry}, {nr} pages): pass a buffer of one page"
                 if nr > 1
                 else f"load(entry={entry})"
             )
@@ -588,8 +617,10 @@ class Zswap(Owner):
         return False
 
     def peek(self, entry: int, out: Any, *, cpu: int | None = None) -> bool:
-        """Like load(), but the page stays, and nothing is counted but a
-        decompress_fail.
+        """Decompresses a slot's page into `out` as load() does; the page stays stored.
+
+        No event is counted. A corrupt object increments decompress_fail and raises
+        OSError EIO.
         """
         if type(entry) is not int:
             entry = index("entry", entry)
@@ -597,7 +628,7 @@ class Zswap(Owner):
         buf = buffer("out", out, True)
         try:
             if len(buf) != _page_size(self._z):
-                raise ValueError(f"out: a buffer of {len(buf)} bytes: a page of {self.page_size}")
+                raise ValueError(f"out has {len(buf)} bytes: must be a page of {self.page_size}")
             rc = lib.zswap_peek(self._z, on, entry, buf)
         except OverflowError:
             raise self._bad_number(entry, on) from None
@@ -612,18 +643,21 @@ class Zswap(Owner):
         return False
 
     def load_batch(self, entries: Iterable[int], out: Any, *, cpu: int | None = None) -> list[int]:
-        """Load several slots, in any order, the i-th into the i-th page of `out`. A
-        list of 0 or a negative errno each.
+        """Loads entries[i] into the i-th page of `out`. Returns each one's 0 or -errno.
 
-        Up to pool.compr_batch_size objects are one request to the compressor.
-        ValueError for one outside of all swap files: the others are loaded then.
+        `out` is a writable contiguous buffer of len(entries) pages; the entries may be
+        in any order. Up to pool.compr_batch_size objects make one request to the
+        compressor. -ENOENT: zswap does not hold the slot; -EIO: the object is corrupt.
+
+        Raises ValueError for an entry outside of all swap files, after it has loaded
+        the others.
         """
         try:
             entries = [
                 entry if type(entry) is int else index("entries", entry) for entry in entries
             ]
         except TypeError:
-            raise TypeError(f"entries={reprlib.repr(entries)}: ints") from None
+            raise TypeError(f"entries={reprlib.repr(entries)}: must be ints") from None
         n, on = len(entries), self._cpu() if cpu is None else self._on(cpu)
         me: _Thread = self._local.me
         arguments = me.take(n)
@@ -634,9 +668,7 @@ class Zswap(Owner):
             raise no_buffer("out", out, e) from None
         try:
             if len(buf) != n * _page_size(self._z):
-                raise ValueError(
-                    f"out: a buffer of {len(buf)} bytes for {n} pages of {self.page_size}"
-                )
+                raise ValueError(f"out has {len(buf)} bytes: must be {n} pages of {self.page_size}")
             swp[0:n] = entries
             rc = _load_batch(self._z, on, swp, n, buf, ret)
             results: list[int] = [0] * n if not rc else ffi.unpack(ret, n) if rc > 0 else []
@@ -657,9 +689,7 @@ class Zswap(Owner):
         return results
 
     def invalidate(self, entry: int, nr: int = 1, *, cpu: int | None = None) -> None:
-        """Free what `nr` slots hold, if anything: their swap entries have no user any
-        more.
-        """
+        """Frees the pages of slots `entry` to `entry` + `nr` - 1, if there are any."""
         entry, on = index("entry", entry), self._on(cpu)
         nr = whole("nr", nr, 0, (1 << 64) - 1, of="invalidate")
         try:
@@ -686,8 +716,10 @@ class Zswap(Owner):
         return True
 
     def length(self, entry: int) -> int:
-        """The compressed bytes of a slot's object, a page's for one that is stored raw.
-        KeyError if there is none.
+        """Returns the compressed length of a slot's page in bytes.
+
+        It is page_size for a page that is stored raw. Raises KeyError if zswap does not
+        hold the slot.
         """
         info = ffi.new("struct zswap_entry_info *")
         entry = index("entry", entry)
@@ -700,7 +732,7 @@ class Zswap(Owner):
         check(rc, f"length(entry={entry})")
         return int(info.length)
 
-    # ---- figures ----
+    # ---- counters ----
 
     def _struct(self, name: str, get: Any) -> dict[str, int]:
         p = ffi.new(f"struct {name} *")
@@ -708,27 +740,32 @@ class Zswap(Owner):
         return struct_dict(p)
 
     def stats(self) -> dict[str, int]:
-        """The counters of debugfs' zswap directory, by their names; pool_total_size in
-        bytes.
+        """Returns the counters of debugfs' zswap directory by name.
+
+        pool_total_size is in bytes, the others count pages or events.
         """
         return self._struct("zswap_stats", lib.zswap_stats)
 
     def events(self) -> dict[str, int]:
-        """What the kernel counts elsewhere, and what only a simulated machine can
-        (struct zswap_events).
+        """Returns the fields of struct zswap_events by name.
+
+        They are the counters that the kernel keeps in vmstat and cgroups, and those
+        that only a simulated machine can keep.
         """
         return self._struct("zswap_events", lib.zswap_events)
 
     def memory(self, node: int | None = None) -> dict[str, int]:
-        """Bytes allocated besides the pools' pages, by what they are for, on one node
-        or on all.
+        """Returns the bytes allocated besides the pools' pages, by kind.
+
+        `node` restricts them to one node (default: all nodes). Raises OSError EINVAL if
+        there is no such node.
         """
         kinds = strings(lib.zswap_memory_kind)
         total = dict.fromkeys(kinds, 0)
         p = ffi.new("uint64_t *")
         nodes = range(self._nr_nodes) if node is None else (index("node", node),)
         if not 0 <= nodes[0] < self._nr_nodes:
-            check(-errno.EINVAL, f"memory(node={node})")
+            check(-errno.EINVAL, f"memory(node={node}): must be 0 to {self._nr_nodes - 1}")
         for kind, name in enumerate(kinds):
             for nid in nodes:
                 check(lib.zswap_memory(self._z, kind, nid, p), f"memory(node={nid})")
@@ -736,15 +773,17 @@ class Zswap(Owner):
         return total
 
     def trim(self) -> None:
-        """Give memory that is free back to the system."""
+        """Gives freed memory back to the system."""
         check(lib.zswap_trim(self._z), "trim()")
 
-    def verify(self) -> None:
-        """Walk index, LRU and pools; AssertionError says what does not hold. Only while
-        no other thread is inside.
+    def check(self) -> None:
+        """Checks that index, LRU, allocator and references agree.
+
+        Raises AssertionError with the rule that does not hold. No other thread may be
+        in a call of this Zswap meanwhile.
         """
         wrong = ffi.new("const char **")
-        check(lib.zswap_check(self._z, wrong), "verify()")
+        check(lib.zswap_check(self._z, wrong), "check()")
         if wrong[0] != ffi.NULL:
             raise AssertionError(string(wrong[0]))
 
@@ -759,11 +798,10 @@ class _Arguments:
 
 
 class _Thread:
-    """What a thread keeps of an instance: its CPU, and the arguments of a load_batch()
-    that has returned.
+    """A thread's CPU on an instance, and spare memory for load_batch()'s arguments.
 
-    A call takes these for as long as it runs: a signal handler, a `__del__` or a
-    compressor may call load_batch() in the middle of it, and makes its own.
+    A call takes the spare while it runs. A signal handler, a `__del__` or a compressor
+    that calls load_batch() in the middle of it allocates its own.
     """
 
     __slots__ = ("cpu", "online", "spare")
@@ -774,7 +812,7 @@ class _Thread:
         self.spare: list[_Arguments] = []
 
     def take(self, n: int) -> _Arguments:
-        """The arguments for n entries."""
+        """Returns memory for the arguments of n entries: the spare if it has room."""
         try:
             arguments = self.spare.pop()
         except IndexError:
@@ -784,14 +822,14 @@ class _Thread:
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.me = _Thread()  # one look-up, since those of a threading.local are slow
+        self.me = _Thread()  # in one object: each look-up in a threading.local is slow
 
 
 _libc_getcpu: Any = None
 
 
 def _sched_getcpu() -> int:
-    global _libc_getcpu  # noqa: PLW0603  # looked up once, by those who want it
+    global _libc_getcpu  # noqa: PLW0603  # looked up at the first use of "sched"
     if _libc_getcpu is None:
         import ctypes
 

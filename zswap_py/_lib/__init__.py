@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the whole package stands on: attributes, parameters, names, interrupts."""
+"""The package's own helpers: attributes, parameters, names, interrupts."""

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the public classes have in common: their attributes are those that they name,
-and none is copied.
-"""
+"""Bases of the public classes: fixed attributes, and no copies of owned memory."""
 
 from __future__ import annotations
 
@@ -11,12 +9,11 @@ from typing import Any, ClassVar, NoReturn, SupportsIndex
 
 
 class Fixed:
-    """A base of classes whose objects have the attributes that the class names, and no
-    others.
+    """A base of classes whose objects have only the attributes that the class names.
 
-    A class lists its attributes in `__slots__`: private ones, with a property for each
-    that the public reads, and a setter for each that it may set. A subclass without
-    `__slots__` may add attributes of its own, as in all of Python.
+    A class lists private attributes in `__slots__`, and has a property for each that a
+    user may read, with a setter for each that a user may set. A subclass without
+    `__slots__` may add attributes.
     """
 
     __slots__ = ()
@@ -26,13 +23,14 @@ class Fixed:
             super().__setattr__(name, value)
         except AttributeError:
             if name in _properties(type(self), settable=True):
-                raise  # by the setter itself
+                raise  # the setter raised it
             raise AttributeError(_why_not(type(self), name)) from None
 
 
 class Owner(Fixed):
-    """A Fixed whose objects own what cannot be had twice; `_instead` says what to do
-    where a copy is wanted.
+    """A Fixed that owns memory or a file, so that it cannot be copied or pickled.
+
+    `_instead` tells the user what to do in place of a copy.
     """
 
     __slots__ = ()
@@ -41,13 +39,12 @@ class Owner(Fixed):
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         raise TypeError(
             f"a {type(self).__name__} can be neither copied nor pickled, since a copy "
-            "would own the same "
-            f"memory a second time: {self._instead}"
+            f"would own the same memory a second time: {self._instead}"
         )
 
 
 def _properties(cls: type, settable: bool) -> list[str]:
-    """The names of the public properties, in order."""
+    """Returns the names of the public properties that can, or cannot, be set."""
     found = (
         (name, inspect.getattr_static(cls, name)) for name in dir(cls) if not name.startswith("_")
     )
@@ -57,7 +54,7 @@ def _properties(cls: type, settable: bool) -> list[str]:
 
 
 def _why_not(cls: type, name: str) -> str:
-    """Why an attribute cannot be set."""
+    """Returns the reason for which an attribute cannot be set."""
     settable, readable = _properties(cls, settable=True), _properties(cls, settable=False)
     if name in readable:
         owner = next(c for c in cls.__mro__ if name in vars(c))
@@ -66,9 +63,9 @@ def _why_not(cls: type, name: str) -> str:
                 f"{cls.__name__}.{name} is fixed at creation; make another one with "
                 f"{owner.__name__}({name}=...)"
             )
-        return f"{cls.__name__}.{name} can be read, and not set"
+        return f"{cls.__name__}.{name} can only be read"
     if hasattr(cls, name):
-        return f"{cls.__name__}.{name} is a part of the class, and cannot be set"
+        return f"{cls.__name__}.{name} belongs to the class and cannot be set"
     near = difflib.get_close_matches(name, settable + readable, 1)
     return (
         f"a {cls.__name__} has no attribute {name!r}{f'; did you mean {near[0]}?' if near else ''} "

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Names that others gave, of files, processes or control groups: how a terminal may
-have them.
+"""Makes the names of files, processes and control groups safe to print.
 
-A name may hold anything: escape codes, newlines, marks that turn the writing round,
-bytes that are no UTF-8.
+A name may hold escape codes, newlines, marks that reverse the direction of text, and
+bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -16,12 +15,10 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 def shown(name: str | bytes | os.PathLike[str]) -> str:
-    r"""The name, or a text of one line that holds names, with each character that does
-    not print escaped.
+    r"""Returns a name, or a line that holds names, with unprintable characters escaped.
 
-    Escapes are Python's: ``\n``, ``\x1b``, ``\u202e``; a byte that is no UTF-8 is
-    ``\xff``. A backslash stays as it is, so that showing what was shown changes
-    nothing.
+    Escapes are Python's: ``\n``, ``\x1b``, ``\u202e``; a byte that is not UTF-8 is
+    ``\xff``. A backslash stays as it is, so that a second call changes nothing.
     """
     return "".join(c if c.isprintable() else _escape(c) for c in os.fsdecode(name))
 
@@ -33,7 +30,7 @@ def _escape(c: str) -> str:
 
 
 def quoted(word: str) -> str:
-    r"""The word as a shell takes it: 'a b', and $'\033' where it does not print."""
+    r"""Returns a word quoted for a shell: 'a b', or $'\033' if it is unprintable."""
     if word.isprintable():
         return shlex.quote(word)
     text = word.replace("\\", "\\\\").replace("'", "\\'")
@@ -41,15 +38,15 @@ def quoted(word: str) -> str:
 
 
 def _octal(c: str) -> str:
-    """Octal of at most three digits: the characters after it can be no part of it, as
-    they can after \\x1b.
+    """Returns the octal escapes of a character.
+
+    The shell reads at most three octal digits, but every hexadecimal digit after
+    \\x1b.
     """
     return "".join(f"\\{byte:03o}" for byte in c.encode("utf-8", "surrogateescape"))
 
 
 def operand(path: str | os.PathLike[str]) -> str:
-    """The path as a command takes it that we suggest: ./-x for -x, which would pass for
-    an option.
-    """
+    """Returns a path quoted for a suggested command: ./-x for -x, an option."""
     name = os.fspath(path)
     return quoted(f"./{name}" if name.startswith("-") else name)

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Parameters' syntax: the kernel's for what a module parameter is, and whole numbers
-with limits for what is ours.
-"""
+"""Checks arguments: module parameters as the kernel does, others by type and range."""
 
 from __future__ import annotations
 
@@ -16,18 +14,17 @@ from zswap_py._native import ffi, oserror
 
 
 def index(name: str, value: Any) -> int:
-    """The int that a value stands for by its __index__; TypeError that names it, if it
-    has none.
-    """
+    """Returns a value's __index__() as an int; TypeError, with `name`, without one."""
     try:
         return operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}={reprlib.repr(value)}: an int") from None
+        raise TypeError(f"{name}={reprlib.repr(value)}: must be an int") from None
 
 
 def buffer(name: str, value: Any, writable: bool = False) -> Any:
-    """The bytes of any contiguous buffer, for C; TypeError or BufferError that name it,
-    if it is none.
+    """Returns the bytes of a contiguous buffer for C.
+
+    Raises TypeError or BufferError, with `name`, for another value.
     """
     try:
         return ffi.from_buffer("uint8_t[]", value, writable)
@@ -36,74 +33,78 @@ def buffer(name: str, value: Any, writable: bool = False) -> Any:
 
 
 def no_buffer(name: str, value: Any, e: TypeError | BufferError) -> TypeError | BufferError:
-    """The same error, with the argument's name."""
+    """Returns the error `e` of a buffer argument with the argument's name and value."""
     return type(e)(
-        f"{name}={reprlib.repr(value)}: a contiguous buffer, and one to be written if "
-        f"it is read into ({e})"
+        f"{name}={reprlib.repr(value)}: must be a contiguous buffer, writable if the call "
+        f"writes it ({e})"
     )
 
 
 def whole(name: str, value: int, least: int, most: int, of: str | None = None) -> int:
-    """The value, if it is an int from least to most; else TypeError or ValueError that
-    name it, and whose it is.
+    """Returns an int from `least` to `most`; TypeError or ValueError for another value.
+
+    The error names the value, and `of`, the call or class that it belongs to.
     """
     said = f"{of}({name}={reprlib.repr(value)})" if of else f"{name}={reprlib.repr(value)}"
     if not hasattr(type(value), "__index__") or isinstance(value, bool):
-        raise TypeError(f"{said}: an int")
+        raise TypeError(f"{said}: must be an int")
     n = index(name, value)
     if not least <= n <= most:
-        raise ValueError(f"{said}: {least} to {_power(most)}")
+        raise ValueError(f"{said}: must be {least} to {_power(most)}")
     return n
 
 
 def share(name: str, value: Any) -> float:
-    """The float that a number stands for; TypeError that names it, if it is none."""
+    """Returns a number as a float; TypeError, with `name`, for another value."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"{name}={reprlib.repr(value)}: a number, 0 to 1")
+        raise TypeError(f"{name}={reprlib.repr(value)}: must be a number, 0 to 1")
     return float(value)
 
 
 def text(name: str, value: str) -> str:
-    """The value, if it is a str; else TypeError that names it."""
+    """Returns a str; TypeError, with `name`, for another value."""
     if not isinstance(value, str):
-        raise TypeError(f"{name}={reprlib.repr(value)}: a str")
+        raise TypeError(f"{name}={reprlib.repr(value)}: must be a str")
     return value
 
 
 def _power(n: int) -> str:
-    """2^62 rather than its 19 digits."""
+    """Returns a number's digits, or a power of 2 for a large one: 2^62."""
     if n < 1 << 31:
         return str(n)
     return f"2^{n.bit_length() - 1}" if n & (n - 1) == 0 else f"2^{n.bit_length()} - 1"
 
 
 def kstrtobool(value: bool | int | str, name: str) -> bool:
-    """A switch, in the kernel's syntax: Y, N, 1, 0, on, off. OSError EINVAL for another
-    text or number.
+    """Parses a switch in the kernel's syntax: Y, N, 1, 0, on, off.
+
+    Raises OSError EINVAL for another text or number.
     """
     s = value if isinstance(value, str) else {0: "0", 1: "1"}.get(index(name, value), "")
     if s[:1] in tuple("yYtT1") or s[:2].lower() == "on":
         return True
     if s[:1] in tuple("nNfF0") or s[:2].lower() == "of":
         return False
-    raise oserror(-errno.EINVAL, f"{name}={reprlib.repr(value)}: Y or N")
+    raise oserror(-errno.EINVAL, f"{name}={reprlib.repr(value)}: must be Y or N")
 
 
 def kstrtouint(value: int | str, name: str) -> int:
-    """Decimal, 0x or octal by a leading 0, as a string with at most a newline after it;
-    or an int.
+    """Parses a number in the kernel's syntax: decimal, 0x, or octal after a leading 0.
+
+    A string may end in a newline; an int is taken as it is. Raises OSError EINVAL for
+    another text or a negative number, ERANGE from 2^32 on.
     """
     if isinstance(value, str):
         digits = re.fullmatch(
             r"\+?(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))\n?", value, re.ASCII
         )
         if digits is None:
-            raise oserror(-errno.EINVAL, f"{name}={value!r}: a number, 0 or more")
+            raise oserror(-errno.EINVAL, f"{name}={value!r}: must be a number, 0 to 2^32 - 1")
         n = next(int(d, base) for d, base in zip(digits.groups(), (16, 8, 10), strict=True) if d)
     else:
         n = index(name, value)
     if n < 0:
-        raise oserror(-errno.EINVAL, f"{name}={value}: 0 or more")
+        raise oserror(-errno.EINVAL, f"{name}={value}: must be 0 to 2^32 - 1")
     if n >= 1 << 32:
-        raise oserror(-errno.ERANGE, f"{name}={value}: below 2^32")
+        raise oserror(-errno.ERANGE, f"{name}={value}: must be 0 to 2^32 - 1")
     return n
