@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What batching does on an accelerator, in virtual time: a model fitted to published
-latencies, and what it predicts.
+"""Batching on an accelerator, in virtual time: a model fitted to published latencies,
+and its predictions.
 
     python bench/batching.py [--file F] [--json OUT] [--plot OUT.svg ...] [--quick]
 
-Pages are truly stored through zswap; what passes is a virtual clock's time, calibrated
-to what the batching series measured on a Sapphire Rapids server. Each figure is
-published, fit, predicted, or measured (here, in real time: the software compressors),
-and says so. Exit status 1: the simulator is 2% or more off the latencies that it was
-fitted to.
+Zswap really stores the pages. Time is a virtual clock's, calibrated to the batching
+series' measurements on a Sapphire Rapids server. Each figure is marked as published,
+fit, predicted, or measured (the software compressors, here and in real time). The exit
+status is 1 if the simulator is 2% or more off the latencies that it was fitted to.
 """
 
 from __future__ import annotations
@@ -42,18 +41,18 @@ MODES: dict[str, dict[str, Any]] = {
     "8, over four": {"driver": "v10"},
 }
 SWEPT = ("1, mainline", "8, own device", "8, over four")
-APART_NS = 306  # so that no two begin in the same instant
+APART_NS = 306  # between two CPUs' starts, so that no two begin in the same instant
 MOST_OFF = 0.02
 
 Results = dict[Spec, Figures]
 Rows = list[dict[str, Any]]
 
 
-# ---- what is asked ----
+# ---- the runs ----
 
 
 def fit_specs() -> dict[str, Run]:
-    """The three that were measured: one CPU, folios of 64 KiB."""
+    """The three published measurements: one CPU, folios of 64 KiB."""
     common: dict[str, Any] = {"cpus": (0,), "folio": SIXTY_FOUR_K, "folios": 16}
     return {
         "one by one": Run("mainline", 1, **common),
@@ -63,7 +62,7 @@ def fit_specs() -> dict[str, Run]:
 
 
 def grid_specs() -> list[Run]:
-    """One CPU; a device is one of its package, also the eighth."""
+    """One CPU; all devices, even eight, are of its package."""
     return [
         Run("v10", devices, (0,), folio, max(256 // folio, 1), batch=batch)
         for folio in FOLIO_NAMES
@@ -73,8 +72,8 @@ def grid_specs() -> list[Run]:
 
 
 def cpus_specs(quick: bool) -> list[tuple[str, Run]]:
-    """56 CPUs of a package with 4 devices; or 28 of each of two, with 4 devices
-    each.
+    """56 CPUs of a package with 4 devices; or 28 CPUs of each of two packages with 4
+    devices each.
     """
     return [
         (
@@ -115,8 +114,8 @@ def sweep_specs(quick: bool) -> list[tuple[str, Run]]:
 
 
 def queue_specs(quick: bool) -> list[Run]:
-    """Queues that are too small for all, and full-sized ones of a single device. The
-    last two: all begin at once.
+    """Queues that are too small for all CPUs, and full-sized queues of a single device.
+    In the last two runs all CPUs begin at once.
     """
     common: dict[str, Any] = {
         "driver": "v10",
@@ -152,8 +151,8 @@ def usemem_specs(quick: bool) -> dict[int, Usemem]:
 
 
 def store_ns(z: zs.Zswap, pages: bytearray, nr: int, folio: int, rounds: int) -> float:
-    """ns a page of this thread on a CPU, which others may want too: the mean over
-    pieces of 2 MiB, each the median.
+    """Returns the ns of CPU time a page that this thread takes: the mean over pieces of
+    2 MiB, each the median of its rounds.
     """
     whole, at = harness.WholeLoop(z), harness.address(pages)
     times: list[list[int]] = [[] for _ in range(0, nr, TWO_M)]
@@ -162,13 +161,13 @@ def store_ns(z: zs.Zswap, pages: bytearray, nr: int, folio: int, rounds: int) ->
             start = time.thread_time_ns()
             whole.store(at + i * TWO_M * PAGE, i * TWO_M, TWO_M, folio)
             piece.append(time.thread_time_ns() - start)
-    # the first faults the pool's memory in
+    # the first round, which faults the pool's memory in, does not count
     return sum(statistics.median(piece[1:]) for piece in times) / nr
 
 
 def measure_software(pages: bytearray, rounds: int) -> Rows:
-    """The ns a page of stores from C, on this machine's CPU; and the GB/s of 56 CPUs,
-    each as fast.
+    """Returns the ns a page of stores from C on this machine's CPU, and the GB/s of 56
+    such CPUs.
     """
     nr = min(len(pages) // PAGE, 2048) // TWO_M * TWO_M
     rows: Rows = []
@@ -196,7 +195,7 @@ def measure_software(pages: bytearray, rounds: int) -> Rows:
 
 
 def sleeping_gb_s(ns: float, folio: int, folios: int = 4) -> float:
-    """56 CPUs in virtual time, each busy for so many ns a page."""
+    """Returns the GB/s of 56 CPUs in virtual time, each busy for `ns` a page."""
     clock = VirtualClock()
 
     def work() -> None:
@@ -211,7 +210,7 @@ def sleeping_gb_s(ns: float, folio: int, folios: int = 4) -> float:
 
 
 def run_row(section: str, kind: str, spec: Run, results: Results, **more: Any) -> dict[str, Any]:
-    """A row of the JSON."""
+    """Returns a row of the JSON."""
     mainline = spec.driver == "mainline"
     row: dict[str, Any] = {
         "section": section,
@@ -233,8 +232,8 @@ def run_row(section: str, kind: str, spec: Run, results: Results, **more: Any) -
 
 
 def sensitivity(spec: Spec, results: Results) -> dict[str, Any]:
-    """By figure: its elasticity to each constant, and the one that it is most sensitive
-    to.
+    """Returns each figure's elasticity to each constant, and the constant that it is
+    most sensitive to.
     """
     by_figure = model.elasticities(spec, results)
     most = {figure: model.most_sensitive(by_constant) for figure, by_constant in by_figure.items()}
@@ -264,7 +263,7 @@ def fit_rows(results: Results) -> Rows:
 
 
 def off(rows: Rows) -> Rows:
-    """The fits that are not what they were fitted to."""
+    """Returns the fits that miss their published latency by MOST_OFF or more."""
     return [row for row in rows if abs(row.get("deviation", 0)) >= MOST_OFF]
 
 
@@ -306,9 +305,7 @@ def usemem_rows(specs: dict[int, Usemem], results: Results) -> Rows:
 
 
 def simulate(quick: bool) -> tuple[Rows, int]:
-    """All rows that virtual time has to do with, and how many simulations these
-    took.
-    """
+    """Returns all rows of virtual time, and the number of their simulations."""
     fit, grid, queues, usemem = fit_specs(), grid_specs(), queue_specs(quick), usemem_specs(quick)
     at_once, sweep = cpus_specs(quick), sweep_specs(quick)
     variants = [
@@ -334,14 +331,14 @@ def simulate(quick: bool) -> tuple[Rows, int]:
 
 
 def must_be_possible(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """What would fail after minutes fails at once."""
+    """Reject at once arguments that would fail after minutes."""
     if args.plot and importlib.util.find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: pip install '.[plot]'")
     for path in filter(None, [args.json, *args.plot]):
         if not os.access(Path(path).absolute().parent, os.W_OK):
-            parser.error(f"{path}: nothing can be written there")
+            parser.error(f"{path}: its directory is not writable")
     if args.file and not os.access(args.file, os.R_OK):
-        parser.error(f"--file {args.file}: cannot be read")
+        parser.error(f"--file {args.file}: is not readable")
 
 
 def main() -> int:
@@ -349,18 +346,18 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--file", help=("pages to work on (default: this interpreter's libraries and sources)")
+        "--file", help="file with the pages (default: this interpreter's libraries and sources)"
     )
-    parser.add_argument("--json", help="write the rows there")
+    parser.add_argument("--json", help="write the rows to this file")
     parser.add_argument(
         "--plot",
         nargs="+",
         default=[],
         metavar="OUT",
-        help=("draw them (.svg, .png; needs matplotlib)"),
+        help="draw the rows to these files (.svg, .png; needs matplotlib)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help=("64 KiB folios only where 2 MiB take long")
+        "--quick", action="store_true", help="use 64 KiB folios alone where 2 MiB folios take long"
     )
     args = parser.parse_args()
     must_be_possible(parser, args)
@@ -409,7 +406,7 @@ def main() -> int:
     bad = off(rows)
     for row in bad:
         print(
-            f"{row['name']}: {100 * row['deviation']:+.1f}% off what it was fitted to",
+            f"{row['name']}: {100 * row['deviation']:+.1f}% off the published latency",
             file=sys.stderr,
         )
     return 1 if bad else 0

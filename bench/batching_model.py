@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What bench/batching.py simulates: the published figures, the model fitted to them,
-and how to ask it for others.
+"""The simulations of bench/batching.py: the published figures, the model fitted to
+them, and its predictions.
 
-The model's three constants, all for a page of 4 KiB, are `host_ns` (h: what the
-submitting CPU does, one page after the other), `compress_ns` (s: what a device takes
-for a page that it has to itself) and `transfer_ns` (b: how far apart a device's pages
-must start). Every figure of it comes from pages that are truly stored, in virtual time.
+The model has three constants, all for a page of 4 KiB. `host_ns` (h) is the submitting
+CPU's time, one page after the other. `compress_ns` (s) is a device's time for a page
+that it has to itself. `transfer_ns` (b) is the least time between two starts of a
+device. Every figure comes from pages that zswap really stores, in virtual time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SWAP_OUTS = (58.0e6, 64.5e6)  # pages, before and after
 PROCESSES = 30
 PAGES_TOUCHED = PROCESSES * 10 * (1 << 30) // PAGE
 SHARE, SHARE_AFTER = (outs / PAGES_TOUCHED for outs in SWAP_OUTS)
-MAINLINE_NS = 136 + 32  # v10's logs: p50 of a job that percpu_ref and a direct movdir64b have saved
+MAINLINE_NS = 136 + 32  # v10's logs: p50 that percpu_ref and a direct movdir64b save, a job
 
 Figures = dict[str, float]
 
@@ -53,12 +53,11 @@ Figures = dict[str, float]
 
 
 def solve(one_by_one: float, on_one: float, over_four: float) -> tuple[float, float, float]:
-    """h, s, b in ns: h + s, (h + 7b + s) / 8 and (8h + s) / 8 are the three latencies,
-    ns a page.
+    """Returns h, s, b in ns, so that h + s, (h + 7b + s) / 8 and (8h + s) / 8 are the
+    three latencies, ns a page.
 
-    ValueError unless the answer has the order that these equations take for granted: on
-    one device pages wait for the device (h <= b), over four for their turn at the CPU
-    (b <= 4h).
+    Raises ValueError unless the solution has the order that these equations assume: on
+    one device pages wait for the device (h <= b), over four for the CPU (b <= 4h).
     """
     h = (8 * over_four - one_by_one) / 7
     b = (8 * on_one - one_by_one) / 7
@@ -72,8 +71,8 @@ def solve(one_by_one: float, on_one: float, over_four: float) -> tuple[float, fl
 
 
 def closed_form(profile: Profile, batch: int, devices: int) -> float:
-    """ns a page of one CPU that stores in batches of `batch` over so many devices in
-    turn, each begun when idle.
+    """Returns the ns a page of one CPU that stores in batches of `batch` pages over
+    `devices` devices in turn. Each batch begins on idle devices.
     """
     h, s, b = profile.host_ns, profile.compress_ns, profile.transfer_ns
     free, done = [0] * devices, 0
@@ -89,12 +88,12 @@ def closed_form(profile: Profile, batch: int, devices: int) -> float:
 
 @dataclass(frozen=True)
 class Run:
-    """CPUs that store folios, all at once, each its own.
+    """CPUs that store folios, all at once, each CPU its own folios.
 
-    `driver`: "mainline" (one by one, a CPU has one device) or "v10". `cpus` of
-    `nr_cpus`. Each touches `folios` of `folio` pages and spends `outside_ns` a page
-    outside zswap for that; `share` of what it touches it stores. It begins `apart_ns`
-    after the one before it.
+    `driver` is "mainline" (one page at a time, one device a CPU) or "v10". `cpus` are
+    some of `nr_cpus`. Each CPU touches `folios` folios of `folio` pages, spends
+    `outside_ns` a page outside zswap, and stores the share `share` of them. It begins
+    `apart_ns` after the CPU before it.
     """
 
     driver: str
@@ -105,7 +104,7 @@ class Run:
     batch: int = 8
     distribute: bool = True
     packages: int = 1
-    nr_cpus: int = 0  # 0: as many as there are in cpus
+    nr_cpus: int = 0  # 0: len(cpus)
     entries: int = 128  # of each device's queue
     kernel: str = "6.18"
     compressible: bool = False  # only pages that compress
@@ -115,8 +114,8 @@ class Run:
     profile: Profile = IAA
 
     def accelerator(self, clock: VirtualClock) -> Accelerator:
-        """The devices and the driver, with verify_compress off as in the published
-        runs.
+        """Returns the devices and the driver, with verify_compress off as in the
+        published runs.
         """
         nr = self.nr_cpus or len(self.cpus)
         config = DeviceConfig(wqs=(WorkQueueConfig(size=self.entries),))
@@ -135,8 +134,8 @@ class Run:
         )
 
     def figures(self) -> Figures:
-        """Simulate it. RuntimeError if the counters do not add up, a page comes back
-        wrong, or a turn was lost.
+        """Simulate the run. Raises RuntimeError if the counters do not add up, a page
+        comes back wrong, or an actor lost its turn.
         """
         clock = VirtualClock()
         series = None if self.driver == "mainline" else "v10"
@@ -160,11 +159,11 @@ class Run:
             stats, calls = z.stats(), acc.stats()["total_comp_calls"]
             figures = self._figures(actors, ns, stats, calls)
             for actor in actors:
-                actor.look_back()
+                actor.check_last_page()
             if clock.stalls:
                 raise RuntimeError(
-                    f"{self}: {clock.stalls} turns were lost, and its times mean "
-                    "nothing; run it again"
+                    f"{self}: {clock.stalls} actors lost their turn, so the times "
+                    "are wrong; run it again"
                 )
         return figures
 
@@ -210,8 +209,8 @@ class _Cpu:
         self.ns = 0
 
     def folio(self, k: int) -> memoryview:
-        """Its k-th, from where this CPU's begin; around the corner where there are too
-        few pages.
+        """Returns the CPU's k-th folio. CPUs share the pages, from the start again
+        where these are too few.
         """
         nr = len(self.pages) // PAGE // self.run.folio
         at = (self.i * self.run.folios + k) % nr * self.run.folio * PAGE
@@ -221,8 +220,8 @@ class _Cpu:
         return (self.i * self.run.folios + k) * self.run.folio
 
     def work(self) -> None:
-        """What it does from the start of the run on. CPUs that do other things too are
-        out of step with each other.
+        """The CPU's part of the run. CPUs that spend time outside zswap are out of step
+        with each other.
         """
         run, clock = self.run, self.clock
         outside = round(run.outside_ns * run.folio)
@@ -243,8 +242,8 @@ class _Cpu:
             self.latencies.append(clock.now - t)
         self.ns = clock.now - begin
 
-    def look_back(self) -> None:
-        """The last page of its last folio must be there, and be what it was."""
+    def check_last_page(self) -> None:
+        """Load the last page of the last folio. Raises RuntimeError if it is wrong."""
         page = bytearray(PAGE)
         for k in self.stored[-1:]:
             loaded = self.z.load(self.slot(k) + self.run.folio - 1, page, cpu=self.run.cpus[self.i])
@@ -255,7 +254,7 @@ class _Cpu:
 
 
 def percentile(ordered: Sequence[int], share: float) -> int:
-    """The least of the ascending numbers that `share` of them do not exceed."""
+    """Returns the least number that `share` of the ascending numbers do not exceed."""
     return ordered[math.ceil(len(ordered) * share) - 1]
 
 
@@ -265,17 +264,17 @@ def percentile(ordered: Sequence[int], share: float) -> int:
 def fit_outside(
     simulated: Callable[[float], float], target: float, guess: float
 ) -> tuple[float, int]:
-    """The ns a page outside zswap at which `simulated` gives the published KB/s, to
-    0.01%, and how many tries it took.
+    """Returns the ns a page outside zswap at which `simulated` gives the published
+    KB/s, to 0.01%, and the number of tries.
 
-    A page's time is what is outside and what is not, and the latter depends but little
-    on the former. RuntimeError if 20 tries do not do, ValueError if the stores alone
-    take longer than the target leaves.
+    A page's time has a part outside zswap and a part inside, which depends but little
+    on the first. Raises RuntimeError after 20 tries, and ValueError if the stores alone
+    take longer than the target.
     """
     outside = guess
     for tries in range(1, 21):
         if outside <= 0:
-            raise ValueError(f"{target:,.0f} KB/s cannot be: the stores alone take longer")
+            raise ValueError(f"{target:,.0f} KB/s cannot be reached: the stores alone take longer")
         got = simulated(outside)
         if abs(got / target - 1) < 1e-4:
             return outside, tries
@@ -286,8 +285,8 @@ def fit_outside(
 
 
 def page_ns(kb_s: float) -> float:
-    """What one of the processes takes for a page, where all of them make so many KB/s
-    together.
+    """Returns the ns that one process takes for a page, if all processes together touch
+    `kb_s` KB/s.
     """
     return PROCESSES * (PAGE / 1024) * 1e9 / kb_s
 
@@ -306,11 +305,11 @@ class Usemem:
     before: float
     share: float = SHARE
     share_after: float | None = None  # None: the same
-    mainline_ns: int = 0  # what mainline's driver takes of the CPU, a page, besides the profile's
+    mainline_ns: int = 0  # mainline's driver, a page, more than the profile's host_ns
     profile: Profile = IAA
 
     def run(self, driver: str, outside_ns: float) -> Run:
-        """One side of it."""
+        """Returns the run with one of the drivers."""
         before = driver == "mainline"
         share = self.share if before or self.share_after is None else self.share_after
         profile = self.profile.replace(host_ns=self.profile.host_ns + before * self.mainline_ns)
@@ -351,8 +350,8 @@ class Usemem:
 
 
 def explain(folio: int, model: Figures, share: float) -> Figures:
-    """How far the prediction goes towards the published gain. Times are of a page
-    touched, but where the name says.
+    """Returns the part of the published gain that the prediction explains. Times are
+    for a page touched, unless the name says otherwise.
     """
     before, after = PUBLISHED_USEMEM[folio]
     published = page_ns(before) - page_ns(after)
@@ -375,7 +374,7 @@ def explain(folio: int, model: Figures, share: float) -> Figures:
     }
 
 
-# the same question asked otherwise
+# other assumptions for the same prediction
 USEMEM_VARIANTS: dict[str, dict[str, Any]] = {
     "after, with its own swap-outs": {"share_after": SHARE_AFTER},
     "after, where mainline's driver was slower": {"mainline_ns": MAINLINE_NS},
@@ -390,15 +389,15 @@ Spec = Run | Usemem
 def elasticity(
     base: float, low: float, high: float, x: float, x_low: float, x_high: float
 ) -> float | None:
-    """% that the result changes for each % that the constant does, between two re-runs
-    around it; None of a 0.
+    """Returns the % by which the result changes for each % of the constant, between two
+    runs around it; None if the result is 0.
     """
     return (high - low) / base / ((x_high - x_low) / x) if base else None
 
 
 def perturbed(spec: Spec) -> dict[str, tuple[float, tuple[Spec, float], tuple[Spec, float]]]:
-    """For each constant: its value, and the spec with it 10% lower and 10% higher, each
-    with the value it then has.
+    """Returns for each constant its value, and the specs in which it is 10% lower and
+    10% higher, each with that value.
     """
     result: dict[str, tuple[float, tuple[Spec, float], tuple[Spec, float]]] = {}
     for name in CONSTANTS:
@@ -418,7 +417,7 @@ def perturbed(spec: Spec) -> dict[str, tuple[float, tuple[Spec, float], tuple[Sp
 
 
 def elasticities(spec: Spec, results: dict[Spec, Figures]) -> dict[str, dict[str, float | None]]:
-    """By figure, then by constant."""
+    """Returns the elasticities by figure, then by constant."""
     base = results[spec]
     around = perturbed(spec)
     return {
@@ -433,23 +432,23 @@ def elasticities(spec: Spec, results: dict[Spec, Figures]) -> dict[str, dict[str
 
 
 def most_sensitive(by_constant: dict[str, float | None]) -> str | None:
-    """The constant with the largest elasticity, up or down; None if nothing changes the
-    figure.
+    """Returns the constant with the largest elasticity, up or down; None if no constant
+    changes the figure.
     """
     known = {name: abs(e) for name, e in by_constant.items() if e is not None and abs(e) > 1e-9}
     return max(known, key=lambda name: known[name]) if known else None
 
 
-# ---- many of them ----
+# ---- many runs ----
 
 _pages = _compressible = memoryview(b"")
 
 
 def use_pages(pages: bytes | bytearray) -> None:
-    """What all runs of this process store. ValueError if it is less than a folio of 2
-    MiB, of either kind.
+    """Set the pages that all runs of this process store. Raises ValueError if less than
+    a folio of 2 MiB of them compress.
     """
-    global _pages, _compressible  # too large to be a run's
+    global _pages, _compressible  # too large for each Run
     view = memoryview(bytes(pages))
     good = bytearray()
     with Accelerator(nr_cpus=1, clock=VirtualClock(), bind=False) as acc:
@@ -461,8 +460,8 @@ def use_pages(pages: bytes | bytearray) -> None:
                 good += view[at : at + PAGE]
     if len(good) < TWO_M * PAGE:
         raise ValueError(
-            f"{len(good) // PAGE} pages that compress, of {len(view) // PAGE}: give "
-            f"{TWO_M} at least"
+            f"{len(good) // PAGE} of {len(view) // PAGE} pages compress: give a file with "
+            f"at least {TWO_M} that do"
         )
     _pages, _compressible = view, memoryview(bytes(good))
 
@@ -472,7 +471,7 @@ def _figures(spec: Spec) -> Figures:
 
 
 def _stay_on_a_cpu(counter: multiprocessing.sharedctypes.Synchronized[int]) -> None:
-    """Actors take turns: on one core that is much cheaper."""
+    """Pin the process to a core: actors take turns, which is much cheaper there."""
     with counter.get_lock():
         i, counter.value = counter.value, counter.value + 1
     cpus = sorted(os.sched_getaffinity(0))
@@ -480,8 +479,8 @@ def _stay_on_a_cpu(counter: multiprocessing.sharedctypes.Synchronized[int]) -> N
 
 
 def simulate_all(specs: Iterable[Spec]) -> dict[Spec, Figures]:
-    """The figures of each, by as many processes as there are cores. Forked, so that
-    they have the pages.
+    """Returns the figures of each spec, computed by a process for each core. The
+    processes are forked, so that they have the pages.
     """
     todo = list(dict.fromkeys(specs))
     context = multiprocessing.get_context("fork")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The picture of what bench/batching.py found, from its JSON.
+"""The picture of the results of bench/batching.py, from its JSON.
 
 python bench/batching_plot.py JSON OUT.svg     (needs the extra `plot`; .png too)
 """
@@ -15,10 +15,10 @@ import matplotlib as mpl
 mpl.use("agg")
 from matplotlib import pyplot as plt
 
-# told apart by all kinds of sight
+# colours that colour-blind readers can tell apart
 ONE, OWN, FOUR, GREY, INK = "#d55e00", "#e69f00", "#0072b2", "#767676", "#222222"
 FITTED = ("one by one", "8 on one", "8 over four")
-# markers of three sizes, so that they show each other
+# markers of three sizes, so that none hides another
 SERIES = {
     "1, mainline": ("one by one", ONE, "o", 9),
     "8, own device": ("batches of 8, own device", OWN, "s", 6.5),
@@ -29,9 +29,9 @@ SOFTWARE_LINES = {"lz4": (0, (6, 2)), "zstd": (0, (3, 2)), "deflate": (0, (1, 1.
 Rows = list[dict[str, Any]]
 
 
-def pick(rows: Rows, **what: Any) -> Rows:
-    """Those that have these values."""
-    return [row for row in rows if all(row.get(key) == value for key, value in what.items())]
+def pick(rows: Rows, **values: Any) -> Rows:
+    """Returns the rows that have these values."""
+    return [row for row in rows if all(row.get(key) == value for key, value in values.items())]
 
 
 def note(
@@ -44,7 +44,7 @@ def note(
     ha: str = "center",
     va: str = "baseline",
 ) -> None:
-    """A small text beside a point."""
+    """Draw a small text beside a point."""
     ax.annotate(
         text,
         (x, y),
@@ -58,8 +58,8 @@ def note(
 
 
 def latency(ax: Any, rows: Rows) -> None:
-    """Bars: published, and simulated; points: what is predicted for other numbers of
-    devices.
+    """Draw published and simulated latencies as bars, predictions for other numbers of
+    devices as points.
     """
     width = 0.44
     for i, name in enumerate(FITTED):
@@ -98,7 +98,7 @@ def latency(ax: Any, rows: Rows) -> None:
 
 
 def many_cpus(ax: Any, rows: Rows) -> None:
-    """GB/s over CPUs at once, up to 56; software's as straight lines."""
+    """Draw GB/s over the number of CPUs, up to 56; software as straight lines."""
     for name, (label, colour, marker, size) in SERIES.items():
         swept = pick(rows, section="sweep", name=name)
         x, y = [row["cpus"] for row in swept], [row["figures"]["gb_s"] for row in swept]
@@ -140,7 +140,7 @@ def many_cpus(ax: Any, rows: Rows) -> None:
 
 
 def usemem(ax: Any, rows: Rows) -> None:
-    """Before and after, published and the model's."""
+    """Draw usemem30 before and after, published and the model's."""
     width, folios = 0.36, {16: "64 KiB folios", 512: "2 MiB folios"}
     ticks: list[tuple[float, str]] = []
     for folio, name in folios.items():
@@ -184,8 +184,8 @@ def usemem(ax: Any, rows: Rows) -> None:
 
 
 def draw(document: dict[str, Any], path: str) -> None:
-    """Write the picture; SVG or PNG by the name's end. The same document gives the same
-    bytes.
+    """Write the picture, SVG or PNG by the name's suffix. The same document gives the
+    same bytes.
     """
     style: Any = {
         "font.size": 9,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What bench/batching.py prints: tables of its rows, and what they mean, in lines of at
+"""The report of bench/batching.py: tables of its rows and their meaning, in lines of at
 most 110 columns.
 """
 
@@ -23,12 +23,12 @@ Rows = list[dict[str, Any]]
 
 
 def say(text: str) -> None:
-    """A paragraph; white space is as good as any."""
+    """Print a paragraph, filled to the width."""
     print(textwrap.fill(" ".join(text.split()), WIDTH))
 
 
 def line(text: str) -> None:
-    """As it is. RuntimeError if that is too wide for the terminal."""
+    """Print a line as it is. Raises RuntimeError if it is wider than WIDTH."""
     if len(text) > WIDTH:
         raise RuntimeError(f"a line of {len(text)} columns: {text}")
     print(text)
@@ -41,7 +41,7 @@ def title(text: str) -> None:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as they must be, the first to the left."""
+    """Print a table: the first column to the left, the others to the right."""
     lines = [list(head), *map(list, rows)]
     widths = [max(len(cells[i]) for cells in lines) for i in range(len(head))]
     for cells in lines:
@@ -53,12 +53,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def letter(row: dict[str, Any], figure: str) -> str:
-    """Of the constant that the figure is most sensitive to."""
+    """Returns the letter of the constant that the figure is most sensitive to."""
     return LETTERS.get(row["most_sensitive"][figure] or "", NONE)
 
 
 def sense(row: dict[str, Any], figure: str, names: Sequence[str] = CONSTANTS) -> str:
-    """The elasticities, and the letter of the largest."""
+    """Returns the elasticities, and the letter of the largest."""
     values = [row["elasticity"][figure][name] for name in names]
     # + 0: no -0.00
     cells = [f"{NONE:>5}" if e is None else f"{round(e, 2) + 0:+5.2f}" for e in values]
@@ -111,8 +111,8 @@ def print_fit(rows: Rows) -> None:
             for name in (row["name"],)
         ),
     )
-    say("""As many constants as figures: that they agree says that the simulator does its sums, not
-        that the model is true. It has no noise, so that one CPU's p99 is its p50.""")
+    say("""There are as many constants as figures: so their agreement tests the simulator, not the
+        model. The simulator has no noise, so one CPU's p99 equals its p50.""")
 
 
 def print_grid(rows: Rows) -> None:
@@ -142,8 +142,8 @@ def print_grid(rows: Rows) -> None:
         )
         if same:
             break
-    say("""With 4 devices nothing of a batch waits for b any more, so that more of them give one CPU
-        nothing. 8 devices in one package are no known server's; Sapphire Rapids has 4.""")
+    say("""With 4 devices no page of a batch waits for b, so more devices do not help one CPU. No
+        known server has 8 devices in one package; Sapphire Rapids has 4.""")
 
 
 def print_cpus(rows: Rows) -> None:
@@ -173,9 +173,9 @@ def print_cpus(rows: Rows) -> None:
                 for row in group
             ),
         )
-    say("""1: one by one, by mainline's driver (a CPU has one device) or by v10's (all of the
-        package's, in turn); 8: batches, to the CPU's own device (distribute_comps=0) or over the
-        package's four.""")
+    say("""1: one page at a time, by mainline's driver (one device a CPU) or by v10's (all devices
+        of the package, in turn). 8: batches, to the CPU's own device (distribute_comps=0) or over
+        the four devices of the package.""")
 
 
 def print_sweep(rows: Rows) -> None:
@@ -196,11 +196,11 @@ def print_sweep(rows: Rows) -> None:
         model.closed_form(IAA, 1, 4),
         model.closed_form(IAA, 8, 4),
     )
-    say(f"""Each: ns a page (p50), GB/s of all, the constant that either is most sensitive to (all
-        elasticities: --json). Four devices start a page each every b ns: {cap * PAGE:.1f} GB/s.
-        {cap * alone:.1f} CPUs that store one by one ask for that, or {cap * batched:.1f} that
-        batch. From there on batching gains nothing: 56 CPUs fill the devices whichever way they go
-        about it. It is for the few that wait, not for the many.""")
+    say(f"""Each cell: ns a page (p50), GB/s of all CPUs, and the constants that these two are most
+        sensitive to (--json has all elasticities). Each of the four devices starts a page every b
+        ns: {cap * PAGE:.1f} GB/s together. {cap * alone:.1f} CPUs that store one by one reach that,
+        or {cap * batched:.1f} CPUs that batch. With more CPUs batching gains nothing: 56 CPUs fill
+        the devices either way. Batching helps a few CPUs that wait, not many CPUs.""")
 
 
 def print_queues(rows: Rows) -> None:
@@ -239,18 +239,19 @@ def print_queues(rows: Rows) -> None:
             for row in rows
         ),
     )
-    say("""queue: entries of each device's; apart: ns from one CPU's first store to the next one's;
-        refused: share of the stores that failed; no descr.: share of the pages that got no
+    say("""queue: entries of each device's queue; apart: ns from one CPU's first store to the next
+        CPU's; refused: share of the stores that failed; no descr.: share of the pages that got no
         descriptor in 1,000 tries (reject_compress_fail); p50, p99: ns a page of a store, refused or
         not. A batch keeps the descriptors of its first pages, finished or not, while it waits for
-        more: where CPUs x 8 is well above all entries, all wait for each other until they give up,
-        and go on to do so. One by one the same queues refuse nobody. Between lies what goes well
-        unless all begin in the same instant (the last two rows: the first store of each fails, no
-        other). The series' author reports failures only for one IAA with 30 and more busy cores.
-        Assumed: a freed descriptor goes to who has waited longest (CPUs that poll get it by chance,
-        which moves the shares); and these CPUs are at it again at once, where a real one would
-        first write the folio to the swap device. Where stores fail the elasticities are mostly a
-        matter of who came first. Linux 6.18 keeps such pages raw and refuses nothing.""")
+        more. If CPUs x 8 is well above all entries, all CPUs wait for each other until their tries
+        are used up, again and again. One by one the same queues refuse no store. In between stores
+        succeed unless all CPUs begin in the same instant (the last two rows: each CPU's first store
+        fails, no other). The series' author reports failures only for one IAA with 30 and more busy
+        cores. Two things are assumed. A freed descriptor goes to the CPU that has waited longest;
+        CPUs that poll get it by chance, which moves the shares. And these CPUs store again at once;
+        a real one would first write the folio to the swap device. Where stores fail, the
+        elasticities mostly depend on the order of the CPUs. Linux 6.18 keeps such pages raw and
+        refuses no store.""")
 
 
 def print_software(rows: Rows) -> None:
@@ -273,13 +274,13 @@ def print_software(rows: Rows) -> None:
         ),
     )
     say(f"""These are this machine's cores ({machine()["cpu"]}), not a 2.5 GHz Sapphire Rapids':
-        they stand beside the calibrated device for scale, and no speed-up is to be read from the
-        two. All 56 are busy compressing; the memory bandwidth that they would share is left out.
-        Elasticity to the measured time: -1.""")
+        they stand beside the calibrated device for scale, so do not read a speed-up from the two.
+        All 56 cores only compress; the memory bandwidth that they would share is left out. The
+        elasticity to the measured time is -1.""")
 
 
 def print_usemem_folio(name: str, group: dict[tuple[str, str], dict[str, Any]]) -> None:
-    """One folio size: the rows beside each other, and how far the model goes."""
+    """Print one folio size: the rows beside each other, and the model's limits."""
     predicted, constants = group["predicted", "after"], (*CONSTANTS, "share")
     before, after, why = (
         group["fit", "before"]["figures"],
@@ -326,7 +327,7 @@ def print_usemem_folio(name: str, group: dict[tuple[str, str], dict[str, Any]]) 
         the model's store latency explains {us(why["saved_ns"], 2)} us of that,
         {100 * why["explained"]:.0f}%. The same model would need stores of
         {us(why["needed_before_ns"])} us before, not the published 3.5, to explain all. Stores that
-        take no time whatever would give {percent(why["most_gain"])}. After with its own swap-outs
+        take no time at all would give {percent(why["most_gain"])}. After with its own swap-outs
         (r = {model.SHARE_AFTER:.3f}): {percent(own_swap_outs)}. Before with {MAINLINE_NS} ns more a
         page, which v10's logs say that its driver saves: {percent(slower)}.""")
     sys_before, sys_after = why["sys_ns_a_swap_out_before"], why["sys_ns_a_swap_out_after"]
@@ -346,23 +347,23 @@ def print_usemem(rows: Rows) -> None:
         if group:
             print_usemem_folio(name, group)
     print()
-    say("""So the published store latency does not explain the published throughput: most of the
-        gain lies in what is not in this model, and which part of that it is cannot be told from
-        here. Left out: contention for locks and in reclaim, which a store that is 5 times shorter
-        may relieve; throttling at memory.high, whose sleeps depend on how far reclaim lags; page
-        faults, clearing pages, TLB shootdowns; DMA mapping; cache effects; what else the series
-        changed in zswap and the driver (though zstd, in the same runs, went from -1% to +1%);
-        interrupts, frequency, memory bandwidth; what processes wait for each other, but at the
-        devices; loads, which use the same devices; and the CPU's share of a store under load: the
-        published latencies are those of a process alone.""")
+    say("""So the published store latency does not explain the published throughput. Most of the
+        gain comes from parts that this model leaves out, and it cannot tell from which. Left out:
+        contention for locks and in reclaim, which a store that is 5 times shorter may relieve;
+        throttling at memory.high, whose sleeps depend on how far reclaim lags; page faults,
+        clearing pages, TLB shootdowns; DMA mapping; cache effects; the series' other changes in
+        zswap and the driver (though zstd, in the same runs, went from -1% to +1%); interrupts,
+        frequency, memory bandwidth; processes' waits for each other, except at the devices; loads,
+        which use the same devices; and the CPU's share of a store under load: the published
+        latencies are those of a process alone.""")
 
 
 def print_assumptions() -> None:
-    title("What is what")
+    title("Fit, predicted, assumed, not modelled")
     for what, text in {
         "fit": (
-            "h, s, b, to three latencies; X of usemem30, to its rows before. Nothing is fitted to "
-            "a row after."
+            "h, s, b, to three latencies; X of usemem30, to its rows before. No constant is fitted "
+            "to a row after."
         ),
         "predicted": (
             "all of 2; the rows after of 4; the 56 cores of 3, from one core's measured time."
@@ -370,12 +371,12 @@ def print_assumptions() -> None:
         "assumed": f"""pause_ns={IAA.pause_ns} (140 cycles) and 1,000 tries for a descriptor, which
             matter in 2d. In the profile, but without a part here:
             decompress_ns={IAA.decompress_ns}, irq_ns={IAA.irq_ns}, software_ns={IAA.software_ns}
-            (nothing is loaded, nobody waits for an interrupt), jitter={IAA.jitter}. verify_compress
+            (no page is loaded, no CPU waits for an interrupt), jitter={IAA.jitter}. verify_compress
             is off, as in the published runs. usemem30: KB are 1,024 bytes, of all processes
             together; the swap-out counts hold for both folio sizes; a process is in zswap or
             outside, never both; the 30 are spread over both packages and are out of step.""",
-        "not modelled": """that other contents take a device other times; that devices share a
-            package's memory; power; and for usemem30 what is said there.""",
+        "not modelled": """times that depend on a page's contents; devices that share a package's
+            memory; power; and for usemem30 the list above.""",
     }.items():
         print(
             textwrap.fill(

@@ -178,7 +178,7 @@ def test_a_page_that_is_not_there_is_noticed(monkeypatch):
 
 def test_too_few_pages():
     before = model._pages, model._compressible
-    with pytest.raises(ValueError, match="10 pages that compress, of 10: give 512"):
+    with pytest.raises(ValueError, match="10 of 10 pages compress: give a file with at least 512"):
         model.use_pages(bytes(range(256)) * 16 * 10)
     assert (model._pages, model._compressible) == before
 

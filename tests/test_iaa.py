@@ -75,7 +75,7 @@ def queues(*sizes, **rest):
 
 @pytest.fixture(params=["real", "virtual"])
 def clock(request):
-    """The clock for an Accelerator: none, or a virtual one."""
+    """Returns the clock for an Accelerator: None, or a virtual one."""
     return None if request.param == "real" else zs.VirtualClock()
 
 
@@ -110,7 +110,7 @@ def load(z, entry, **rest):
 
 
 def load_fails(z, entry):
-    """EIO, nothing was written, and the entry stays."""
+    """The load raises EIO, writes nothing, and keeps the entry."""
     out = bytearray(b"\xa5" * PAGE)
     with pytest.raises(OSError, match=f"entry={entry}") as e:
         z.load(entry, out)
@@ -401,7 +401,7 @@ def test_a_timeout_disables_until_the_last_queue_is_unbound(clock, series, op):
 
 
 def test_a_device_that_is_slow_but_not_dead(clock):
-    """Just below the timeout nothing happens but that time passes."""
+    """A delay just below the timeout only takes time."""
     with rig(clock, profile=IAA.replace(timeout_ns=200_000_000)) as (acc, z):
         acc.plan = [Delay(20_000_000, times=3)]
         start = clock.now if clock else time.monotonic_ns()
@@ -447,7 +447,7 @@ def some_page(i):
 
 
 def on_all_cpus(clock, nr_cpus, body):
-    """body(cpu) on a thread for each CPU."""
+    """Run body(cpu) on a thread for each CPU."""
     if clock:
         clock.run([lambda cpu=cpu: body(cpu) for cpu in range(nr_cpus)])
         return
@@ -560,7 +560,7 @@ def test_statistics_can_be_read_after_closing(clock):
 
 @every_kernel
 def test_a_batch_of_8_and_a_queue_of_4(clock, kernel):
-    """What gets no descriptor is refused, or kept raw; loads fall to software."""
+    """A store without a descriptor is rejected, or kept raw; software does loads."""
     config = DeviceConfig(wqs=queues(4), engines=(0,))
     with rig(clock, [config], kernel=kernel) as (acc, z):
         result = z.store(0, folio(8))
@@ -608,7 +608,7 @@ def test_a_queue_that_is_always_full(clock, series):
 
 
 def test_mainline_waits_for_a_descriptor(clock):
-    """8 CPUs and a queue of two entries: nobody is turned away."""
+    """8 CPUs and a queue of two entries: no request is rejected."""
     config = DeviceConfig(wqs=queues(2), engines=(0,))
     with rig(clock, [config], series=None, nr_cpus=8, kernel="6.16") as (acc, z):
 
@@ -623,7 +623,7 @@ def test_mainline_waits_for_a_descriptor(clock):
 
 @pytest.mark.parametrize("mode", ["sync", "async_irq"])
 def test_mainline_does_not_wait_for_a_device_that_stands_still(clock, mode):
-    """Each CPU gets the only entry once the one before has given up."""
+    """Each CPU gets the only entry once the CPU before has timed out."""
     config = DeviceConfig(wqs=queues(1), engines=(0,))
     profile = QUICK.replace(pause_ns=1000)
     with rig(
@@ -643,7 +643,7 @@ def test_mainline_does_not_wait_for_a_device_that_stands_still(clock, mode):
 
 @pytest.mark.parametrize("mode", ["sync", "async_irq"])
 def test_verification_needs_no_second_entry(clock, mode):
-    """A queue of one entry, whose user would wait for itself for ever."""
+    """A queue of one entry: a second descriptor would never come free."""
     config = DeviceConfig(wqs=queues(1), engines=(0,))
     with rig(clock, [config], series=None, nr_cpus=2, kernel="6.16", sync_mode=mode) as (acc, z):
         assert acc.verify_compress
@@ -689,7 +689,7 @@ def test_a_pool_outlives_its_queues(clock, series, kernel):
             assert result.reason == "reject_compress_fail"
         else:
             assert result
-            assert load(z, 8) == page(0)  # raw: nobody needs to decompress it
+            assert load(z, 8) == page(0)  # raw: no decompression needed
         before = acc.stats()
         assert before == acc.stats()
         acc.bind(wq)
@@ -698,7 +698,7 @@ def test_a_pool_outlives_its_queues(clock, series, kernel):
 
 @every_series
 def test_a_closed_accelerator(clock, series):
-    """The pool stays; its calls fail. Another accelerator is another pool's."""
+    """The pool stays, and its calls fail. Another accelerator needs another pool."""
     with rig(clock, series=series, kernel="6.16") as (acc, z):
         assert z.store(0, page(0))
         acc.close()
@@ -757,7 +757,7 @@ def test_verification_is_one_more_descriptor_a_page(clock, series):
 @every_kernel
 @pytest.mark.parametrize("op", ["compress", "decompress"])
 def test_a_wrong_crc(clock, series, mode, kernel, op):
-    """In the record of either of the two."""
+    """The crc is wrong in the record of either descriptor."""
     with rig(clock, series=series, kernel=kernel, sync_mode=mode, verify_compress=True) as (acc, z):
         acc.plan = [Crc(op=op)]
         result = z.store(0, page(0))
@@ -874,7 +874,7 @@ def test_mainline_loads_nothing_while_a_device_is_gone(clock):
 @every_series
 def test_a_device_is_pulled_out_again_and_again(mode, series):
     """By another thread, while pages are stored and loaded: none is lost, none is
-    wrong, nobody hangs.
+    wrong, no call hangs.
     """
     config = DeviceConfig(wqs=queues(16), engines=(0, 0))
     with rig(
@@ -1070,7 +1070,7 @@ def table_machine(devices, **rest):
 
 
 def served(acc, kind="comp"):
-    """Each CPU's devices."""
+    """Returns each CPU's devices."""
     return [devices_of(getattr(acc.table(cpu), kind)) for cpu in range(acc.nr_cpus)]
 
 
@@ -1280,7 +1280,7 @@ def test_cpus_beyond_the_machines_are_counted_from_0():
         for cpu in range(5):
             assert z.store(cpu, page(cpu), cpu=cpu)
         assert calls(acc) == [3, 2]
-        with pytest.raises(ValueError, match=r"table\(2\): CPUs are 0 to 1"):
+        with pytest.raises(ValueError, match=r"table\(2\): must be a CPU, 0 to 1"):
             acc.table(2)
 
 
@@ -1294,21 +1294,21 @@ def test_cpus_beyond_the_machines_are_counted_from_0():
         ({"nr_cpus": 2, "nr_nodes": 3}, "nr_nodes=3: must be 1 to 2"),
         ({"nr_cpus": 2, "nr_packages": 3}, "nr_packages=3: must be 1 to 2"),
         ({"nr_packages": 0}, "nr_packages=0"),
-        ({"series": "v11"}, "series='v11': one of None, 'v10', 'v13'"),
+        ({"series": "v11"}, "series='v11': must be one of None, 'v10', 'v13'"),
         ({"batch_size": 9}, "batch_size=9: must be 1 to 8"),
         ({"batch_size": 0}, "batch_size=0: must be 1 to 8"),
         (
             {"series": None, "batch_size": 2},
-            "batch_size=2: without the series there are no batches",
+            "batch_size=2: must be 1 with series=None",
         ),
         ({"g_comp_wqs_per_iaa": 9}, "g_comp_wqs_per_iaa=9: must be 0 to 8"),
         ({"g_comp_wqs_per_iaa": -1}, "=-1: must be 0 to 8"),
-        ({"series": None, "g_comp_wqs_per_iaa": 1}, "not without the series"),
-        ({"series": None, "distribute_comps": False}, "not without the series"),
-        ({"series": None, "distribute_decomps": True}, "not without the series"),
+        ({"series": None, "g_comp_wqs_per_iaa": 1}, "must keep their defaults with series=None"),
+        ({"series": None, "distribute_comps": False}, "must keep their defaults with series=None"),
+        ({"series": None, "distribute_decomps": True}, "must keep their defaults with series=None"),
         ({"plan": [Crc(device=1)]}, "there are 1 devices"),
-        ({"plan": [Crc(wq=1)]}, "no such device has a queue 1"),
-        ({"software": "qpl"}, "software='qpl': 'isal', 'zlib' or None"),
+        ({"plan": [Crc(wq=1)]}, "no device that it matches has a queue 1"),
+        ({"software": "qpl"}, "software='qpl': must be 'isal', 'zlib' or None"),
     ],
 )
 def test_what_no_accelerator_is_made_of(rest, message):
@@ -1371,7 +1371,7 @@ def test_two_accelerators(clock):
             zs.Zswap("deflate-iaa:two")
         load_fails(z, 0)
         assert load(y, 0) == page(0)
-        with pytest.raises(ValueError, match=r"wq1\.0 is another accelerator's"):
+        with pytest.raises(ValueError, match=r"bind wq1\.0: it belongs to another accelerator"):
             one.bind(two.devices[0].wqs[0])
         with pytest.raises(OSError, match="it is not bound"):
             one.unbind(two.devices[0].wqs[0])
@@ -1430,7 +1430,7 @@ def test_probe_errors():
         acc.devices[0].remove()
         assert error(lambda: acc.bind(a)) == "ENXIO"
         assert there() == []
-    with pytest.raises(OSError, match="it is for driver 'user', not crypto"):
+    with pytest.raises(OSError, match="its driver_name is 'user', not 'crypto'"):
         Accelerator([config], clock=zs.VirtualClock())
     assert there() == []
 
@@ -1469,7 +1469,7 @@ def test_attributes_are_busy_while_a_queue_is_bound():
             assert getattr(acc, name) == value
             if other:
                 with pytest.raises(
-                    OSError, match="sync_mode='irq': one of sync, async, async_irq"
+                    OSError, match="sync_mode='irq': must be one of sync, async, async_irq"
                 ) as e:
                     setattr(acc, name, other)
                 assert e.value.errno == errno.EINVAL
@@ -1621,8 +1621,8 @@ def test_what_is_no_plan():
         before = acc.plan = (Crc(),)
         for plan, error, message in (
             ([Crc(), Crc(device=1)], ValueError, r"Crc\(.*device=1.*\): there are 1 devices"),
-            ([3], TypeError, "3 is none of Status, Crc"),
-            ([Crc()] * 257, OSError, "257 faults: at most 256"),
+            ([3], TypeError, "3: must be one of Status, Crc"),
+            ([Crc()] * 257, OSError, "257 faults: must have at most 256"),
         ):
             with pytest.raises(error, match=message):
                 acc.plan = plan
@@ -1839,7 +1839,7 @@ print("parent is well")
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("virtual", [True, False])
 def test_a_forked_child_is_told_and_can_make_its_own(virtual, held):
-    """Also where another thread, which the child has not, held the locks."""
+    """Even if a thread that the child does not have held the locks."""
     done = python(FORK.replace("VIRTUAL", str(virtual)).replace("HELD", str(held)))
     assert (done.returncode, done.stdout, done.stderr) == (0, "parent is well\n", "")
 
@@ -1970,7 +1970,7 @@ def test_two_actors_on_a_cpu_are_told_to_take_one_each():
 
 
 def messages(caplog):
-    """The driver's, since the last time."""
+    """Returns the driver's messages since the last call."""
     said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("iaa_crypto")]
     caplog.clear()
     return said
@@ -1995,7 +1995,7 @@ def unbind_all(acc):
 def test_stores_that_no_queue_takes_are_counted_and_logged(
     clock, series, kernel, end, said, caplog
 ):
-    """Under 6.18's rules each of them succeeds, raw."""
+    """Under 6.18's rules each store succeeds, with raw pages."""
     with rig(clock, series=series, kernel=kernel) as (acc, z):
         end(acc)
         messages(caplog)

@@ -119,7 +119,7 @@ def test_names_are_odd():
         ),
         (
             lambda: Accelerator([DeviceConfig(node=1)]),
-            r"DeviceConfig\(node=1\): there are 1 nodes; "
+            r"DeviceConfig\(node=1\): must be 0 to 0; "
             r"see nr_nodes=",
         ),
         (lambda: Accelerator([DeviceConfig(node=-1)]), r"DeviceConfig\(node=-1\)"),
@@ -157,7 +157,7 @@ def test_the_most_that_a_device_can_have():
 
 def test_shared_queues_need_scalable_mode():
     with pytest.raises(
-        OSError, match="work queue 1 is shared: only with the IOMMU in scalable mode"
+        OSError, match="work queue 1 is shared: this needs the IOMMU's scalable mode"
     ) as e:
         DeviceConfig(
             wqs=(WorkQueueConfig(size=8), WorkQueueConfig(size=8, shared=True)), scalable=False
@@ -380,7 +380,7 @@ def test_jitter():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"jitter": 1.01}, r"Profile\(jitter=1.01\): a share, 0 to 1"),
+        ({"jitter": 1.01}, r"Profile\(jitter=1.01\): must be a share, 0 to 1"),
         ({"jitter": -0.1}, "jitter=-0.1"),
         ({"jitter": float("nan")}, "jitter=nan"),
         ({"timeout_ns": 0}, r"timeout_ns=0\): must be 1 to"),

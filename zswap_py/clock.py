@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Virtual time: a clock that only passes while all who work with it wait, so that a
-run's nanoseconds can be repeated.
+"""Virtual time: a clock that passes only while all its actors wait, so that a run gives
+the same nanoseconds each time.
 
-A thread that works with a clock is an actor of it, and actors take turns: one runs, the
-one whose turn comes first, by time and then by order of asking. What it computes takes
-no virtual time; what it sleeps takes some, and what a device does for it.
+A thread that works with a clock is an actor of it. Actors take turns: at a time one
+runs, the one whose turn comes first, by time and then by order of asking. Its
+computing takes no virtual time. Its sleeps take some, and so does a device's work for
+it.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ class VirtualClock(Owner):
     """A clock of virtual nanoseconds, from 0, for devices and for the threads that use
     them.
 
-    `seed`: what is random in a simulation is drawn from it, so that the clock says all
-    of a run.
+    All random numbers of a simulation are drawn from `seed`, so that a run can be
+    repeated.
 
-    `run()` gives threads whose order is known, and so the same times in each run. Any
-    other thread may use the clock as well: it is an actor while it is in a call that
-    takes time; its place then depends on when it comes.
+    `run()` starts threads in a known order, so each run gives the same times. Any other
+    thread may use the clock as well. It is an actor while it is in a call that takes
+    time, and its place among the actors depends on when it comes.
 
-    Virtual time stands still while an actor of run() waits, in its turn, for what
-    another actor holds: a lock, a swap slot, a CPU's compression context.
-    `stall_seconds`: for so long, in real time, it may keep its turn while others wait;
-    after a tenth of that run() warns. Then it loses the turn, which `stalls` counts:
-    its next use of the clock fails with OSError EDEADLK, and so does run() once all
-    actors have ended.
+    Virtual time stands still while an actor of run() waits, in its turn, for a lock, a
+    swap slot or a CPU's compression context that another actor holds. An actor may keep
+    its turn for `stall_seconds` of real time while others wait; after a tenth of that
+    run() warns. After all of it the actor loses the turn, which `stalls` counts. Its
+    next use of the clock fails with OSError EDEADLK, and so does run() once all actors
+    have ended.
     """
 
     __slots__ = ("__weakref__", "_pointer", "_process", "_seed", "_stall_seconds")
@@ -50,35 +51,35 @@ class VirtualClock(Owner):
 
     def __init__(self, seed: int = 0, *, stall_seconds: float = 10.0) -> None:
         if not isinstance(stall_seconds, (int, float)):
-            raise TypeError(f"stall_seconds={stall_seconds!r}: a number")
+            raise TypeError(f"stall_seconds={stall_seconds!r}: must be a number")
         if not 0 < stall_seconds < 1e9:
             raise ValueError(
-                f"stall_seconds={stall_seconds}: seconds of real time, above 0 and below 1e9"
+                f"stall_seconds={stall_seconds}: must be real seconds, above 0 and below 1e9"
             )
         self._stall_seconds = stall_seconds
         self._seed = index("seed", seed)
         clock = lib.vclock_create()
         if clock == ffi.NULL:
-            raise oserror(-errno.ENOMEM, "a new VirtualClock")
+            raise oserror(-errno.ENOMEM, "cannot create a VirtualClock")
         self._pointer = ffi.gc(clock, lib.vclock_put)
         self._process = _forks
         lib.vclock_set_stall(clock, max(1, round(stall_seconds * 1e9)))
 
     @property
     def _clock(self) -> Any:
-        """The C clock, for those who hand it to C. In a forked child nobody is left to
-        give a turn back.
+        """The C clock, for callers that pass it to C. OSError ECHILD in a forked child,
+        where the actor that has the turn is missing.
         """
         if self._process != _forks:
-            what = (
-                "this VirtualClock was made before fork(), in the parent; make one in each process"
+            raise oserror(
+                -errno.ECHILD,
+                "this VirtualClock was made before fork(), in the parent; make one in each process",
             )
-            raise oserror(-errno.ECHILD, what)
         return self._pointer
 
     @property
     def seed(self) -> int:
-        """What is random in a simulation is drawn from it."""
+        """The seed of all random numbers of a simulation."""
         return self._seed
 
     @property
@@ -93,21 +94,21 @@ class VirtualClock(Owner):
 
     @property
     def stalls(self) -> int:
-        """How many actors have lost their turn. Times are reproducible only where this
-        is 0.
+        """Number of actors that lost their turn. Times are reproducible only if it is
+        0.
         """
         return int(lib.vclock_stalls(self._clock))
 
     def sleep(self, ns: int) -> None:
-        """Let so many virtual nanoseconds pass, in which others have turns. 0 lets go
-        first who has a turn now.
+        """Let `ns` virtual nanoseconds pass, in which other actors have turns. With 0
+        those run first that have a turn at this time.
         """
         ns = index("ns", ns)
         if not 0 <= ns < MAX_SLEEP:
-            raise ValueError(f"sleep({ns}): nanoseconds, 0 or more, below 2^63")
+            raise ValueError(f"sleep({ns}): must be nanoseconds, 0 to 2^63 - 1")
         if rc := lib.vclock_sleep(self._clock, ns):
             raise (
-                self._lost(threading.current_thread().name)
+                self._lost_turn(threading.current_thread().name)
                 if rc == -errno.EDEADLK
                 else oserror(rc, f"sleep({ns})")
             )
@@ -116,19 +117,20 @@ class VirtualClock(Owner):
         self, functions: Sequence[Callable[[], T]], names: Sequence[str] | None = None
     ) -> list[T]:
         """Call each function in a thread of its own, as actors that all start now, in
-        this order: their results.
+        this order. Returns their results.
 
-        `names` are the threads' names, one a function. If functions raise, the
-        exception of the first of them in this order is raised once all have ended; a
-        KeyboardInterrupt at once, and the actors run on. OSError EDEADLK if an actor
-        lost its turn; a RuntimeWarning comes before. ValueError inside an actor of this
-        clock, which cannot wait for others while it has the turn.
+        `names` are the threads' names, one a function. If functions raise, run() raises
+        the exception of the first of them in this order, once all have ended. It raises
+        a KeyboardInterrupt at once, and the actors run on. It raises OSError EDEADLK if
+        an actor lost its turn, after a RuntimeWarning. It raises ValueError inside an
+        actor of this clock, which cannot wait for others while it has the turn.
         """
         functions = list(functions)
         names = [f"actor-{i}" for i in range(len(functions))] if names is None else list(names)
         if len(names) != len(functions):
             raise ValueError(
-                f"run(): {len(names)} names for {len(functions)} functions; give one each, or none"
+                f"run(): {len(names)} names for {len(functions)} functions; give one name a "
+                "function, or omit names"
             )
         if lib.vclock_current(self._clock) != ffi.NULL:
             raise ValueError(
@@ -146,17 +148,17 @@ class VirtualClock(Owner):
                 if actor.exception is not None:
                     raise actor.exception
             for actor in actors:
-                if actor.lost:
-                    raise self._lost(actor.thread.name)
+                if actor.lost_turn:
+                    raise self._lost_turn(actor.thread.name)
             return [actor.result for actor in actors]
         finally:
             for actor in actors:
-                # which holds this frame and the actor's, and must not be held by them
+                # it refers to this frame and the actor's; break the cycle
                 actor.exception = None
 
     def _join(self, actors: list[_Actor]) -> None:
-        """Wait for the actors, and warn if one of them holds up the others; once, since
-        the rest follows from that.
+        """Wait for the actors. Warn if one of them keeps the others waiting, but only
+        once: more stalls follow from the first.
         """
         seconds = self.stall_seconds * WARN_AFTER
         warned = False
@@ -174,24 +176,26 @@ class VirtualClock(Owner):
                     )
 
     def _stalling(self, actors: list[_Actor], seconds: float) -> str | None:
-        """The name of the actor that has kept its turn for so long, if it is one of
-        these.
+        """Returns the name of the actor that has kept its turn for `seconds`; None if
+        there is none among `actors`.
         """
         c_actor = lib.vclock_stalling(self._clock, round(seconds * 1e9))
         if c_actor == ffi.NULL:
             return None
         return next((actor.thread.name for actor in actors if actor.c_actor == c_actor), None)
 
-    def _lost(self, name: str) -> OSError:
+    def _lost_turn(self, name: str) -> OSError:
         return oserror(
             -errno.EDEADLK,
             f"actor {name!r} lost its turn: it kept it for {self.stall_seconds:g} s. {_ADVICE}",
         )
 
     def _start(self, actors: list[_Actor]) -> None:
-        """All or none: if one cannot be made or started, no function is called."""
+        """Start all actors or none: if one cannot be created or started, no function is
+        called.
+        """
         if rc := lib.vclock_enter(self._clock):
-            raise oserror(rc, "run()")
+            raise oserror(rc, "cannot run()")
         try:
             for actor in actors:
                 actor.create()
@@ -206,9 +210,9 @@ class VirtualClock(Owner):
 
 
 _ADVICE = (
-    "If it waits for what another actor holds, give each actor a CPU (cpu=) and swap slots of its "
-    "own, and let none "
-    "hold a lock while it sleeps; if it computes for so long, give VirtualClock more stall_seconds."
+    "If it waits for a lock, slot or context of another actor, give each actor a CPU (cpu=) and "
+    "swap slots of its own, and let no actor hold a lock while it sleeps. If it computes for that "
+    "long, give VirtualClock more stall_seconds."
 )
 
 
@@ -217,12 +221,12 @@ class _Actor:
 
     def __init__(self, clock: VirtualClock, function: Callable[[], Any], name: str) -> None:
         self._clock = clock._clock
-        self.c_actor: Any = ffi.NULL  # until its end
+        self.c_actor: Any = ffi.NULL  # NULL before create() and after its end
         self._function: Callable[[], Any] | None = function
         self.thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._started = False
         self.result: Any = None
-        self.lost = False
+        self.lost_turn = False
         self.exception: BaseException | None = None
 
     def create(self) -> None:
@@ -239,38 +243,42 @@ class _Actor:
             raise
 
     def join(self, seconds: float) -> bool:
-        """True once its thread has ended; False after so many seconds."""
+        """Wait for the thread. Returns True once it has ended, else False after
+        `seconds`.
+        """
         if self._started:
             self.thread.join(seconds)
         return not self.thread.is_alive()
 
     def abandon(self) -> None:
-        """A thread that is there detaches by itself, when its turn comes."""
+        """Free the actor. A thread that has started frees it itself, when its turn
+        comes.
+        """
         self._function = None
         if not self._started and self.c_actor != ffi.NULL:
             lib.vclock_detach(self._clock, self.c_actor)
 
     def _main(self) -> None:
-        lost = lib.vclock_attach(self._clock, self.c_actor)
+        lost_turn = lib.vclock_attach(self._clock, self.c_actor)
         try:
             function = self._function
-            if function is not None and not lost:
+            if function is not None and not lost_turn:
                 self.result = function()
         except BaseException as e:
             self.exception = e
         finally:
-            self.lost = bool(lib.vclock_actor_lost(self._clock, self.c_actor))
+            self.lost_turn = bool(lib.vclock_actor_lost(self._clock, self.c_actor))
             c_actor, self.c_actor = self.c_actor, ffi.NULL
             lib.vclock_detach(self._clock, c_actor)
 
 
 # ---- processes ----
 
-_forks = 0  # between the first process and this one
+_forks = 0  # number of forks between the first process and this one
 
 
 def _after_fork_in_child() -> None:
-    global _forks  # noqa: PLW0603  # what tells a child from its parent
+    global _forks  # noqa: PLW0603  # a child has one more than its parent
     _forks += 1
 
 

@@ -1,4 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The silicon: devices, their groups and engines, and the portal that takes
+ * descriptors from the driver (csrc/iaa/submit.c).
+ *
+ * A group's queues hold submitted descriptors. An engine takes the next one
+ * (group_pop), copies the page in (engine_fetch), works in its own memory
+ * (engine_work), and copies the result and the record out (engine_commit). In
+ * real time each engine is a thread (idxd_engine_run). In virtual time an
+ * engine is a flag: virtual_dispatch() does the work at once, and an event
+ * commits it when the profile's time has passed.
+ *
+ * A descriptor's state is one atomic, which the engine, the owner's abort and
+ * the device's removal move by compare-and-exchange (desc_move). group->lock
+ * guards a group's queues. A queue's free_lock may be taken inside it; the
+ * plan's lock is taken with no other held. In virtual time the turn guards the
+ * rest.
+ */
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -8,12 +25,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hw/idxd.h"
+#include "hw/idxd_plan.h"
+#include "iaa/idxd.h"
 
-#define SPIN_NS      2000    /* a poller spins no longer, then sleeps */
-#define HOLD_STEP_NS 1000000 /* an engine that a fault holds looks up so often */
-#define RETRY_NS     50000   /* who waits for a descriptor without end, so often */
-#define LOOK_NS      5000000 /* a sleeper looks at the device's time so often */
+#define HOLD_STEP_NS 1000000 /* between two looks of an engine that a fault holds */
 /* the largest page; a configured limit, as a queue's max_transfer_size is */
 #define MAX_TRANSFER 65536
 #define MAX_OUTPUT   (2 * MAX_TRANSFER)
@@ -21,38 +36,18 @@
 #define SIZE_4K 4096
 
 struct idxd_group {
-	pthread_mutex_t lock; /* its queues */
+	pthread_mutex_t lock; /* guards its queues, idle, turn */
 	pthread_cond_t work;
 	unsigned int idle; /* engines that sleep on 'work' */
 	unsigned int turn; /* the queue after the one that was served last */
-};
-
-struct idxd_wq {
-	struct idxd_device *device;
-	unsigned int id;
-	struct idxd_wq_config config;
-	struct idxd_group *group;
-	struct list_head queue; /* group->lock */
-	unsigned int queued;
-	spinlock_t free_lock; /* nr_free, free; nothing is taken inside it */
-	unsigned int nr_free;
-	u8 free[IDXD_MAX_WQ_SIZE];
-	/* for a free one, in virtual time: whose turn it is may touch them */
-	struct list_head waiters;
-	struct idxd_desc *descs;
-};
-
-struct wq_waiter {
-	struct list_head list;
-	struct vclock_actor *actor;
 };
 
 struct idxd_engine {
 	struct idxd_device *device;
 	struct idxd_group *group; /* NULL: not in use */
 	struct crypto_acomp *tfm;
-	bool busy;             /* virtual time's */
-	struct iax_hw_desc hw; /* the descriptor that it works on, and all below: its own memory */
+	bool busy;             /* virtual time: it has a descriptor */
+	struct iax_hw_desc hw; /* its own copy of the descriptor, and below of the data */
 	struct iax_completion_record record;
 	u8 *src, *dst;
 };
@@ -66,15 +61,15 @@ struct idxd_device {
 	struct vclock *clock;
 	_Atomic int state; /* enum idxd_device_state */
 	_Atomic bool stopping;
-	_Atomic u64 stopped_since, stopped_until; /* takes nothing up: from, to; to 0: it works */
+	_Atomic u64 stopped_since, stopped_until; /* engines take no work; until 0: they do */
 	struct idxd_group groups[IDXD_MAX_GROUPS];
 	struct idxd_engine engines[IDXD_MAX_ENGINES];
 	struct idxd_wq wqs[IDXD_MAX_WQS];
 	/* virtual time */
-	u64 transfer_free; /* when the device's bandwidth is free again */
+	u64 transfer_free; /* the time at which the bandwidth is free again */
 	u64 random;
 	struct vclock_event resume;
-	size_t events; /* that the clock keeps room for */
+	size_t events; /* reserved in the clock */
 };
 
 static u64 device_now(const struct idxd_device *device)
@@ -83,8 +78,9 @@ static u64 device_now(const struct idxd_device *device)
 }
 
 /*
- * Waits for the turn, and for memory if it comes to that: an actor is small. A
- * thread that has lost its turn is told so once, and then waits like any other.
+ * Waits for the turn, and retries while there is no memory for an actor, which
+ * is small. For a thread that has lost its turn the first try fails; after that
+ * it waits like any other.
  */
 static void enter(struct idxd_device *device)
 {
@@ -94,17 +90,15 @@ static void enter(struct idxd_device *device)
 
 /* ---- a descriptor's state ---- */
 
-static u32 desc_state(const struct idxd_desc *desc)
-{
-	return atomic_load_explicit(&desc->state, memory_order_acquire) & IDXD_DESC_STATE;
-}
-
 static void wake_sleepers(struct idxd_desc *desc)
 {
 	syscall(SYS_futex, &desc->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* 0: it was in another state; else what it was, with its flags, which stay. */
+/*
+ * Moves a descriptor from one state to another, and keeps its flags. Returns
+ * the old state with its flags; 0 if it was in another state.
+ */
 static u32 desc_move(struct idxd_desc *desc, u32 from, u32 to)
 {
 	u32 old = atomic_load_explicit(&desc->state, memory_order_relaxed);
@@ -118,42 +112,12 @@ static u32 desc_move(struct idxd_desc *desc, u32 from, u32 to)
 	return old;
 }
 
-/* The one that has waited longest, if there is something for it. */
-static void wake_waiter(struct idxd_wq *wq)
-{
-	if (wq->device->clock && wq->nr_free && !list_empty(&wq->waiters))
-		vclock_wake(wq->device->clock,
-			    list_first_entry(&wq->waiters, struct wq_waiter, list)->actor);
-}
-
-static void wq_put_desc(struct idxd_wq *wq, struct idxd_desc *desc)
-{
-	spin_lock(&wq->free_lock);
-	wq->free[wq->nr_free++] = desc->id;
-	spin_unlock(&wq->free_lock);
-	wake_waiter(wq);
-}
-
-static void desc_put(struct idxd_desc *desc)
-{
-	if (atomic_fetch_sub_explicit(&desc->refs, 1, memory_order_acq_rel) > 1)
-		return;
-	atomic_store_explicit(&desc->state, IDXD_DESC_FREE, memory_order_release);
-	wq_put_desc(desc->wq, desc);
-}
-
-/*
- * Aborts it, where it is neither done nor aborted already: its state before,
- * with flags, else 0. Nobody touches its owner's memory after that; the device
- * lets go of it when it comes across it. 'why': IDXD_DESC_TIMED_OUT, or 0: its
- * device does not stay enabled.
- */
-static u32 desc_abort(struct idxd_desc *desc, u32 why)
+u32 idxd_desc_abort(struct idxd_desc *desc, u32 why)
 {
 	struct vclock *clock = desc->wq->device->clock;
 
 	for (;;) {
-		u32 state = desc_state(desc), old;
+		u32 state = idxd_desc_state(desc), old;
 
 		switch (state) {
 		case IDXD_DESC_SUBMITTED:
@@ -161,7 +125,7 @@ static u32 desc_abort(struct idxd_desc *desc, u32 why)
 			old = desc_move(desc, state, IDXD_DESC_ABORTED | why);
 			if (!old)
 				continue;
-			if (clock && state == IDXD_DESC_RUNNING && desc->no_answer)
+			if (clock && state == IDXD_DESC_RUNNING && desc->faults.no_answer)
 				vclock_schedule(clock, &desc->event, vclock_now(clock));
 			return old;
 		case IDXD_DESC_FETCHING:
@@ -175,8 +139,9 @@ static u32 desc_abort(struct idxd_desc *desc, u32 why)
 }
 
 /*
- * It is at its end. What its state was before says whether its owner sleeps: it
- * may be another's by now.
+ * Wakes the owner of a descriptor that is DONE or ABORTED. 'old', the state
+ * before, says whether the owner sleeps: the descriptor itself may belong to
+ * another owner by now.
  */
 static void tell_owner(struct idxd_desc *desc, u32 old)
 {
@@ -190,20 +155,16 @@ static void tell_owner(struct idxd_desc *desc, u32 old)
 	}
 }
 
-/* Aborts it for everybody, its owner included, who did not ask for it. */
+/* Aborts a descriptor, which its owner did not ask for, and wakes the owner. */
 static void desc_cancel(struct idxd_desc *desc, u32 why)
 {
-	u32 old = desc_abort(desc, why);
+	u32 old = idxd_desc_abort(desc, why);
 
 	if (old)
 		tell_owner(desc, old);
 }
 
-/*
- * So long the device has had it, in its own time: a busy host is no dead
- * device.
- */
-static u64 desc_device_ns(struct idxd_desc *desc)
+u64 idxd_desc_device_ns(struct idxd_desc *desc)
 {
 	struct idxd_device *device = desc->wq->device;
 	u64 ns = atomic_load_explicit(&desc->device_ns, memory_order_relaxed);
@@ -212,13 +173,13 @@ static u64 desc_device_ns(struct idxd_desc *desc)
 
 	if (device->clock) {
 		now = vclock_now(device->clock);
-		/* or the end of all time */
+		/* at the end of time everything has timed out */
 		return now < VCLOCK_NEVER - 1 ? now - desc->submitted_ns : VCLOCK_NEVER;
 	}
-	if (likely(!until) || desc_state(desc) != IDXD_DESC_SUBMITTED)
+	if (likely(!until) || idxd_desc_state(desc) != IDXD_DESC_SUBMITTED)
 		return ns;
 	now = ktime_get_ns();
-	now = min(now, until); /* from then on it is the host that does not come to it */
+	now = min(now, until); /* after that only the host is late */
 	since = max(since, desc->submitted_ns);
 	return ns + (now > since ? now - since : 0);
 }
@@ -237,11 +198,14 @@ static u32 crc32(const u8 *p, size_t len)
 	return ~crc;
 }
 
-/* False: it was aborted, and is nothing to the engine any more. */
+/*
+ * Copies the descriptor and its page into the engine. Returns false, and drops
+ * the device's reference, if it was aborted.
+ */
 static bool engine_fetch(struct idxd_engine *engine, struct idxd_desc *desc)
 {
 	if (!desc_move(desc, IDXD_DESC_SUBMITTED, IDXD_DESC_FETCHING)) {
-		desc_put(desc);
+		idxd_free_desc(desc);
 		return false;
 	}
 	engine->hw = desc->iax_hw;
@@ -278,8 +242,8 @@ static void engine_compress(struct idxd_engine *engine, struct acomp_req *req,
 }
 
 /*
- * With more room than was asked for, so that what is too long and what is no
- * stream are told apart.
+ * Gives the decoder more room than the descriptor does, to tell a page that is
+ * too long from a stream that is bad.
  */
 static void engine_decompress(struct idxd_engine *engine, struct acomp_req *req,
 			      struct iax_completion_record *record)
@@ -295,7 +259,7 @@ static void engine_decompress(struct idxd_engine *engine, struct acomp_req *req,
 	}
 }
 
-/* From the engine's own memory to the engine's own memory. */
+/* Works from the engine's own memory to the engine's own memory. */
 static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc)
 {
 	const struct iax_hw_desc *hw = &engine->hw;
@@ -310,9 +274,9 @@ static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc
 		record->fault_addr = hw->src1_addr ? hw->dst_addr : hw->src1_addr;
 	if (record->status == IDXD_COMP_INVALID_FLAGS)
 		record->invalid_flags = hw->flags & ~IDXD_OP_FLAG_VALID;
-	if (desc->faulty) {
-		record->status = desc->status;
-		record->error_code = desc->error_code;
+	if (desc->faults.has_status) {
+		record->status = desc->faults.status;
+		record->error_code = desc->faults.error_code;
 	}
 	if (record->status != IDXD_COMP_SUCCESS)
 		return;
@@ -325,24 +289,27 @@ static void engine_work(struct idxd_engine *engine, const struct idxd_desc *desc
 		return;
 	record->bytes_completed = hw->src1_size;
 	/*
-	 * Of what is not compressed, on either way. It costs more than the
-	 * compression, so only those who look at it get it.
+	 * The crc is of the uncompressed page, either way. It costs more than
+	 * the compression, so a descriptor must ask for it.
 	 */
 	if (hw->filter_flags & IAX_FILTER_CRC)
 		record->crc = compress ? crc32(engine->src, hw->src1_size) :
 					 crc32(engine->dst, record->output_size);
-	/* not alike on both ways, or two wrong ones would agree */
-	if (desc->flip_crc)
+	/* by the opcode, or two wrong crcs of one page would agree */
+	if (desc->faults.flip_crc)
 		record->crc ^= hw->opcode;
 }
 
-/* The only place where a descriptor's memory is written. */
+/*
+ * Copies result and record out, unless the descriptor was aborted. No other
+ * function writes to the owner's memory.
+ */
 static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 {
 	u32 old = desc_move(desc, IDXD_DESC_RUNNING, IDXD_DESC_COMMITTING);
 
 	if (!old) {
-		desc_put(desc);
+		idxd_free_desc(desc);
 		return;
 	}
 	if (engine->record.status == IDXD_COMP_SUCCESS &&
@@ -352,8 +319,8 @@ static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 	desc->iax_completion = engine->record;
 
 	/*
-	 * The device's reference goes first: once it is DONE its owner may use
-	 * it for something else.
+	 * Drop the device's reference first: once the descriptor is DONE its
+	 * owner may submit it again.
 	 */
 	atomic_fetch_sub_explicit(&desc->refs, 1, memory_order_acq_rel);
 	old = atomic_exchange_explicit(&desc->state, IDXD_DESC_DONE, memory_order_acq_rel);
@@ -363,8 +330,8 @@ static void engine_commit(struct idxd_engine *engine, struct idxd_desc *desc)
 /* ---- queues, from the engines' side ---- */
 
 /*
- * The next descriptor that an engine of the group takes: of the queue with the
- * highest priority, equals in turn.
+ * Takes the next descriptor out of the group's queues: from the one with the
+ * highest priority, equals in turn. Returns NULL if all are empty.
  */
 static struct idxd_desc *group_pop(struct idxd_device *device, struct idxd_group *group)
 {
@@ -387,7 +354,7 @@ static struct idxd_desc *group_pop(struct idxd_device *device, struct idxd_group
 	return desc;
 }
 
-/* True while it takes nothing up; *until: for how long. */
+/* Returns true while engines take no work; *until is the end of that time. */
 static bool device_stopped(struct idxd_device *device, u64 *until)
 {
 	*until = atomic_load(&device->stopped_until);
@@ -401,7 +368,7 @@ static bool device_stopped(struct idxd_device *device, u64 *until)
 
 /* ---- real time: engines are threads ---- */
 
-/* Sleeps until there is work. NULL: the device is being stopped. */
+/* Sleeps until there is work. Returns NULL once the device is being stopped. */
 static struct idxd_desc *engine_take(struct idxd_device *device, struct idxd_group *group)
 {
 	struct idxd_desc *desc = NULL;
@@ -428,11 +395,12 @@ static struct idxd_desc *engine_take(struct idxd_device *device, struct idxd_gro
 }
 
 /*
- * The time that a fault takes. What the host takes besides is not the device's.
+ * Holds the descriptor for the time that a fault takes. A delay of the
+ * host does not count as the device's time.
  */
 static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 {
-	u64 left = desc->no_answer ? VCLOCK_NEVER : desc->delay_ns;
+	u64 left = desc->faults.no_answer ? VCLOCK_NEVER : desc->faults.delay_ns;
 
 	while (left && !atomic_load(&device->stopping)) {
 		u64 step = min(left, HOLD_STEP_NS), start = ktime_get_ns(), held;
@@ -442,13 +410,13 @@ static void engine_hold(struct idxd_device *device, struct idxd_desc *desc)
 		atomic_fetch_add_explicit(&desc->device_ns, held, memory_order_relaxed);
 		left -= min(left, held);
 		/*
-		 * its owner may be waiting for another one, which waits behind
-		 * it, or look up when this one is done
+		 * the owner may be waiting for another descriptor, behind this
+		 * one: so the engine aborts it at the timeout
 		 */
-		if (left && desc_device_ns(desc) >= device->profile.timeout_ns)
+		if (left && idxd_desc_device_ns(desc) >= device->profile.timeout_ns)
 			desc_cancel(desc, IDXD_DESC_TIMED_OUT);
-		/* a delay lasts, also one that nobody waits for any more */
-		if (desc->no_answer && desc_state(desc) == IDXD_DESC_ABORTED)
+		/* a delay lasts, also after an abort */
+		if (desc->faults.no_answer && idxd_desc_state(desc) == IDXD_DESC_ABORTED)
 			break;
 	}
 }
@@ -480,17 +448,12 @@ static void wake_engines(struct idxd_device *device)
 
 void idxd_device_stop(struct idxd_device *device)
 {
-	/*
-	 * first: who enables it once more meanwhile has a device that takes no
-	 * descriptor
-	 */
+	/* first: a device that is enabled meanwhile must take no descriptor */
 	atomic_store(&device->stopping, true);
 	idxd_device_set_state(device, IDXD_DEV_DISABLED);
 }
 
-/* ---- virtual time ---- */
-
-/* whoever has the turn does the work, which takes what the profile says */
+/* ---- virtual time: the actor that has the turn does the work ---- */
 
 static u64 device_random(struct idxd_device *device)
 {
@@ -515,8 +478,8 @@ static u64 service_ns(struct idxd_device *device, const struct iax_hw_desc *hw, 
 }
 
 /*
- * The engine has begun: when it will be done, which also depends on what the
- * device's other engines do.
+ * Returns the time at which the engine, which begins now, is done. The transfer
+ * waits for those of the device's other engines.
  */
 static u64 engine_end(struct idxd_engine *engine, const struct idxd_desc *desc)
 {
@@ -527,7 +490,7 @@ static u64 engine_end(struct idxd_engine *engine, const struct idxd_desc *desc)
 	u64 start = max(vclock_now(device->clock), device->transfer_free);
 
 	device->transfer_free = vclock_add(start, pages * device->profile.transfer_ns);
-	return vclock_add(vclock_add(start, service_ns(device, hw, pages)), desc->delay_ns);
+	return vclock_add(vclock_add(start, service_ns(device, hw, pages)), desc->faults.delay_ns);
 }
 
 static void virtual_dispatch(struct idxd_device *device)
@@ -547,7 +510,7 @@ static void virtual_dispatch(struct idxd_device *device)
 			engine->busy = true;
 			desc->engine = engine;
 			engine_work(engine, desc);
-			if (!desc->no_answer)
+			if (!desc->faults.no_answer)
 				vclock_schedule(device->clock, &desc->event,
 						engine_end(engine, desc));
 		}
@@ -569,7 +532,7 @@ static void virtual_resume(struct vclock_event *event)
 	virtual_dispatch(container_of(event, struct idxd_device, resume));
 }
 
-/* ---- the device's life ---- */
+/* ---- create, destroy, enable, remove ---- */
 
 static int config_check(const struct idxd_config *config)
 {
@@ -615,24 +578,14 @@ static int engine_init(struct idxd_device *device, struct idxd_engine *engine,
 	return 0;
 }
 
-static int wq_init(struct idxd_device *device, struct idxd_wq *wq)
+static int queue_init(struct idxd_device *device, struct idxd_wq *wq)
 {
-	unsigned int size = wq->config.size;
+	int ret = idxd_wq_init(wq);
 
-	wq->descs = aligned_alloc(64, size * sizeof(*wq->descs));
-	if (!wq->descs)
-		return -ENOMEM;
-	memset(wq->descs, 0, size * sizeof(*wq->descs));
-	for (unsigned int i = 0; i < size; i++) {
-		struct idxd_desc *desc = &wq->descs[i];
-
-		desc->wq = wq;
-		desc->id = i;
-		desc->event.fire = virtual_done;
-		INIT_LIST_HEAD(&desc->list);
-		wq->free[size - 1 - i] = i;
-	}
-	wq->nr_free = size;
+	if (ret)
+		return ret;
+	for (unsigned int i = 0; i < wq->config.size; i++)
+		wq->descs[i].event.fire = virtual_done;
 	wq->group = &device->groups[wq->config.group];
 	return 0;
 }
@@ -657,7 +610,7 @@ static int device_init(struct idxd_device *device, const struct acomp_alg *softw
 		if (!device->wqs[i].config.size)
 			continue;
 		entries += device->wqs[i].config.size;
-		ret = wq_init(device, &device->wqs[i]);
+		ret = queue_init(device, &device->wqs[i]);
 		if (ret)
 			return ret;
 	}
@@ -701,6 +654,8 @@ struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigne
 		device->wqs[i].device = device;
 		device->wqs[i].id = i;
 		device->wqs[i].config = config->wq[i];
+		device->wqs[i].profile = &device->profile;
+		device->wqs[i].clock = clock;
 		INIT_LIST_HEAD(&device->wqs[i].queue);
 		INIT_LIST_HEAD(&device->wqs[i].waiters);
 	}
@@ -732,7 +687,7 @@ void idxd_device_free(struct idxd_device *device)
 		vclock_unreserve(device->clock, device->events);
 	}
 	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++)
-		free(device->wqs[i].descs);
+		idxd_wq_deinit(&device->wqs[i]);
 	for (unsigned int i = 0; i < IDXD_MAX_ENGINES; i++) {
 		crypto_free_acomp(device->engines[i].tfm);
 		free(device->engines[i].src);
@@ -760,8 +715,8 @@ enum idxd_device_state idxd_device_state(struct idxd_device *device)
 }
 
 /*
- * What is in the queues is thrown away; what engines have in hand they will not
- * be allowed to commit.
+ * Empties the queues and aborts all descriptors. An engine cannot commit one
+ * that is aborted.
  */
 static void abort_all(struct idxd_device *device)
 {
@@ -772,17 +727,14 @@ static void abort_all(struct idxd_device *device)
 		pthread_mutex_lock(&group->lock);
 		while ((desc = group_pop(device, group))) {
 			desc_cancel(desc, 0);
-			desc_put(desc);
+			idxd_free_desc(desc);
 		}
 		pthread_mutex_unlock(&group->lock);
 	}
 	for (unsigned int i = 0; i < IDXD_MAX_WQS; i++) {
-		struct wq_waiter *waiter;
-
 		for (unsigned int j = 0; j < device->wqs[i].config.size; j++)
 			desc_cancel(&device->wqs[i].descs[j], 0);
-		list_for_each_entry(waiter, &device->wqs[i].waiters, list)
-			vclock_wake(device->clock, waiter->actor);
+		idxd_wq_wake_all(&device->wqs[i]);
 	}
 }
 
@@ -803,9 +755,11 @@ void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state st
 	}
 }
 
-static void fault_stop(struct idxd_device *device, const struct idxd_fault *fault)
+/* ---- the portal ---- */
+
+static void device_stall(struct idxd_device *device, u64 ns)
 {
-	u64 now = device_now(device), until = fault->ns ? vclock_add(now, fault->ns) : VCLOCK_NEVER;
+	u64 now = device_now(device), until = ns ? vclock_add(now, ns) : VCLOCK_NEVER;
 
 	atomic_store(&device->stopped_since, now);
 	atomic_store(&device->stopped_until, until);
@@ -813,157 +767,26 @@ static void fault_stop(struct idxd_device *device, const struct idxd_fault *faul
 		vclock_schedule(device->clock, &device->resume, until);
 }
 
-/* ---- queues, from the driver's side ---- */
-
-struct idxd_device *idxd_wq_device(struct idxd_wq *wq)
+bool idxd_portal_is_full(struct idxd_wq *wq)
 {
-	return wq->device;
+	return idxd_plan_is_full(wq->device->plan, wq->device->id, wq->id);
 }
 
-unsigned int idxd_wq_id(const struct idxd_wq *wq)
+bool idxd_portal_open(struct idxd_desc *desc)
 {
-	return wq->id;
-}
-
-static bool wq_drained(struct idxd_wq *wq)
-{
-	bool drained;
-
-	spin_lock(&wq->free_lock);
-	drained = wq->nr_free == wq->config.size;
-	spin_unlock(&wq->free_lock);
-	return drained;
-}
-
-bool idxd_wq_drain(struct idxd_wq *wq)
-{
-	u64 ns = 1000;
-
-	if (!wq->device->clock) {
-		for (int i = 0; i < 200 && !wq_drained(wq); i++)
-			nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
-		return wq_drained(wq);
-	}
-	for (; !wq_drained(wq); ns += ns / 8) /* a fault may hold an engine for a virtual year */
-		vclock_sleep(wq->device->clock, ns);
-	return true;
-}
-
-/*
- * Between two tries: the CPU's pause instruction for as long as a poller may
- * spin, then others are let run; who tries without end sleeps.
- */
-static void pause_between(u64 start, bool endless)
-{
-	if (ktime_get_ns() - start < SPIN_NS)
-		cpu_relax();
-	else if (endless)
-		nanosleep(&(struct timespec){ .tv_nsec = RETRY_NS }, NULL);
-	else
-		sched_yield();
-}
-
-static struct idxd_desc *wq_get_desc(struct idxd_wq *wq)
-{
-	struct idxd_desc *desc = NULL;
-
-	spin_lock(&wq->free_lock);
-	if (wq->nr_free)
-		desc = &wq->descs[wq->free[--wq->nr_free]];
-	spin_unlock(&wq->free_lock);
-	return desc;
-}
-
-static void desc_prepare(struct idxd_desc *desc)
-{
-	memset(&desc->iax_hw, 0, sizeof(desc->iax_hw));
-	memset(&desc->iax_completion, 0, sizeof(desc->iax_completion));
-	desc->faulty = desc->flip_crc = desc->no_answer = false;
-	desc->delay_ns = 0;
-	desc->submitted_ns = 0;
-	desc->waiter = NULL;
-	atomic_store_explicit(&desc->device_ns, 0, memory_order_relaxed);
-	atomic_store_explicit(&desc->refs, 1, memory_order_relaxed);
-	atomic_store_explicit(&desc->state, IDXD_DESC_PREPARED, memory_order_release);
-}
-
-/* What so many tries take in virtual time, but for the first. */
-static u64 tries_ns(const struct idxd_device *device, unsigned int tries)
-{
-	return (tries - 1) * device->profile.pause_ns;
-}
-
-/*
- * A free descriptor, or NULL after so many tries, or once the device is not
- * enabled. In virtual time who tries is woken by who frees one, in the order of
- * asking: each try would be a turn.
- */
-static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tries)
-{
+	struct idxd_wq *wq = desc->wq;
 	struct idxd_device *device = wq->device;
-	struct wq_waiter waiter = { .actor = vclock_current(device->clock) };
-	u64 deadline = tries ? vclock_add(vclock_now(device->clock), tries_ns(device, tries)) :
-			       VCLOCK_NEVER;
-	struct idxd_desc *desc;
 
-	list_add_tail(&waiter.list, &wq->waiters);
-	while (!(desc = wq_get_desc(wq)) && vclock_now(device->clock) < deadline &&
-	       atomic_load(&device->state) == IDXD_DEV_ENABLED)
-		vclock_park(device->clock, deadline);
-	list_del_init(&waiter.list);
-	wake_waiter(wq); /* two may have come while this one was being woken */
-	return desc;
+	desc->faults = idxd_plan_next(device->plan, device->id, wq->id, desc->iax_hw.opcode);
+	/* before an engine can take it */
+	if (unlikely(desc->faults.stop))
+		device_stall(device, desc->faults.stop_ns);
+	return desc->faults.remove;
 }
 
-static struct idxd_desc *real_await_desc(struct idxd_wq *wq, unsigned int tries)
+int idxd_portal_write(struct idxd_desc *desc)
 {
-	u64 start = ktime_get_ns();
-
-	for (unsigned int i = 1;; i++) {
-		struct idxd_desc *desc = wq_get_desc(wq);
-
-		if (likely(desc) || i == tries ||
-		    atomic_load(&wq->device->state) != IDXD_DEV_ENABLED)
-			return desc;
-		pause_between(start, !tries);
-	}
-}
-
-struct idxd_desc *idxd_alloc_desc(struct idxd_wq *wq, unsigned int tries)
-{
-	struct idxd_device *device = wq->device;
-	struct idxd_desc *desc;
-
-	if (unlikely(atomic_load(&device->state) != IDXD_DEV_ENABLED))
-		return ERR_PTR(-EIO);
-	if (unlikely(!wq->config.shared && idxd_plan_is_full(device->plan, wq))) {
-		if (device->clock && tries)
-			vclock_sleep(device->clock, tries_ns(device, tries));
-		return ERR_PTR(-EAGAIN);
-	}
-	desc = device->clock ? virtual_await_desc(wq, tries) : real_await_desc(wq, tries);
-	if (unlikely(!desc))
-		return ERR_PTR(atomic_load(&device->state) == IDXD_DEV_ENABLED ? -EAGAIN : -EIO);
-	desc_prepare(desc);
-	return desc;
-}
-
-void idxd_free_desc(struct idxd_desc *desc)
-{
-	desc_put(desc);
-}
-
-void idxd_renew_desc(struct idxd_desc *desc)
-{
-	desc_prepare(desc);
-}
-
-/*
- * Puts it into the queue, if that has room: all of a dedicated queue's
- * descriptors have.
- */
-static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
-{
+	struct idxd_wq *wq = desc->wq;
 	struct idxd_group *group = wq->group;
 	int ret = 0;
 
@@ -985,96 +808,15 @@ static int wq_push(struct idxd_wq *wq, struct idxd_desc *desc)
 	return ret;
 }
 
-int idxd_submit_desc(struct idxd_desc *desc)
+void idxd_portal_close(struct idxd_wq *wq, bool remove)
 {
-	struct idxd_wq *wq = desc->wq;
-	struct idxd_device *device = wq->device;
-	bool full = wq->config.shared && idxd_plan_is_full(device->plan, wq);
-	unsigned int tries = wq->config.shared ? 1 + wq->config.enqcmds_retries : 1;
-	struct idxd_fault fault = { 0 };
-	bool faulty = idxd_plan_apply(device->plan, desc, &fault);
-	u64 start = device_now(device);
-	int ret;
-
-	desc->submitted_ns = start;
-	/* before an engine can have it */
-	if (unlikely(faulty && fault.kind == IDXD_FAULT_STOP))
-		fault_stop(device, &fault);
-	for (;;) {
-		ret = full ? -EAGAIN : wq_push(wq, desc);
-		if (ret != -EAGAIN || !--tries)
-			break;
-		/* or what is waited for never comes */
-		if (device->clock)
-			vclock_sleep(device->clock, max(device->profile.pause_ns, 1u));
-		else
-			pause_between(start, false);
-	}
-	if (unlikely(faulty && fault.kind == IDXD_FAULT_REMOVE))
-		idxd_device_set_state(device, IDXD_DEV_REMOVED);
-	if (device->clock)
-		virtual_dispatch(device);
-	return ret;
+	if (unlikely(remove))
+		idxd_device_set_state(wq->device, IDXD_DEV_REMOVED);
+	if (wq->clock)
+		virtual_dispatch(wq->device);
 }
 
-bool idxd_desc_done(struct idxd_desc *desc)
-{
-	return desc_state(desc) >= IDXD_DESC_DONE;
-}
-
-/* The end of a wait, also of one that has just ended by itself. */
-static int wait_result(struct idxd_desc *desc)
-{
-	u32 state = atomic_load_explicit(&desc->state, memory_order_acquire);
-
-	if ((state & IDXD_DESC_STATE) == IDXD_DESC_DONE)
-		return 0;
-	return state & IDXD_DESC_TIMED_OUT ? -ETIMEDOUT : -EIO;
-}
-
-static bool timed_out(struct idxd_desc *desc)
-{
-	return unlikely(desc_device_ns(desc) >= desc->wq->device->profile.timeout_ns) &&
-	       desc_abort(desc, IDXD_DESC_TIMED_OUT);
-}
-
-static void virtual_wait(struct idxd_desc *desc)
-{
-	struct idxd_device *device = desc->wq->device;
-	u64 deadline = vclock_add(desc->submitted_ns, device->profile.timeout_ns);
-
-	desc->waiter = vclock_current(device->clock);
-	while (!idxd_desc_done(desc) && !timed_out(desc))
-		vclock_park(device->clock, deadline);
-	desc->waiter = NULL;
-}
-
-static void real_wait(struct idxd_desc *desc)
-{
-	u64 start = ktime_get_ns();
-
-	while (!idxd_desc_done(desc)) {
-		u32 state = atomic_load_explicit(&desc->state, memory_order_relaxed);
-
-		if (ktime_get_ns() - start < SPIN_NS) {
-			cpu_relax();
-			continue;
-		}
-		if (timed_out(desc))
-			break;
-		if ((state & IDXD_DESC_STATE) >= IDXD_DESC_DONE ||
-		    !atomic_compare_exchange_strong(&desc->state, &state, state | IDXD_DESC_WAITED))
-			continue;
-		syscall(SYS_futex, &desc->state, FUTEX_WAIT_PRIVATE, state | IDXD_DESC_WAITED,
-			&(struct timespec){ .tv_nsec = LOOK_NS }, NULL, 0);
-	}
-}
-
-/*
- * Given up while it was in its queue: a device that stands still would not come
- * across it.
- */
-static void unqueue(struct idxd_desc *desc)
+void idxd_portal_withdraw(struct idxd_desc *desc)
 {
 	struct idxd_wq *wq = desc->wq;
 	bool queued;
@@ -1087,18 +829,5 @@ static void unqueue(struct idxd_desc *desc)
 	}
 	pthread_mutex_unlock(&wq->group->lock);
 	if (queued)
-		desc_put(desc);
-}
-
-int idxd_desc_wait(struct idxd_desc *desc)
-{
-	if (!idxd_desc_done(desc)) {
-		if (desc->wq->device->clock)
-			virtual_wait(desc);
-		else
-			real_wait(desc);
-	}
-	if (unlikely(desc_state(desc) == IDXD_DESC_ABORTED))
-		unqueue(desc);
-	return wait_result(desc);
+		idxd_free_desc(desc);
 }

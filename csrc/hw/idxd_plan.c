@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * What shall go wrong: which descriptor, in the order of submission, gets which
- * fault.
+ * Fault plans: which submission, counted in their order, gets which fault.
  */
 #include <stdlib.h>
 
-#include "hw/idxd.h"
+#include "hw/idxd_plan.h"
 
 #define MAX_FAULTS 256
 
 struct idxd_plan {
-	pthread_mutex_t lock; /* everything here, but for nr, which it is read without */
+	pthread_mutex_t lock; /* guards all; nr is also read without it */
 	_Atomic unsigned int nr;
 	struct planned {
 		struct idxd_fault fault;
@@ -58,14 +57,16 @@ u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i)
 	return hits;
 }
 
-/* True if this is one of those that the fault is for. */
-static bool planned_hit(struct planned *planned, struct idxd_wq *wq, int opcode)
+/*
+ * Counts the submission if the fault is for such a one. Returns true if it is
+ * one of those that the fault hits.
+ */
+static bool planned_hit(struct planned *planned, unsigned int device, unsigned int wq, int opcode)
 {
 	const struct idxd_fault *fault = &planned->fault;
 
-	if ((fault->device >= 0 &&
-	     (unsigned int)fault->device != idxd_device_id(idxd_wq_device(wq))) ||
-	    (fault->wq >= 0 && (unsigned int)fault->wq != idxd_wq_id(wq)) ||
+	if ((fault->device >= 0 && (unsigned int)fault->device != device) ||
+	    (fault->wq >= 0 && (unsigned int)fault->wq != wq) ||
 	    (fault->opcode >= 0 && fault->opcode != opcode))
 		return false;
 	planned->seen++;
@@ -76,45 +77,57 @@ static bool planned_hit(struct planned *planned, struct idxd_wq *wq, int opcode)
 	return true;
 }
 
-bool idxd_plan_apply(struct idxd_plan *plan, struct idxd_desc *desc,
-		     struct idxd_fault *device_fault)
+static void add_fault(struct idxd_desc_faults *faults, const struct idxd_fault *fault)
 {
-	bool found = false;
-
-	if (likely(!plan->nr))
-		return false;
-	pthread_mutex_lock(&plan->lock);
-	for (unsigned int i = 0; i < plan->nr; i++) {
-		const struct idxd_fault *fault = &plan->planned[i].fault;
-
-		if (fault->kind == IDXD_FAULT_QUEUE_FULL ||
-		    !planned_hit(&plan->planned[i], desc->wq, desc->iax_hw.opcode))
-			continue;
-		switch (fault->kind) {
-		case IDXD_FAULT_STATUS:
-			desc->faulty = true;
-			desc->status = fault->status;
-			desc->error_code = fault->error_code;
-			break;
-		case IDXD_FAULT_CRC:
-			desc->flip_crc = true;
-			break;
-		case IDXD_FAULT_DELAY:
-			desc->delay_ns = vclock_add(desc->delay_ns, fault->ns);
-			break;
-		case IDXD_FAULT_NO_ANSWER:
-			desc->no_answer = true;
-			break;
-		default:
-			*device_fault = *fault;
-			found = true;
-		}
+	switch (fault->kind) {
+	case IDXD_FAULT_STATUS:
+		faults->has_status = true;
+		faults->status = fault->status;
+		faults->error_code = fault->error_code;
+		break;
+	case IDXD_FAULT_CRC:
+		faults->flip_crc = true;
+		break;
+	case IDXD_FAULT_DELAY:
+		faults->delay_ns = vclock_add(faults->delay_ns, fault->ns);
+		break;
+	case IDXD_FAULT_NO_ANSWER:
+		faults->no_answer = true;
+		break;
+	case IDXD_FAULT_STOP:
+		faults->stop = true;
+		faults->stop_ns = fault->ns;
+		faults->remove = false;
+		break;
+	case IDXD_FAULT_REMOVE:
+		faults->remove = true;
+		faults->stop = false;
+		break;
+	case IDXD_FAULT_QUEUE_FULL:
+		break;
 	}
-	pthread_mutex_unlock(&plan->lock);
-	return found;
 }
 
-bool idxd_plan_is_full(struct idxd_plan *plan, struct idxd_wq *wq)
+struct idxd_desc_faults idxd_plan_next(struct idxd_plan *plan, unsigned int device, unsigned int wq,
+				       int opcode)
+{
+	struct idxd_desc_faults faults = { 0 };
+
+	if (likely(!plan->nr))
+		return faults;
+	pthread_mutex_lock(&plan->lock);
+	for (unsigned int i = 0; i < plan->nr; i++) {
+		struct planned *planned = &plan->planned[i];
+
+		if (planned->fault.kind != IDXD_FAULT_QUEUE_FULL &&
+		    planned_hit(planned, device, wq, opcode))
+			add_fault(&faults, &planned->fault);
+	}
+	pthread_mutex_unlock(&plan->lock);
+	return faults;
+}
+
+bool idxd_plan_is_full(struct idxd_plan *plan, unsigned int device, unsigned int wq)
 {
 	bool full = false;
 
@@ -123,7 +136,7 @@ bool idxd_plan_is_full(struct idxd_plan *plan, struct idxd_wq *wq)
 	pthread_mutex_lock(&plan->lock);
 	for (unsigned int i = 0; i < plan->nr; i++)
 		if (plan->planned[i].fault.kind == IDXD_FAULT_QUEUE_FULL)
-			full |= planned_hit(&plan->planned[i], wq, -1);
+			full |= planned_hit(&plan->planned[i], device, wq, -1);
 	pthread_mutex_unlock(&plan->lock);
 	return full;
 }

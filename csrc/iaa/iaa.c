@@ -1,4 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The iaa_crypto driver: an acomp request becomes a descriptor of a queue of
+ * the CPU's table, and a completion record becomes the request's result.
+ *
+ * struct iaa is the driver: devices, tables, mode, counters. Each context and
+ * the caller hold a reference to it. struct iaa_ctx is a context's: one user at
+ * a time, with one struct iaa_req for each page of a batch. A request is either
+ * with the device (it has a descriptor) or at its end; no call returns before
+ * all its requests are at their end.
+ *
+ * Locks: readers of the wq tables are in the driver's srcu, and a cursor is one
+ * atomic. Counters are atomics, relaxed. No lock is held while a request is
+ * with the device.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +22,7 @@
 #include "lib/printk.h"
 #include "lib/srcu.h"
 
-/* Queues that are taken in turn. */
+/* Queues that are taken in turn; cur_wq counts, modulo n_wqs. */
 struct wq_table {
 	_Atomic u32 cur_wq;
 	unsigned int n_wqs;
@@ -38,8 +52,8 @@ struct iaa {
 	_Atomic u32 refs;
 	_Atomic int dead; /* -ECHILD */
 	_Atomic bool enabled;
-	_Atomic bool refusal_said; /* since a queue could last be had */
-	struct iaa_mode mode;      /* set while no context is being made */
+	_Atomic bool refusal_said; /* since tables or a state last changed */
+	struct iaa_mode mode;      /* not set while a context is being made */
 	struct idxd_plan *plan;
 	_Atomic unsigned int nr_devices;
 	struct idxd_device *devices[IAA_MAX_DEVICES];
@@ -54,7 +68,7 @@ struct iaa {
 	struct wq_counters wq[IAA_MAX_DEVICES][IDXD_MAX_WQS];
 };
 
-/* One page on its way. */
+/* The request of one page. */
 struct iaa_req {
 	const void *src;
 	void *dst;
@@ -64,7 +78,7 @@ struct iaa_req {
 	struct idxd_desc *desc; /* while it is with the device */
 };
 
-/* A tfm's; one user at a time. */
+/* A tfm's context; one user at a time. */
 struct iaa_ctx {
 	struct iaa *iaa;
 	struct iaa_mode mode;
@@ -82,7 +96,7 @@ static void add(_Atomic u64 *counter, u64 n)
 
 static struct wq_counters *counters(struct iaa *iaa, const struct iaa_req *req)
 {
-	return &iaa->wq[idxd_device_id(idxd_wq_device(req->wq))][idxd_wq_id(req->wq)];
+	return &iaa->wq[idxd_device_id(req->wq->device)][req->wq->id];
 }
 
 /* ---- wq tables ---- */
@@ -152,8 +166,8 @@ fail:
 }
 
 /*
- * The next queue of this CPU; the cursor moves before it is used. NULL: there
- * is none.
+ * Returns the next queue of this CPU's table; NULL if it has none. The cursor
+ * moves before it is used, so the second queue comes first (as in the kernel).
  */
 static struct idxd_wq *wq_table_next_wq(struct iaa *iaa, bool compress)
 {
@@ -176,7 +190,7 @@ static struct idxd_wq *wq_table_next_wq(struct iaa *iaa, bool compress)
 
 /* ---- one request: submit, check, verify, software ---- */
 
-/* Virtual time that this CPU spends. */
+/* The CPU spends ns of virtual time. */
 static void spend(struct iaa *iaa, u64 ns)
 {
 	if (iaa->clock && ns)
@@ -184,30 +198,30 @@ static void spend(struct iaa *iaa, u64 ns)
 }
 
 /*
- * Counts a request that no queue takes, and logs the first since one could last
- * be had. Returns 'ret', which says why.
+ * Counts a request that no queue takes. Logs the first one since tables or a
+ * state last changed. Returns 'ret', the reason.
  */
 static int refuse(struct iaa *iaa, const struct iaa_req *req, int ret)
 {
-	const char *what = req->compress ? "compressing" : "decompressing";
+	const char *job = req->compress ? "compressing" : "decompressing";
 
 	add(&iaa->total_no_wq_errors, 1);
 	if (likely(atomic_exchange(&iaa->refusal_said, true)))
 		return ret;
 	if (!iaa_enabled(iaa))
-		pr_warn(iaa, "iaa_crypto disabled, not %s", what);
+		pr_warn(iaa, "iaa_crypto disabled, not %s", job);
 	else if (!req->wq)
-		pr_warn(iaa, "no wq configured for cpu=%u, not %s", raw_smp_processor_id(), what);
+		pr_warn(iaa, "no wq configured for cpu=%u, not %s", raw_smp_processor_id(), job);
 	else
 		pr_warn(iaa, "iax%u is not enabled, not %s",
-			2 * idxd_device_id(idxd_wq_device(req->wq)) + 1, what);
+			2 * idxd_device_id(req->wq->device) + 1, job);
 	return ret;
 }
 
 /*
- * A descriptor of the request's queue, the one that it has if it has one,
- * submitted. -ENODEV: there was no room for it, as often as it was tried (v10);
- * -EIO: its device is not enabled.
+ * Submits the request's descriptor, and allocates it first if the request has
+ * none. Returns 0; -ENODEV if no descriptor was free, or the queue was full,
+ * after all tries (v10); -EIO if the device is not enabled.
  */
 static int submit(struct iaa_ctx *ctx, struct iaa_req *req, const struct iax_hw_desc *hw)
 {
@@ -244,8 +258,8 @@ out:
 }
 
 /*
- * What a completion record says. Not for decompressing in software, which the
- * caller decides.
+ * Returns a completion record's errno, and counts it. The caller decides
+ * whether software decompresses.
  */
 static int check_completion(struct iaa *iaa, const struct iax_completion_record *comp,
 			    bool compress)
@@ -271,7 +285,8 @@ static int check_completion(struct iaa *iaa, const struct iax_completion_record 
 }
 
 /*
- * Waits for the device's answer. *status: the record's, 0 where there is none.
+ * Waits for the device's answer, and returns its errno. *status is the record's
+ * status, IDXD_COMP_NONE without a record. A timeout disables the driver.
  */
 static int wait_completion(struct iaa *iaa, struct idxd_desc *desc, bool compress, u8 *status)
 {
@@ -308,9 +323,9 @@ static int deflate_generic_decompress(struct iaa_ctx *ctx, struct iaa_req *req)
 }
 
 /*
- * The result, decompressed by the same queue without an output: its crc must be
- * that of the input. By the same descriptor too: if all who have one waited for
- * another, none would come.
+ * Decompresses the result by the same queue, without an output: its crc must be
+ * that of the input. Uses the same descriptor too: if every holder of one
+ * waited for another, none would come free.
  */
 static int iaa_compress_verify(struct iaa_ctx *ctx, struct iaa_req *req)
 {
@@ -334,7 +349,10 @@ static int iaa_compress_verify(struct iaa_ctx *ctx, struct iaa_req *req)
 	return ret;
 }
 
-/* -EINPROGRESS: it is with the device; 0: software has done it; or an error. */
+/*
+ * Returns -EINPROGRESS if the request is with the device, 0 if software has
+ * done it, else an error.
+ */
 static int queue_or_fall_back(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 {
 	struct iaa *iaa = ctx->iaa;
@@ -369,7 +387,8 @@ static int queue_or_fall_back(struct iaa_ctx *ctx, struct iaa_req *req, bool irq
 }
 
 /*
- * The same; and a CPU that tries again and again does not hold up virtual time.
+ * Like queue_or_fall_back(), but a request that fails at once takes virtual
+ * time too: a CPU that tries again and again must not stop the clock.
  */
 static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 {
@@ -386,8 +405,8 @@ static int iaa_submit(struct iaa_ctx *ctx, struct iaa_req *req, bool irq)
 }
 
 /*
- * Waits for a request that is with the device, and takes it back from there.
- * Software only where the caller is not a batch.
+ * Waits for a request that is with the device, frees its descriptor, and
+ * returns its result. Software decompresses only where it is not of a batch.
  */
 static int iaa_finish(struct iaa_ctx *ctx, struct iaa_req *req, bool batch)
 {
@@ -418,7 +437,7 @@ static int iaa_finish(struct iaa_ctx *ctx, struct iaa_req *req, bool batch)
 
 /* ---- acomp: a page ---- */
 
-/* An interrupt tells no more than that it failed. */
+/* An interrupt reports no errno but -EIO. */
 static int irq_error(int ret)
 {
 	return ret ? -EIO : 0;
@@ -448,7 +467,7 @@ static int iaa_run(struct acomp_req *areq, bool compress)
 		ret = iaa_finish(ctx, req, false);
 	areq->dlen = req->dlen;
 	if (irq) {
-		/* the answer is here by now: it only looks late */
+		/* the answer is here: only its delivery waits */
 		spend(iaa, iaa->profile.irq_ns);
 		areq->complete(areq->data, irq_error(ret));
 		ret = -EINPROGRESS;
@@ -471,8 +490,9 @@ static int iaa_comp_adecompress(struct acomp_req *areq)
 /* ---- acomp: a batch ---- */
 
 /*
- * Submits all in that order, then waits for all, in whatever state the first
- * ones are: no call returns with one in flight. -EINVAL if any has an error.
+ * Submits all requests in 'order', then waits for all of them, also after an
+ * error: no call returns with a descriptor in flight. Returns 0; -EINVAL if any
+ * of errors[] is set.
  */
 static int iaa_run_batch(struct iaa_ctx *ctx, const u8 *order, u8 nr, unsigned int *dlens,
 			 int *errors)
@@ -521,8 +541,9 @@ static int iaa_comp_acompress_batch(struct acomp_req *areq)
 }
 
 /*
- * The two that take longest first: the largest, of equals the last, then the
- * largest of the rest; the others as they come.
+ * The order of submission. First the two streams that take longest: the
+ * largest, then the largest of the rest; of equals the last. Then the others in
+ * their own order.
  */
 static void order_by_size(const struct swap_batch_decomp_data *batch, u8 *order)
 {
@@ -595,7 +616,7 @@ static void iaa_comp_exit(struct crypto_acomp *tfm)
 	iaa_put(iaa);
 }
 
-/* ---- the driver's life ---- */
+/* ---- create and destroy ---- */
 
 static void iaa_free(struct iaa *iaa)
 {
@@ -652,10 +673,7 @@ struct iaa *iaa_create(const struct acomp_alg *engine, const struct acomp_alg *s
 
 void iaa_put(struct iaa *iaa)
 {
-	/*
-	 * A child's copy of the locks is in whatever state another thread left
-	 * it.
-	 */
+	/* in a forked child a lock may be held by a thread that is not there */
 	if (!iaa || iaa->pid != getpid() || atomic_fetch_sub(&iaa->refs, 1) > 1)
 		return;
 	iaa_free(iaa);
@@ -676,7 +694,7 @@ void iaa_set_mode(struct iaa *iaa, const struct iaa_mode *mode)
 	bool batch = mode->comp_tries && mode->decomp_tries;
 
 	iaa->mode = *mode;
-	/* who waits for descriptors while it has some may wait for itself */
+	/* a batch that waits for a descriptor without limit may wait for its own */
 	iaa->alg.batch_compress = batch ? iaa_comp_acompress_batch : NULL;
 	iaa->alg.batch_decompress = batch ? iaa_comp_adecompress_batch : NULL;
 }
@@ -711,7 +729,7 @@ int iaa_device_add(struct iaa *iaa, unsigned int nid, const struct idxd_config *
 	return id;
 }
 
-/* NULL: there is no such device. */
+/* Returns NULL if there is no such device. */
 static struct idxd_device *device_of(struct iaa *iaa, unsigned int device)
 {
 	return device < iaa->nr_devices ? iaa->devices[device] : NULL;

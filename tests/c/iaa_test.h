@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the drivers of the accelerator share: the software codec, devices with
- * their threads, users with a request each.
+ * Shared by the accelerator's C tests: the software codec, devices with their
+ * threads, users with a request each.
  */
 #ifndef IAA_TEST_H
 #define IAA_TEST_H
@@ -18,8 +18,8 @@
 #define MAX_THREADS 64
 
 /*
- * zlib's deflate-iaa, which does the devices' work here, or its deflate, which
- * decompresses where they fail.
+ * Returns zlib's deflate-iaa, which does the devices' work here, or zlib's
+ * deflate, which decompresses where they fail.
  */
 static inline struct acomp_alg *new_software(const char *name)
 {
@@ -61,10 +61,7 @@ struct rig {
 	} threads[MAX_THREADS];
 };
 
-/*
- * The figures of the virtual clock are such that sums tell what they are made
- * of.
- */
+/* Costs of which each sum shows its parts. */
 static inline struct idxd_profile default_profile(void)
 {
 	return (struct idxd_profile){
@@ -79,7 +76,7 @@ static inline struct idxd_profile default_profile(void)
 	};
 }
 
-/* As the batching series has it. */
+/* The batching series' mode. */
 static inline struct iaa_mode default_mode(void)
 {
 	return (struct iaa_mode){
@@ -87,7 +84,7 @@ static inline struct iaa_mode default_mode(void)
 	};
 }
 
-/* One dedicated queue of so many entries in front of so many engines. */
+/* One dedicated queue of 'size' entries before 'engines' engines. */
 static inline struct idxd_config default_device(unsigned int size, unsigned int engines)
 {
 	struct idxd_config config = {
@@ -126,7 +123,7 @@ static inline void *rig_thread(void *arg)
 	return NULL;
 }
 
-/* A device more, enabled. */
+/* Adds a device, and enables it. */
 static inline void rig_add_device(struct rig *rig, const struct idxd_config *config)
 {
 	int id = iaa_device_add(rig->iaa, rig->nr_devices % NR_NODES, config);
@@ -147,7 +144,7 @@ static inline void rig_add_device(struct rig *rig, const struct idxd_config *con
 	iaa_device_set_state(rig->iaa, id, IDXD_DEV_ENABLED);
 }
 
-/* Each CPU compresses and decompresses by these queues, in turn. */
+/* Sets the tables: each CPU uses these queues, in turn, both ways. */
 static inline void rig_tables(struct rig *rig, unsigned int nr, const unsigned int *wqs)
 {
 	const unsigned int start[] = { 0, nr }, tables[NR_CPUS] = { 0 };
@@ -156,7 +153,7 @@ static inline void rig_tables(struct rig *rig, unsigned int nr, const unsigned i
 	check(!ret, "iaa_set_tables: %d", ret);
 }
 
-/* A driver over so many equal devices, each with queue 0 in the table. */
+/* Starts a driver over 'devices' equal devices, each with queue 0 in the table. */
 static inline void rig_start_default(struct rig *rig, bool clock, const struct iaa_mode *mode,
 				     unsigned int devices, const struct idxd_config *config)
 {
@@ -178,7 +175,7 @@ static inline void rig_plan(struct rig *rig, const struct idxd_fault *faults, un
 	check(!ret, "iaa_set_plan: %d", ret);
 }
 
-/* All descriptors are back, and the threads end. */
+/* Waits until all descriptors are free, ends the threads, frees all. */
 static inline void rig_end(struct rig *rig)
 {
 	for (unsigned int i = 0; i < rig->nr_devices; i++) {
@@ -239,7 +236,7 @@ static inline int user_run(struct user *user, bool compress, const void *src, un
 	return ret;
 }
 
-/* A batch of up to 8 pages, and what became of them. */
+/* A batch of up to 8 pages, and their results. */
 struct batch {
 	unsigned int nr;
 	const u8 *srcs[IAA_CRYPTO_MAX_BATCH_SIZE];
@@ -249,8 +246,8 @@ struct batch {
 };
 
 /*
- * Pages of slen bytes each, into room for dlen each; the answers are there when
- * it returns, whatever the driver's mode.
+ * Compresses pages of slen bytes each, into buffers of dlen each. When it
+ * returns all answers are there, in every mode of the driver.
  */
 static inline int user_compress_batch(struct user *user, struct batch *b, unsigned int slen,
 				      unsigned int dlen)

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Many users of two devices while everything goes wrong: stress_iaa [seconds
+ * Many users of two devices under every fault: stress_iaa [seconds
  * [seed]].
  *
  * Eight submitters, each with a context of its own in one of the sync modes,
  * compress and decompress pages of all sizes, one at a time and in batches, by
  * a dedicated and a shared queue of each device. Meanwhile plans of faults,
- * tables and devices' states are changed under them. What comes back with 0
- * must be right, all else one of the errors that there can be; the memory of
- * each call is gone as soon as it is back. Run it under AddressSanitizer and
+ * tables and devices' states change under them. A page that returns 0 must
+ * be right, any other must have one of the possible errors. Each call's memory
+ * is freed as soon as the call has returned. Run it under AddressSanitizer and
  * ThreadSanitizer.
  */
 #define _GNU_SOURCE /* strerrorname_np() */
@@ -235,7 +235,7 @@ static void *submit(void *arg)
 	current_task = &task;
 	while (!stopped()) {
 		if (!iaa_enabled(rig.iaa) && below(&s->random, 8))
-			usleep(100); /* it is refused at once: others shall run */
+			usleep(100); /* requests fail at once: let other threads run */
 		switch (below(&s->random, 8)) {
 		case 0:
 			do_garbage(s);
@@ -278,7 +278,7 @@ static struct idxd_fault any_fault(u64 *random)
 	if (fault.kind == IDXD_FAULT_DELAY || fault.kind == IDXD_FAULT_NO_ANSWER)
 		fault.times = 1 + below(random, 3);
 	if (fault.kind == IDXD_FAULT_STOP)
-		fault.ns *= below(random, 2); /* 0: for good, or until somebody switches it on */
+		fault.ns *= below(random, 2); /* 0: until the device is enabled again */
 	return fault;
 }
 
@@ -457,8 +457,8 @@ static void stress(bool batching, unsigned int ms, u64 seed)
 	for (unsigned int i = 0; i < ARRAY_SIZE(trouble); i++)
 		pthread_join(trouble[i], NULL);
 	/*
-	 * the last plan and the last state may be such that somebody still
-	 * waits for a descriptor: a device's owner ends that
+	 * with the last plan and the last state a user may still wait for a
+	 * descriptor: an empty plan and enabled devices end that
 	 */
 	rig_plan(&rig, NULL, 0);
 	for (unsigned int i = 0; i < NR_DEVICES; i++)

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The accelerator's driver from C: each way to ask it, all that a device may
- * answer or not, by plan and by itself, in real and in virtual time; and that
- * what was given up is never written to. Run it under AddressSanitizer and
- * ThreadSanitizer.
+ * The accelerator's driver from C, in real and in virtual time: every kind of
+ * request, every answer of a device, planned or its own; and that an abandoned
+ * descriptor never writes. Run it under AddressSanitizer and ThreadSanitizer.
  */
 #include <sys/mman.h>
 #include <time.h>
@@ -13,12 +12,12 @@
 #define ROOM       (2 * PAGE_SIZE)
 #define MAX_BATCH  IAA_CRYPTO_MAX_BATCH_SIZE
 #define MS         1000000ull
-#define TIMEOUT_NS (5 * MS) /* where one is waited for */
+#define TIMEOUT_NS (5 * MS) /* of tests that wait for a timeout */
 #define UNTOUCHED  0xa5
 
 /*
- * Pages of which the first 'parts' times 200 bytes are random: the more, the
- * longer is what they are compressed to.
+ * A page in which the first 'parts' times 200 bytes are random: the more, the
+ * longer its stream.
  */
 static void make_parts(u8 *page, unsigned int parts)
 {
@@ -44,10 +43,7 @@ static bool is_untouched(const u8 *p, size_t len)
 	return true;
 }
 
-/*
- * How many of the waiting messages have that in them; none of them waits any
- * more.
- */
+/* Reads all messages, and returns how many contain 'part'. */
 static unsigned int messages(struct rig *rig, const char *part)
 {
 	char text[200];
@@ -76,7 +72,7 @@ static void check_stats(struct rig *rig, const struct iaa_stats *expected, const
 		      (long)((const u64 *)expected)[i]);
 }
 
-/* Pages and what they are compressed to, with a device and a user. */
+/* Pages and their streams, with a device and a user. */
 struct bench {
 	struct rig rig;
 	struct user user;
@@ -110,7 +106,7 @@ static int run_batch(struct bench *b, bool compress, unsigned int nr)
 			  user_decompress_batch(&b->user, &b->batch, PAGE_SIZE);
 }
 
-/* What came back with 0 is right, what did not is untouched. */
+/* A page that returned 0 is right, any other is untouched. */
 static void check_result(struct bench *b, bool compress, unsigned int i, int ret, unsigned int dlen,
 			 const char *what)
 {
@@ -138,7 +134,7 @@ static void bench_compress(struct bench *b, unsigned int i, unsigned int parts)
 	b->slens[i] = dlen;
 }
 
-/* Of page i what it is compressed to is longer than that of page i + 1. */
+/* Page i's stream is longer than that of page i + 1. */
 static struct bench *bench_start(const struct idxd_profile *profile, bool clock,
 				 const struct iaa_mode *mode, unsigned int devices,
 				 const struct idxd_config *config)
@@ -186,7 +182,7 @@ static void bench_plan(struct bench *b, struct idxd_fault fault)
 	rig_plan(&b->rig, faults, fault.kind == IDXD_FAULT_REMOVE ? 2 : 1);
 }
 
-/* ---- all goes well ---- */
+/* ---- without a fault ---- */
 
 static void round_trip(struct user *user, unsigned int size)
 {
@@ -230,14 +226,14 @@ static void round_trips(bool clock, enum iaa_sync_mode sync_mode, bool verify, b
 	bench_end(b);
 }
 
-/* ---- what goes wrong, row by row ---- */
+/* ---- faults, row by row ---- */
 
 struct row {
 	const char *what;
 	bool compress;
 	struct idxd_fault fault;
-	int ret; /* what the driver makes of it, before software decompresses */
-	unsigned int einval, timeout, overflow; /* how often it is counted as what */
+	int ret; /* the driver's error, before software decompresses */
+	unsigned int einval, timeout, overflow; /* expected counters */
 	bool disables, refused;                 /* the driver; the submission */
 };
 
@@ -284,8 +280,8 @@ static bool is_status(const struct row *row, unsigned int status)
 }
 
 /*
- * Who decompresses in software: after any failure (v10), or after an analytics
- * error alone; in a batch only what was not submitted.
+ * Software decompresses after any failure (v10), or after an analytics error
+ * alone; of a batch only pages that were not submitted.
  */
 static bool software_helps(const struct row *row, bool any_failure, bool batch)
 {
@@ -340,9 +336,7 @@ static void count_failure(struct iaa_stats *stats, const struct row *row, bool s
 	stats->total_completion_comp_buf_overflow_errors += row->overflow;
 }
 
-/*
- * What is left behind: counters, messages, the driver's and the device's state.
- */
+/* Checks counters, messages, the driver's state and the device's. */
 static void check_traces(struct bench *b, const struct row *row, const struct iaa_stats *stats,
 			 const char *what)
 {
@@ -473,7 +467,7 @@ static void fail_in_batch(const struct row *row, bool clock, enum iaa_sync_mode 
 		      "%s: page %u of the next: %d", what, i, b->batch.errors[i]);
 	iaa_set_enabled(b->rig.iaa, true);
 	iaa_device_set_state(b->rig.iaa, 0, IDXD_DEV_ENABLED);
-	/* the engine may have the one that was given up still */
+	/* the engine may still have the abandoned descriptor */
 	while (!iaa_wq_drain(b->rig.iaa, 0, 0))
 		;
 	ret = run_batch(b, row->compress, MAX_BATCH);
@@ -497,7 +491,7 @@ static void test_rows(void)
 	}
 }
 
-/* ---- what the device finds by itself ---- */
+/* ---- errors that the device finds ---- */
 
 static void test_findings(bool clock, bool any_failure)
 {
@@ -526,7 +520,7 @@ static void test_findings(bool clock, bool any_failure)
 	stats.total_completion_comp_buf_overflow_errors++;
 	check_stats(&b->rig, &stats, "random");
 
-	/* no stream: software is asked in either mode, and knows no better */
+	/* a bad stream: in either mode software tries, and fails too */
 	memset(b->out[0], 0xff, PAGE_SIZE);
 	dlen = PAGE_SIZE;
 	ret = user_run(&b->user, false, b->out[0], 100, b->out[1], &dlen);
@@ -548,14 +542,14 @@ static void test_findings(bool clock, bool any_failure)
 	stats.total_sw_decomp_calls += sw;
 	check_stats(&b->rig, &stats, "no room");
 
-	/* what there is no descriptor for */
+	/* a request that gets no descriptor */
 	dlen = PAGE_SIZE;
 	check(user_run(&b->user, true, NULL, PAGE_SIZE, b->out[0], &dlen) == -EINVAL, "no src");
 	check(user_run(&b->user, true, random, 0, b->out[0], &dlen) == -EINVAL, "no slen");
 	check(user_run(&b->user, false, NULL, PAGE_SIZE, b->out[0], &dlen) == -EINVAL, "no src");
 	check_stats(&b->rig, &stats, "nothing");
 
-	/* and what there is one for, which the device refuses */
+	/* and a descriptor that the device rejects */
 	dlen = PAGE_SIZE;
 	check(user_run(&b->user, true, b->pages[0], PAGE_SIZE, none, &dlen) == -EINVAL, "no dst");
 	check(messages(&b->rig, "status=0x4") == 1, "no dst: its message");
@@ -625,8 +619,8 @@ static void test_verify(bool clock, enum iaa_sync_mode sync_mode)
 }
 
 /*
- * More users than the queue has descriptors, who wait for one as long as it
- * takes: nobody may wait for another one in vain.
+ * More users than the queue has descriptors, waiting without limit: each must
+ * get one.
  */
 static void *verify_each(void *arg)
 {
@@ -664,8 +658,8 @@ static void test_verify_few(bool clock, enum iaa_sync_mode sync_mode)
 /* ---- no call waits for ever ---- */
 
 /*
- * The one engine is held by what the batch submitted first and waits for last,
- * or what verifies waits behind it.
+ * The only engine is held by the descriptor that the batch submitted first and
+ * waits for last, or a verification waits behind it.
  */
 static void held_batch(bool compress, bool verify)
 {
@@ -691,14 +685,11 @@ static void held_batch(bool compress, bool verify)
 	bench_end(b);
 }
 
-/* ---- what was given up is never written ---- */
+/* ---- an abandoned descriptor never writes ---- */
 
 enum end { FREED, NO_ACCESS, WATCHED, NR_ENDS };
 
-/*
- * A page on its way, and what becomes of its memory as soon as the call is
- * back.
- */
+/* A request, and its memory's fate as soon as the call has returned. */
 struct given_up {
 	struct bench *b;
 	bool compress;
@@ -753,8 +744,8 @@ static void look_at_memory(struct given_up *g)
 }
 
 /*
- * Engines are held for much longer than their descriptors are waited for; when
- * they go on there is nothing to write to.
+ * Engines are held for much longer than the timeout. When they go on, the
+ * owners' memory is gone.
  */
 static void test_given_up(enum iaa_sync_mode sync_mode, bool removal)
 {
@@ -803,7 +794,7 @@ static void test_given_up(enum iaa_sync_mode sync_mode, bool removal)
 	bench_end(b);
 }
 
-/* ---- queues have an end ---- */
+/* ---- full queues ---- */
 
 static u64 now(struct bench *b)
 {
@@ -818,8 +809,8 @@ static void check_took(struct bench *b, u64 since, u64 ns, const char *what)
 }
 
 /*
- * Descriptors of a batch come back only with its answers: four of eight are too
- * many.
+ * A batch frees its descriptors only with its answers: a queue of four is too
+ * small for eight.
  */
 static void test_dedicated_is_full(bool clock, bool any_failure)
 {
@@ -875,7 +866,7 @@ static void test_shared_is_full(bool clock, unsigned int retries)
 	const struct idxd_fault full = { .kind = IDXD_FAULT_QUEUE_FULL };
 	static const bool patient[MAX_BATCH] = { 1, 1, 1, 0, 1, 0, 1, 0 },
 			  hasty[MAX_BATCH] = { 1, 1, 1 };
-	/* on a busy host each retry lets the others run */
+	/* on a busy host each retry lets other threads run */
 	const struct idxd_fault held = {
 		.kind = IDXD_FAULT_DELAY, .ns = retries ? 2000 * MS : 200 * MS, .nth = 1, .times = 1
 	};
@@ -921,7 +912,7 @@ static void test_shared_is_full(bool clock, unsigned int retries)
 
 /* ---- virtual time ---- */
 
-/* What a page, a batch, costs. */
+/* The cost of a page and of a batch. */
 static void costs(const char *what, unsigned int devices, unsigned int engines, bool batch, u64 ns)
 {
 	const struct idxd_profile profile = default_profile();
@@ -1003,8 +994,8 @@ static void test_single_costs(void)
 }
 
 /*
- * A descriptor is waited for so long from its submission on, and no longer; its
- * engine is held to the end.
+ * The wait for a descriptor ends the timeout after its submission; the engine
+ * is held to the end.
  */
 static void test_virtual_timeout(void)
 {
@@ -1066,7 +1057,7 @@ static void test_stop(bool clock)
 	start = now(b);
 	check(run(b, true, 0, &dlen) == -ETIMEDOUT && !iaa_enabled(b->rig.iaa), "it stands still");
 	check_took(b, start, 300 + 200 * MS, "it stands still");
-	/* though the device does not come across what was given up */
+	/* though no engine meets the abandoned descriptor */
 	while (!iaa_wq_drain(b->rig.iaa, 0, 0))
 		;
 	iaa_set_enabled(b->rig.iaa, true);
@@ -1114,8 +1105,8 @@ static void test_back(bool clock)
 }
 
 /*
- * A request that is refused takes the CPU's time, or no other would have its
- * turn while it is made again and again.
+ * A refused request takes the CPU's time: otherwise no other actor would have a
+ * turn while the CPU tries again and again.
  */
 static void test_refused_costs(void)
 {
@@ -1195,7 +1186,7 @@ struct player {
 	struct rig *rig;
 	struct vclock_actor *actor;
 	unsigned int who;
-	u64 times[NR_ROUNDS]; /* when each call was back, and what it said */
+	u64 times[NR_ROUNDS]; /* when each call returned, and its result */
 	int ret[NR_ROUNDS];
 	pthread_t thread;
 };
@@ -1446,7 +1437,7 @@ static void test_tables(bool clock)
 	bench_end(b);
 }
 
-/* ---- life ---- */
+/* ---- create and destroy ---- */
 
 static void test_refusals(void)
 {
@@ -1501,8 +1492,8 @@ static void test_refusals(void)
 }
 
 /*
- * A device that was stopped refuses at once, also if somebody switches it on; a
- * driver lives as long as its contexts; not in a child.
+ * A stopped device fails at once, also if it is enabled again. A driver lives as
+ * long as its contexts, but not in a forked child.
  */
 static void test_life(bool clock)
 {
@@ -1641,7 +1632,7 @@ static void test_no_memory(void)
 	acomp_alg_free(software);
 }
 
-/* ---- nobody spins ---- */
+/* ---- no thread spins ---- */
 
 static void *wait_for_page(void *arg)
 {
@@ -1653,8 +1644,8 @@ static void *wait_for_page(void *arg)
 }
 
 /*
- * What this process takes of a CPU in two seconds: while nothing is done, while
- * a descriptor is held, and while one is waited for.
+ * The CPU time that this process takes in two seconds: while it is idle, while
+ * an engine holds a descriptor, and while a user waits for one.
  */
 static void test_idle(void)
 {
@@ -1697,7 +1688,7 @@ static void test_idle(void)
 
 int main(void)
 {
-	alarm(600); /* what hangs ends */
+	alarm(600); /* a hang ends the test */
 	for (unsigned int i = 0; i < 2 * 3 * 2 * 2; i++)
 		round_trips(i % 2, i / 2 % 3, i / 6 % 2, i / 12);
 	test_rows();

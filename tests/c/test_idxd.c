@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The device from the inside, without its threads: an engine, an owner and who
- * pulls the device out take their steps one at a time, in each order that there
- * is. Then what a device answers to each descriptor, which queue is served
- * next, plans and configurations.
+ * The device and its submission side from the inside, without threads. An
+ * engine, an owner and a removal take their steps one at a time, in every
+ * order. Then the device's answer to each descriptor, the order of service of
+ * queues, plans and configurations.
  */
 #include "hw/idxd.c"
+#include "iaa/submit.c"
 
 #include "iaa_test.h"
 
@@ -19,7 +20,7 @@ struct bed {
 	struct kmem mm;
 	struct idxd_plan *plan;
 	struct idxd_device *device;
-	struct idxd_wq *wq; /* its first */
+	struct idxd_wq *wq; /* the device's first */
 	struct idxd_engine *engine;
 	u8 page[PAGE_SIZE], stream[PAGE_SIZE];
 	unsigned int slen;
@@ -97,17 +98,17 @@ enum step {
 	COMMIT, /* the engine's */
 	TIME_OUT,
 	LET_GO, /* the owner's */
-	REMOVE, /* somebody's */
+	REMOVE, /* the administrator's */
 	NR_STEPS
 };
 
 struct world {
 	struct bed *bed;
-	bool compress, early; /* the owner's memory goes with its wait */
+	bool compress, early; /* the owner frees its memory when its wait returns */
 	u8 *src, *dst;
 	struct idxd_desc *desc, *taken;
 	int ret;
-	/* what must be: which came first, and which has it */
+	/* the expected result, and the holders of the descriptor */
 	int expected;
 	bool decided, aborted, owner, device, queued;
 };
@@ -121,7 +122,7 @@ static void decide(struct world *w, int ret)
 	w->expected = ret;
 }
 
-/* In the queue no engine has it: who throws it out lets go for the device. */
+/* A removal that empties the queue drops the device's reference: no engine has it. */
 static void thrown_out(struct world *w)
 {
 	if (w->queued && w->aborted)
@@ -152,7 +153,7 @@ static void engine_step(struct world *w, enum step step)
 		w->queued = false;
 		return;
 	}
-	if (!w->taken) /* it was thrown out, or turned out to be nothing to the engine */
+	if (!w->taken) /* the queue was emptied, or the descriptor was aborted */
 		return;
 	if (step == FETCH) {
 		bool fetched = engine_fetch(w->bed->engine, w->taken);
@@ -204,7 +205,7 @@ static void take_step(struct world *w, enum step step)
 	} else {
 		engine_step(w, step);
 	}
-	state = desc_state(w->desc);
+	state = idxd_desc_state(w->desc);
 	check((state == IDXD_DESC_FREE) == (!w->owner && !w->device), "step %d: state %u", step,
 	      state);
 	check(state == IDXD_DESC_FREE ||
@@ -234,7 +235,7 @@ static void one_order(struct world world, const enum step *steps)
 	w->owner = w->device = w->queued = true;
 	for (unsigned int i = 0; i < NR_STEPS; i++)
 		take_step(w, steps[i]);
-	check(desc_state(w->desc) == IDXD_DESC_FREE, "somebody has it still");
+	check(idxd_desc_state(w->desc) == IDXD_DESC_FREE, "it is not free");
 	if (w->dst)
 		check_dst(w);
 	free(w->src);
@@ -282,7 +283,7 @@ static void test_orders(void)
 	bed_end(&bed);
 }
 
-/* ---- who aborts waits for a copy ---- */
+/* ---- an abort waits for a copy ---- */
 
 struct aborter {
 	struct idxd_desc *desc;
@@ -294,12 +295,12 @@ static void *abort_one(void *arg)
 {
 	struct aborter *a = arg;
 
-	a->old = desc_abort(a->desc, IDXD_DESC_TIMED_OUT);
+	a->old = idxd_desc_abort(a->desc, IDXD_DESC_TIMED_OUT);
 	atomic_store(&a->ended, true);
 	return NULL;
 }
 
-/* 'from' is the state of a copy, 'to' what follows it. */
+/* 'from' is the state of a copy, 'to' the state after it. */
 static void abort_waits(struct bed *bed, u32 before, u32 from, u32 to, u32 old, u32 end)
 {
 	u8 dst[PAGE_SIZE];
@@ -315,9 +316,9 @@ static void abort_waits(struct bed *bed, u32 before, u32 from, u32 to, u32 old, 
 	check(!atomic_load(&a.ended), "it did not wait");
 	check(desc_move(desc, from, to), "the copy ends");
 	pthread_join(thread, NULL);
-	check((a.old & IDXD_DESC_STATE) == old && desc_state(desc) == end, "%#x, then %u", a.old,
-	      desc_state(desc));
-	desc_put(desc);
+	check((a.old & IDXD_DESC_STATE) == old && idxd_desc_state(desc) == end, "%#x, then %u",
+	      a.old, idxd_desc_state(desc));
+	idxd_free_desc(desc);
 	idxd_free_desc(desc);
 }
 
@@ -334,7 +335,7 @@ static void test_abort_waits(void)
 	bed_end(&bed);
 }
 
-/* ---- who sleeps is woken ---- */
+/* ---- a sleeping owner is woken ---- */
 
 struct sleeper {
 	struct idxd_desc *desc;
@@ -352,7 +353,7 @@ static void *sleep_on(void *arg)
 	return NULL;
 }
 
-/* So long after the answer, or the removal, the owner is awake, in ns. */
+/* Returns the ns from the answer, or the removal, until the owner is awake. */
 static u64 wake_one(struct bed *bed, bool removal)
 {
 	u8 dst[PAGE_SIZE];
@@ -381,8 +382,8 @@ static u64 wake_one(struct bed *bed, bool removal)
 }
 
 /*
- * At once, not when it next looks at the time; the best of many, since the host
- * has others to run.
+ * The owner wakes at once, not when it next looks at the time. The least of many
+ * counts, since the host runs other threads too.
  */
 static void test_wakes(bool removal)
 {
@@ -400,11 +401,11 @@ static void test_wakes(bool removal)
 	bed_end(&bed);
 }
 
-/* ---- what counts as the device's time ---- */
+/* ---- the device's time ---- */
 
 /*
- * While it stands still on purpose and has not begun with it; not what the host
- * takes, before or behind.
+ * The time of a Stop counts while the descriptor is queued. The host's delays
+ * before and after do not.
  */
 static void test_device_time(void)
 {
@@ -418,27 +419,31 @@ static void test_device_time(void)
 	desc = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
 	check(!idxd_submit_desc(desc), "idxd_submit_desc");
 	desc->submitted_ns = start - 900 * ms;
-	check(desc_device_ns(desc) == 0, "it waits for an engine: %lu", (long)desc_device_ns(desc));
+	check(idxd_desc_device_ns(desc) == 0, "it waits for an engine: %lu",
+	      (long)idxd_desc_device_ns(desc));
 	atomic_store(&bed.device->stopped_since, start - 800 * ms);
 	atomic_store(&bed.device->stopped_until, start - 700 * ms);
-	check(desc_device_ns(desc) == 100 * ms, "it stood still: %lu", (long)desc_device_ns(desc));
+	check(idxd_desc_device_ns(desc) == 100 * ms, "it stood still: %lu",
+	      (long)idxd_desc_device_ns(desc));
 	atomic_store(&bed.device->stopped_since, start - 2000 * ms);
-	check(desc_device_ns(desc) == 200 * ms, "of which this was there: %lu",
-	      (long)desc_device_ns(desc));
+	check(idxd_desc_device_ns(desc) == 200 * ms, "of which this was there: %lu",
+	      (long)idxd_desc_device_ns(desc));
 	atomic_store(&bed.device->stopped_until, VCLOCK_NEVER);
-	check(desc_device_ns(desc) >= 900 * ms, "it stands still: %lu", (long)desc_device_ns(desc));
+	check(idxd_desc_device_ns(desc) >= 900 * ms, "it stands still: %lu",
+	      (long)idxd_desc_device_ns(desc));
 	atomic_store(&desc->device_ns, 5 * ms);
-	check(pop(&bed) == desc && engine_fetch(bed.engine, desc) && desc_device_ns(desc) == 5 * ms,
-	      "an engine has it: %lu", (long)desc_device_ns(desc));
+	check(pop(&bed) == desc && engine_fetch(bed.engine, desc) &&
+		      idxd_desc_device_ns(desc) == 5 * ms,
+	      "an engine has it: %lu", (long)idxd_desc_device_ns(desc));
 	engine_work(bed.engine, desc);
 	engine_commit(bed.engine, desc);
 	idxd_free_desc(desc);
 	bed_end(&bed);
 }
 
-/* ---- what a device answers ---- */
+/* ---- a device's answers ---- */
 
-/* Of that descriptor, which says what is other than in a good one. */
+/* Returns the device's record for one descriptor. */
 static struct iax_completion_record answer(struct bed *bed, const struct iax_hw_desc *hw)
 {
 	struct idxd_desc *desc = idxd_alloc_desc(bed->wq, 1);
@@ -532,10 +537,7 @@ static void test_descriptors(void)
 	check_status(&bed, hw, IDXD_COMP_ANALYTICS_ERROR, IAA_ERROR_COMP_BUF_OVERFLOW,
 		     "a random page");
 
-	/*
-	 * the record's figures; the crc is that of what is not compressed, for
-	 * who will look at it
-	 */
+	/* the record's figures; the crc is the uncompressed page's, on request */
 	hw = comp;
 	memcpy(src, "123456789", 9);
 	hw.src1_size = 9;
@@ -559,7 +561,7 @@ static void test_descriptors(void)
 	bed_end(&bed);
 }
 
-/* ---- descriptors come and go ---- */
+/* ---- alloc, submit, free ---- */
 
 static void test_alloc(void)
 {
@@ -569,8 +571,8 @@ static void test_alloc(void)
 	u8 dst[PAGE_SIZE];
 
 	bed_start(&bed, &config);
-	check(idxd_wq_device(bed.wq) == bed.device && idxd_wq_id(bed.wq) == 0 &&
-		      !idxd_device_wq(bed.device, 1) && !idxd_device_wq(bed.device, IDXD_MAX_WQS),
+	check(bed.wq->device == bed.device && bed.wq->id == 0 && !idxd_device_wq(bed.device, 1) &&
+		      !idxd_device_wq(bed.device, IDXD_MAX_WQS),
 	      "the queue");
 	for (unsigned int i = 0; i < 3; i++) {
 		descs[i] = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
@@ -584,16 +586,16 @@ static void test_alloc(void)
 	idxd_free_desc(descs[1]);
 	check(idxd_alloc_desc(bed.wq, 1) == descs[1], "the one that came back");
 
-	/* who is refused has it still */
+	/* after a failure the caller still owns it */
 	idxd_device_set_state(bed.device, IDXD_DEV_DISABLED);
-	check(idxd_submit_desc(descs[0]) == -EIO && desc_state(descs[0]) == IDXD_DESC_PREPARED,
+	check(idxd_submit_desc(descs[0]) == -EIO && idxd_desc_state(descs[0]) == IDXD_DESC_PREPARED,
 	      "disabled");
 	check(PTR_ERR(idxd_alloc_desc(bed.wq, 1)) == -EIO &&
 		      PTR_ERR(idxd_alloc_desc(bed.wq, 0)) == -EIO,
 	      "disabled");
 	idxd_device_set_state(bed.device, IDXD_DEV_ENABLED);
 	idxd_device_set_state(bed.device, IDXD_DEV_REMOVED);
-	check(idxd_submit_desc(descs[0]) == -EIO && desc_state(descs[0]) == IDXD_DESC_PREPARED,
+	check(idxd_submit_desc(descs[0]) == -EIO && idxd_desc_state(descs[0]) == IDXD_DESC_PREPARED,
 	      "removed");
 	for (unsigned int i = 0; i < 3; i++)
 		idxd_free_desc(descs[i]);
@@ -603,8 +605,8 @@ static void test_alloc(void)
 }
 
 /*
- * A shared queue's threshold is for what waits in the queue, not for
- * descriptors.
+ * A shared queue's threshold limits the descriptors that are queued, not those
+ * that are allocated.
  */
 static void test_threshold(void)
 {
@@ -619,7 +621,8 @@ static void test_threshold(void)
 	for (unsigned int i = 0; i < 8; i++) {
 		descs[i] = new_desc(bed.wq, true, bed.page, PAGE_SIZE, dst);
 		check(idxd_submit_desc(descs[i]) == (i < 2 ? 0 : -EAGAIN), "%u", i);
-		check(desc_state(descs[i]) == (i < 2 ? IDXD_DESC_SUBMITTED : IDXD_DESC_PREPARED),
+		check(idxd_desc_state(descs[i]) ==
+			      (i < 2 ? IDXD_DESC_SUBMITTED : IDXD_DESC_PREPARED),
 		      "%u", i);
 	}
 	check(pop(&bed) == descs[0], "first in, first out");
@@ -634,11 +637,11 @@ static void test_threshold(void)
 	bed_end(&bed);
 }
 
-/* ---- which queue is served next ---- */
+/* ---- the order of service ---- */
 
 /*
- * So many descriptors wait in each queue; the order in which engines of a group
- * take them.
+ * 'each' descriptors wait in each queue; 'order' is the one in which an
+ * engine takes them.
  */
 static void check_service(const struct idxd_config *config, unsigned int each, unsigned int engine,
 			  const char *order)
@@ -675,10 +678,10 @@ static void test_service(void)
 	check_service(&config, 3, 0, "012501250125"); /* equals in turn */
 	config.wq[2].priority = 15;
 	config.wq[5].priority = 1;
-	check_service(&config, 3, 0, "222010101555"); /* the higher first */
+	check_service(&config, 3, 0, "222010101555"); /* the higher priority first */
 	config.wq[1].group = 3;
 	config.engine_group[1] = 3;
-	check_service(&config, 2, 0, "220055"); /* an engine's own group's */
+	check_service(&config, 2, 0, "220055"); /* only queues of the engine's group */
 	check_service(&config, 2, 1, "11");
 }
 
@@ -700,8 +703,8 @@ static u8 status_of(struct bed *bed, unsigned int wq, u8 opcode)
 }
 
 /*
- * The statuses of ten descriptors in turn for queues 0, 1, 0, 1 ..., as
- * letters.
+ * Checks the statuses, as letters, of ten descriptors for queues 0, 1, 0, 1,
+ * ...
  */
 static void check_plan(struct bed *bed, struct idxd_fault fault, const char *statuses)
 {
@@ -797,7 +800,7 @@ static void test_configs(void)
 	} while (0)
 	WITH(wq[3].size = 65, -EINVAL); /* 129 entries together */
 	WITH(wq[0].size = 63, 0);
-	WITH(wq[0].size = UINT32_MAX - 63, -EINVAL); /* whose sum is 0 */
+	WITH(wq[0].size = UINT32_MAX - 63, -EINVAL); /* the sum wraps to 0 */
 	WITH(wq[0].size = 0, 0);
 	WITH(pasid = false, -EOPNOTSUPP);
 	WITH(wq[3].threshold = 0, -EINVAL);
@@ -826,7 +829,7 @@ static void test_configs(void)
 
 int main(void)
 {
-	alarm(300); /* what hangs ends */
+	alarm(300); /* a hang ends the test */
 	test_orders();
 	test_abort_waits();
 	test_wakes(false);

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The accelerator: the iaa_crypto driver over devices of one's own making, and
-`deflate-iaa` while a queue is bound.
+"""The accelerator: the iaa_crypto driver over devices that you configure. It is the
+compressor `deflate-iaa` while a queue is bound.
 
     with Accelerator(devices=4) as acc, Zswap(compressor="deflate-iaa") as z:
         ...
         acc.stats()["total_comp_calls"]
 
-In real time the engines are threads; with `clock=VirtualClock()` each job takes what
-the profile says, and nothing else takes time. docs/accelerator.md says what is real,
-what is modelled, and what was fitted to what.
+In real time the engines are threads. With `clock=VirtualClock()` each job takes the
+profile's time, and nothing else takes time. docs/accelerator.md tells which parts are
+real, which are modelled, and to which figures the profile is fitted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from zswap_py.iaa.idxd import (
     IDEAL,
     Device,
     DeviceConfig,
-    Life,
+    OpenState,
     Profile,
     WorkQueue,
     WorkQueueConfig,
@@ -84,8 +84,8 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class WqTable:
-    """The queues that one CPU's jobs go to, in turn; the second first, since the cursor
-    moves before it is used.
+    """The queues that a CPU's jobs go to, in turn. The second is used first: as in the
+    kernel, the cursor moves before it is used.
     """
 
     comp: tuple[WorkQueue, ...]
@@ -93,14 +93,16 @@ class WqTable:
 
 
 def _by_device(bound: Iterable[WorkQueue]) -> list[list[WorkQueue]]:
-    """The bound queues of each device that has any, devices and queues in order."""
+    """Returns the bound queues of each device that has any, devices and queues in
+    order.
+    """
     ordered = sorted(bound, key=lambda wq: (wq.device.index, wq.number))
     return [list(wqs) for _, wqs in itertools.groupby(ordered, key=lambda wq: wq.device)]
 
 
 def mainline_tables(bound: Iterable[WorkQueue], nr_cpus: int, nr_nodes: int) -> list[WqTable]:
-    """Mainline's rule, a table for each CPU: a node's CPUs in runs of so many a device,
-    whatever node that is on.
+    """Mainline's rule, a table for each CPU: cpus_per_iaa CPUs of a node after one
+    another use one device, whatever its node.
     """
     devices = _by_device(bound)
     tables, iaa = [], -1
@@ -125,11 +127,11 @@ def package_tables(
     distribute_comps: bool,
     distribute_decomps: bool,
 ) -> list[WqTable]:
-    """The series' rule: a CPU is mapped to a device of its package; what is distributed
-    goes to all of them in turn.
+    """The series' rule: a CPU is mapped to a device of its package. Jobs that are
+    distributed go to all devices of the package in turn.
 
-    A package without a device uses all there are. Equal tables of CPUs of a package are
-    one table, with one cursor.
+    A package without a device uses all devices. CPUs of a package with equal tables
+    share one table, with one cursor.
     """
     everywhere = _by_device(bound)
     tables: list[WqTable] = []
@@ -152,8 +154,8 @@ def package_tables(
 def _split(
     wqs: Sequence[WorkQueue], g_comp_wqs_per_iaa: int
 ) -> tuple[tuple[WorkQueue, ...], tuple[WorkQueue, ...]]:
-    """A device's queues for compression and for decompression; all for both where there
-    are no more than the former.
+    """Returns a device's queues for compression and for decompression. A device with
+    at most g_comp_wqs_per_iaa queues uses all for both.
     """
     if g_comp_wqs_per_iaa == 0 or len(wqs) <= g_comp_wqs_per_iaa:
         return tuple(wqs), tuple(wqs)
@@ -167,37 +169,40 @@ class Accelerator(Owner):
     """Devices, and the driver that makes them the compressor `deflate-iaa`
     (`deflate-iaa:NAME` if there are several).
 
-    `devices`: how many of the default kind, or their DeviceConfigs. `name`: of a second
-    one in the process; plain `deflate-iaa` is that which was bound first. The machine:
-    `nr_cpus` (default: this machine's; a Zswap's CPUs beyond are counted from 0 again),
-    `nr_packages`, `nr_nodes` (None: one a package). CPUs, nodes and packages follow
-    each other in equal shares: CPU c is in package c * nr_packages // nr_cpus, node n
-    in n * nr_packages // nr_nodes. Devices are spread over the nodes alike; a package
-    that has none uses all there are.
+    `devices` is the number of default devices, or a sequence of DeviceConfigs. `name`
+    tells several accelerators of a process apart; plain `deflate-iaa` is the one bound
+    first.
 
-    `series`: "v10" (default; "v13" the same) maps CPUs by package, batches `batch_size`
-    pages (8), gives up where no descriptor is to be had, and decompresses in software
-    after any failure. None, mainline before it: maps by node, one page at a time, waits
-    for a descriptor, and software only where a stream was found bad. (Zswap has a
-    `series` too, which says how many pages it gives at a time.)
+    `nr_cpus` (default: this machine's), `nr_packages` and `nr_nodes` (None: one a
+    package) describe the machine. CPU c of a Zswap counts as c % nr_cpus. CPUs, nodes
+    and packages follow each other in equal shares: CPU c is in package c * nr_packages
+    // nr_cpus, node n in n * nr_packages // nr_nodes. Devices are spread over the nodes
+    alike. A package without a device uses all devices.
 
-    `clock`: None, real time, in which the engines are threads; or a VirtualClock, for
-    which `profile` says what things take. `software` "isal" or "zlib" does the devices'
-    work (None: isal where it can be had).
+    `series` "v10" (default; "v13" is the same) maps CPUs by package and batches
+    `batch_size` pages (8). It fails with ENODEV if no descriptor is free after all
+    tries, and decompresses in software after any failure. None is mainline before the
+    series: it maps CPUs by node, takes one page at a time, waits for a descriptor, and
+    decompresses in software only after a bad stream. (Zswap's own `series` says how
+    many pages it gives at a time.)
 
-    Attributes with the driver's names and its rules: `sync_mode`, `verify_compress`
-    (EBUSY while a queue is bound; for pools made later), `g_comp_wqs_per_iaa`,
-    `distribute_comps`, `distribute_decomps`. `bind=False` leaves the devices disabled
-    and their queues to be bound. Faults are in `plan` (zswap_py.iaa_plan, which also
-    reads them from JSON).
+    `clock` None is real time, in which the engines are threads. With a VirtualClock
+    `profile` gives the costs. `software`, "isal" or "zlib", does the devices' work
+    (None: isal if it is installed).
 
-    In virtual time give each actor a CPU (`cpu=`) and slots of its own: an actor that
-    waits for what another holds while that sleeps loses its turn, and its call fails;
-    see VirtualClock.
+    Attributes with the driver's names and rules: `sync_mode` and `verify_compress`
+    (EBUSY while a queue is bound; they hold for pools made later),
+    `g_comp_wqs_per_iaa`, `distribute_comps`, `distribute_decomps`. With `bind=False`
+    the devices stay disabled and no queue is bound. `plan` holds faults
+    (zswap_py.iaa_plan, which also reads them from JSON).
 
-    What the kernel would log goes to Python's logging in the call that met it. A call
-    that waits for a device cannot be interrupted until the timeout; close() from
-    another thread ends it.
+    In virtual time give each actor a CPU (`cpu=`) and slots of its own. An actor that
+    waits for a slot or a context of an actor that sleeps loses its turn, and its call
+    fails; see VirtualClock.
+
+    The driver's kernel messages go to Python's logging, in the call that caused them.
+    A signal does not interrupt a call that waits for a device; the timeout ends it, and
+    so does close() from another thread.
     """
 
     __slots__ = (
@@ -212,12 +217,12 @@ class Accelerator(Owner):
         "_finalizer",
         "_g_comp",
         "_iaa",
-        "_life",
         "_lock",
         "_name",
         "_nr_cpus",
         "_nr_nodes",
         "_nr_packages",
+        "_open_state",
         "_plan",
         "_profile",
         "_series",
@@ -249,17 +254,19 @@ class Accelerator(Owner):
         plan: Sequence[Fault] = (),
         bind: bool = True,
     ) -> None:
-        self._life = Life(name)
+        self._open_state = OpenState(name)
         self._lock = threading.RLock()  # queues, tables, attributes; taken before the registry's
         if series not in kernels.SERIES:
-            raise ValueError(f"series={series!r}: one of {', '.join(map(repr, kernels.SERIES))}")
+            raise ValueError(
+                f"series={series!r}: must be one of {', '.join(map(repr, kernels.SERIES))}"
+            )
         configs = _configs(devices)
         if clock is not None and not isinstance(clock, VirtualClock):
-            raise TypeError(f"clock={clock!r}: a VirtualClock, or None for real time")
+            raise TypeError(f"clock={clock!r}: must be a VirtualClock, or None for real time")
         if not isinstance(profile, Profile):
-            raise TypeError(f"profile={profile!r}: a Profile, as IAA and IDEAL are")
+            raise TypeError(f"profile={profile!r}: must be a Profile, as IAA and IDEAL are")
         if not isinstance(name, str):
-            raise TypeError(f"name={name!r}: a str")
+            raise TypeError(f"name={name!r}: must be a str")
         self._nr_cpus = (
             (os.cpu_count() or 1) if nr_cpus is None else whole("nr_cpus", nr_cpus, 1, NR_CPUS)
         )
@@ -275,7 +282,7 @@ class Accelerator(Owner):
         )
         if self._batch_size > most:
             raise ValueError(
-                f"batch_size={batch_size}: without the series there are no batches; see series="
+                f"batch_size={batch_size}: must be 1 with series=None, which has no batches"
             )
         self._software = _software(software)
         self._bound: list[WorkQueue] = []
@@ -294,8 +301,8 @@ class Accelerator(Owner):
             err,
         )
         if iaa == ffi.NULL:
-            raise oserror(err[0], "a new Accelerator")
-        # a pool may have the compressor for longer than us
+            raise oserror(err[0], "cannot create an Accelerator")
+        # a pool may hold the compressor for longer than this object lives
         self._iaa = handle = ffi.gc(iaa, lib.iaa_put)
         self._compressor = crypto.DeviceCompressor(
             "deflate-iaa",
@@ -309,9 +316,9 @@ class Accelerator(Owner):
         threads: list[tuple[int, list[threading.Thread]]] = []
         self._threads = threads
         self._finalizer = weakref.finalize(self, _stop_all, self._iaa, self.compressor, threads)
-        self._finalizer.atexit = False  # _close_all() is for that
-        # anew, so that it comes before Zswap's own: close() there waits for calls that
-        # wait for a device
+        self._finalizer.atexit = False  # _close_all() does that
+        # register again, so that it runs before Zswap's own: close() there waits for
+        # calls that wait for a device
         atexit.unregister(_close_all)
         atexit.register(_close_all)
         _accelerators.add(self)
@@ -352,36 +359,36 @@ class Accelerator(Owner):
         node = i * self.nr_nodes // nr if config.node is None else config.node
         if not 0 <= node < self.nr_nodes:
             raise ValueError(
-                f"DeviceConfig(node={node}): there are {self.nr_nodes} nodes; see nr_nodes="
+                f"DeviceConfig(node={node}): must be 0 to {self.nr_nodes - 1}; see nr_nodes="
             )
-        return Device(self._iaa, self._life, node, config, self.clock is None)
+        return Device(self._iaa, self._open_state, node, config, self.clock is None)
 
-    # ---- what it was made with ----
+    # ---- arguments ----
 
     @property
     def name(self) -> str:
-        """`deflate-iaa:NAME` is this one."""
+        """The name in `deflate-iaa:NAME`."""
         return self._name
 
     @property
     def series(self) -> str | None:
-        """Whose rules the driver has: None, "v10" or "v13"."""
+        """The driver's rules: those of series "v10" or "v13"; None: mainline's."""
         return self._series
 
     @property
     def clock(self) -> VirtualClock | None:
-        """None: real time."""
+        """The virtual clock; None: real time."""
         return self._clock
 
     @property
     def profile(self) -> Profile:
-        """What things cost."""
+        """The costs in virtual time."""
         return self._profile
 
     @property
     def software(self) -> crypto.Compressor:
-        """What does the devices' work. Where a device has failed, the kernel's
-        `deflate` decompresses.
+        """The compressor that does the devices' work. After a device's failure the
+        kernel's `deflate` decompresses.
         """
         return self._software
 
@@ -392,30 +399,30 @@ class Accelerator(Owner):
 
     @property
     def devices(self) -> tuple[Device, ...]:
-        """The devices, in the order of `devices`."""
+        """The devices, in the order of the argument."""
         return self._devices
 
     @property
     def batch_size(self) -> int:
-        """Pages that one request may carry."""
+        """Largest number of pages in a request."""
         return self._batch_size
 
     @property
     def nr_cpus(self) -> int:
-        """CPUs that have tables of their own."""
+        """Number of CPUs that have tables of their own."""
         return self._nr_cpus
 
     @property
     def nr_packages(self) -> int:
-        """Packages, of equal shares of the CPUs."""
+        """Number of packages, of equal shares of the CPUs."""
         return self._nr_packages
 
     @property
     def nr_nodes(self) -> int:
-        """Nodes, of equal shares of the CPUs."""
+        """Number of nodes, of equal shares of the CPUs."""
         return self._nr_nodes
 
-    # ---- life ----
+    # ---- close ----
 
     def __enter__(self) -> Accelerator:
         return self
@@ -426,20 +433,21 @@ class Accelerator(Owner):
         self.close()
 
     def close(self) -> None:
-        """Unbind all queues, abort what is in flight, join the engines' threads.
-        Closing twice is fine, also to go on with a close() that was interrupted.
+        """Unbind all queues, abort all descriptors, join the engines' threads. A second
+        close() is allowed, and finishes one that was interrupted.
 
-        A pool that uses it stays: its calls fail with ENODEV, so that loads raise EIO,
-        and stores are refused, or kept raw, as Linux 6.18 does with what does not
-        compress.
+        A pool that uses the compressor stays, and its requests fail with ENODEV. So its
+        loads raise EIO. Its stores are rejected, or since Linux 6.18 kept raw, as pages
+        that do not compress are.
         """
         with self._lock:
-            if self._life.in_child:
+            if self._open_state.in_child:
                 return
-            lib.iaa_set_enabled(self._iaa, False)  # first: who sees that it is closed finds it so
-            self._life.closed = True
+            # disabled first: a thread that sees `closed` must not store any more
+            lib.iaa_set_enabled(self._iaa, False)
+            self._open_state.closed = True
             self._bound.clear()
-        # without the lock: in virtual time it may wait for an actor that wants that
+        # without the lock: in virtual time this may wait for an actor that wants it
         _stop_all(self._iaa, self.compressor, self._threads)
         self._finalizer.detach()
         self._drain_messages()
@@ -448,11 +456,11 @@ class Accelerator(Owner):
     @property
     def closed(self) -> bool:
         """True once close() was called."""
-        return self._life.closed
+        return self._open_state.closed
 
     def _forked(self) -> None:
         self._lock = threading.RLock()
-        self._life.closed = self._life.in_child = True
+        self._open_state.closed = self._open_state.in_child = True
         self._finalizer.detach()
         lib.iaa_forked(self._iaa)
 
@@ -460,28 +468,28 @@ class Accelerator(Owner):
 
     @property
     def bound(self) -> tuple[WorkQueue, ...]:
-        """The queues that the driver has."""
+        """The queues that are bound to the driver."""
         return tuple(self._bound)
 
     @property
     def enabled(self) -> bool:
-        """False: no queue is bound, or a descriptor timed out, until the last queue is
-        unbound and one bound again.
+        """False if no queue is bound. A descriptor's timeout also makes it False, until
+        the last queue is unbound and one is bound again.
         """
         return bool(lib.iaa_enabled(self._iaa))
 
     def bind(self, wq: WorkQueue) -> None:
-        """Give a queue to the driver; with the first `deflate-iaa` is there.
+        """Bind a queue to the driver. The first one makes `deflate-iaa` available.
 
-        OSError: EBUSY if it is bound, ENXIO if its device is not enabled, ENODEV if it
-        is meant for another driver.
+        Raises OSError: EBUSY if the queue is bound, ENXIO if its device is not enabled,
+        ENODEV if its driver_name is another driver's.
         """
         with self._lock:
-            self._life.must_be_open()
+            self._open_state.must_be_open()
             if not isinstance(wq, WorkQueue):
-                raise TypeError(f"bind({wq!r}): a WorkQueue, as in devices[0].wqs")
+                raise TypeError(f"bind({wq!r}): must be a WorkQueue, as in devices[0].wqs")
             if wq.device not in self.devices:
-                raise ValueError(f"{wq.name} is another accelerator's")
+                raise ValueError(f"bind {wq.name}: it belongs to another accelerator")
             if wq in self._bound:
                 raise oserror(-errno.EBUSY, f"bind {wq.name}: it is bound")
             if wq.device.state != "enabled":
@@ -492,7 +500,7 @@ class Accelerator(Owner):
             if wq.config.driver_name != "crypto":
                 raise oserror(
                     -errno.ENODEV,
-                    f"bind {wq.name}: it is for driver {wq.config.driver_name!r}, not crypto",
+                    f"bind {wq.name}: its driver_name is {wq.config.driver_name!r}, not 'crypto'",
                 )
             if not self._bound:
                 crypto.bind_accelerator(self.compressor)
@@ -501,15 +509,15 @@ class Accelerator(Owner):
             self._rebalance()
 
     def unbind(self, wq: WorkQueue) -> None:
-        """Take a queue back, and wait until nothing is in flight there; with the last
-        `deflate-iaa` is gone.
+        """Unbind a queue, and wait until all its descriptors are free. The last one
+        makes `deflate-iaa` unavailable.
 
-        An engine that a plan holds in a Delay is waited for too, even if nobody else
-        does any more. Pools that have it stay: their calls fail with ENODEV until a
-        queue is bound again. OSError ENODEV: not bound.
+        It also waits for an engine that a Delay of the plan holds, even after an abort.
+        Pools that use the compressor stay: their requests fail with ENODEV until a
+        queue is bound again. Raises OSError ENODEV if the queue is not bound.
         """
         with self._lock:
-            self._life.must_be_open()
+            self._open_state.must_be_open()
             if wq not in self._bound:
                 raise oserror(-errno.ENODEV, f"unbind {wq.name}: it is not bound")
             self._bound.remove(wq)
@@ -518,13 +526,13 @@ class Accelerator(Owner):
                 crypto.unbind_accelerator(self.compressor)
                 lib.iaa_set_enabled(self._iaa, False)
         while not lib.iaa_wq_drain(self._iaa, wq.device.index, wq.number):
-            pass  # it waits a while itself; signals come through between two
+            pass  # each call waits some 20 ms; signals are handled between two calls
         self._drain_messages()
 
     def table(self, cpu: int) -> WqTable:
-        """The queues of a CPU."""
+        """Returns the queues of a CPU."""
         if not 0 <= cpu < self.nr_cpus:
-            raise ValueError(f"table({cpu}): CPUs are 0 to {self.nr_cpus - 1}")
+            raise ValueError(f"table({cpu}): must be a CPU, 0 to {self.nr_cpus - 1}")
         return self._tables()[cpu]
 
     def _tables(self) -> list[WqTable]:
@@ -540,8 +548,8 @@ class Accelerator(Owner):
         )
 
     def _rebalance(self) -> None:
-        """New tables, all cursors at their start. By the series' rule equal tables are
-        one, and so have one cursor.
+        """Set new tables, with all cursors at their start. By the series' rule equal
+        tables are one table, with one cursor.
         """
         lists: list[tuple[WorkQueue, ...]] = []
         known: dict[Any, int] = {}
@@ -565,15 +573,15 @@ class Accelerator(Owner):
         wqs = [wq.device.index << 8 | wq.number for wq in itertools.chain(*lists)]
         rc = lib.iaa_set_tables(self._iaa, len(lists), start, wqs or ffi.NULL, comp, decomp)
         if rc:
-            raise oserror(rc, "new wq tables")
+            raise oserror(rc, "cannot set the wq tables")
 
     # ---- attributes ----
 
-    def _must_be_disabled(self, what: str) -> None:
-        self._life.must_be_open()
+    def _must_be_disabled(self, setting: str) -> None:
+        self._open_state.must_be_open()
         if self._bound:
             raise oserror(
-                -errno.EBUSY, f"{what}: unbind all queues first, {len(self._bound)} are bound"
+                -errno.EBUSY, f"{setting}: unbind all queues first, {len(self._bound)} are bound"
             )
 
     def _set_mode(self, sync_mode: str, verify: bool) -> None:
@@ -581,15 +589,15 @@ class Accelerator(Owner):
         mode.sync_mode = SYNC_MODES.index(sync_mode)
         mode.verify_compress = verify
         mode.any_failure = self._batching
-        # v10 4/25; mainline sleeps until it gets one
+        # v10 4/25; mainline sleeps until a descriptor is free
         mode.comp_tries, mode.decomp_tries = (1000, 500) if self._batching else (0, 0)
         lib.iaa_set_mode(self._iaa, mode)
         self._sync_mode, self._verify = sync_mode, verify
 
     @property
     def sync_mode(self) -> str:
-        """sync, async (the same, but for batches; for mainline altogether the same) or
-        async_irq.
+        """One of "sync", "async" and "async_irq". In "async" a batch polls after its
+        last page is submitted; mainline has no batches, so there it is like "sync".
         """
         return self._sync_mode
 
@@ -598,13 +606,15 @@ class Accelerator(Owner):
         with self._lock:
             self._must_be_disabled(f"sync_mode={value!r}")
             if value not in SYNC_MODES:
-                raise oserror(-errno.EINVAL, f"sync_mode={value!r}: one of {', '.join(SYNC_MODES)}")
+                raise oserror(
+                    -errno.EINVAL, f"sync_mode={value!r}: must be one of {', '.join(SYNC_MODES)}"
+                )
             self._set_mode(value, self._verify)
 
     @property
     def verify_compress(self) -> bool:
-        """True: each result is decompressed by the device again, and the crc
-        compared.
+        """True if the device decompresses each result again, and the driver compares
+        the crc.
         """
         return self._verify
 
@@ -616,14 +626,14 @@ class Accelerator(Owner):
 
     def _set_distribution(self, g_comp: int, comps: bool, decomps: bool) -> None:
         with self._lock:
-            self._life.must_be_open()
+            self._open_state.must_be_open()
             g_comp = whole("g_comp_wqs_per_iaa", g_comp, 0, lib.IDXD_MAX_WQS)
             comps = kstrtobool(comps, "distribute_comps")
             decomps = kstrtobool(decomps, "distribute_decomps")
             if not self._batching and (g_comp, comps, decomps) != (0, True, False):
                 raise ValueError(
-                    "g_comp_wqs_per_iaa, distribute_comps, distribute_decomps: not "
-                    "without the series"
+                    "g_comp_wqs_per_iaa, distribute_comps, distribute_decomps: must keep their "
+                    "defaults with series=None"
                 )
             self._g_comp, self._distribute = g_comp, (comps, decomps)
             if self._bound:
@@ -631,8 +641,8 @@ class Accelerator(Owner):
 
     @property
     def g_comp_wqs_per_iaa(self) -> int:
-        """The last so many queues of a device that has more compress only, the others
-        decompress only. 0: both, all.
+        """Number of queues, a device's last ones, that only compress; the others only
+        decompress. 0, or a device with no more queues: all do both.
         """
         return self._g_comp
 
@@ -642,8 +652,8 @@ class Accelerator(Owner):
 
     @property
     def distribute_comps(self) -> bool:
-        """True: compressions go to all devices of a package in turn; else to the CPU's
-        own.
+        """True if compressions go to all devices of a package in turn, else to the
+        CPU's own.
         """
         return self._distribute[0]
 
@@ -653,7 +663,7 @@ class Accelerator(Owner):
 
     @property
     def distribute_decomps(self) -> bool:
-        """The same for decompressions."""
+        """Like distribute_comps, for decompressions."""
         return self._distribute[1]
 
     @distribute_decomps.setter
@@ -664,34 +674,36 @@ class Accelerator(Owner):
 
     @property
     def plan(self) -> tuple[Fault, ...]:
-        """What shall go wrong; setting it begins the count of descriptors anew. () ends
-        it.
+        """The fault plan. Setting it counts descriptors from 0 again; () removes all
+        faults.
         """
         return self._plan
 
     @plan.setter
     def plan(self, faults: Sequence[Fault]) -> None:
         with self._lock:
-            self._life.must_be_open()
+            self._open_state.must_be_open()
             if isinstance(faults, Fault) or not isinstance(faults, Iterable):
-                raise TypeError(f"plan={faults!r}: a sequence of faults")
+                raise TypeError(f"plan={faults!r}: must be a sequence of faults")
             faults = tuple(faults)
             rows = ffi.new("struct idxd_fault[]", max(len(faults), 1))
             for row, fault in zip(rows, faults, strict=False):
                 self._fill_fault(row, fault)
             rc = lib.iaa_set_plan(self._iaa, rows, len(faults))
             if rc:
-                raise oserror(rc, f"a plan of {len(faults)} faults: at most 256")
+                raise oserror(rc, f"a plan of {len(faults)} faults: must have at most 256")
             self._plan = faults
 
     def _fill_fault(self, row: Any, fault: Fault) -> None:
         if type(fault) not in _KINDS:
-            raise TypeError(f"{fault!r} is none of {', '.join(kind.__name__ for kind in _KINDS)}")
+            raise TypeError(
+                f"{fault!r}: must be one of {', '.join(kind.__name__ for kind in _KINDS)}"
+            )
         if fault.device is not None and fault.device >= len(self.devices):
             raise ValueError(f"{fault!r}: there are {len(self.devices)} devices, from 0")
         on = self.devices if fault.device is None else self.devices[fault.device : fault.device + 1]
         if fault.wq is not None and all(fault.wq >= len(device.wqs) for device in on):
-            raise ValueError(f"{fault!r}: no such device has a queue {fault.wq}, counted from 0")
+            raise ValueError(f"{fault!r}: no device that it matches has a queue {fault.wq}")
         row.kind = getattr(lib, f"IDXD_FAULT_{_KINDS[type(fault)]}")
         row.device = -1 if fault.device is None else fault.device
         row.wq = -1 if fault.wq is None else fault.wq
@@ -702,28 +714,29 @@ class Accelerator(Owner):
 
     @property
     def plan_hits(self) -> tuple[int, ...]:
-        """How often each fault of the plan has struck."""
-        self._life.must_be_mine()
+        """Number of hits of each fault of the plan."""
+        self._open_state.must_be_mine()
         return tuple(int(lib.iaa_plan_hits(self._iaa, i)) for i in range(len(self._plan)))
 
     # ---- debugfs ----
 
     def stats(self) -> dict[str, int]:
-        """global_stats, with the kernel's names. Devices and queues have their own:
-        `devices[0].stats()`.
+        """Returns the counters of global_stats, with the kernel's names. Devices and
+        queues have their own: `devices[0].stats()`.
 
-        No kernel has total_no_wq_errors: requests that no queue took, because none is
-        bound, a timeout has disabled the driver, or the queue's device is not enabled.
+        total_no_wq_errors is zswap_py's own: requests that no queue took, because none
+        is bound, a timeout has disabled the driver, or the queue's device is not
+        enabled.
         """
-        self._life.must_be_mine()
+        self._open_state.must_be_mine()
         self._drain_messages()
         c = ffi.new("struct iaa_stats *")
         lib.iaa_get_stats(self._iaa, c)
         return struct_dict(c)
 
     def stats_reset(self) -> None:
-        """All statistics to 0, those of devices and queues too."""
-        self._life.must_be_mine()
+        """Set all counters to 0, those of devices and queues too."""
+        self._open_state.must_be_mine()
         lib.iaa_stats_reset(self._iaa)
 
     def _drain_messages(self) -> None:
@@ -736,14 +749,14 @@ def _configs(devices: int | Sequence[DeviceConfig]) -> list[DeviceConfig]:
     if not isinstance(devices, Sequence) or not all(
         isinstance(config, DeviceConfig) for config in devices
     ):
-        raise TypeError(f"devices={devices!r}: how many, or a sequence of DeviceConfig")
+        raise TypeError(f"devices={devices!r}: must be an int, or a sequence of DeviceConfig")
     whole("len(devices)", len(devices), 1, lib.IAA_MAX_DEVICES)
     return list(devices)
 
 
 def _software(backend: str | None) -> crypto.Compressor:
     if backend not in (None, *SOFTWARE):
-        raise ValueError(f"software={backend!r}: {', '.join(map(repr, SOFTWARE))} or None")
+        raise ValueError(f"software={backend!r}: must be {', '.join(map(repr, SOFTWARE))} or None")
     if backend is not None:
         return crypto.find(f"deflate-iaa:{backend}")
     try:
@@ -762,15 +775,15 @@ def _c_profile(profile: Profile, clock: VirtualClock | None) -> Any:
     return c
 
 
-# ---- all of them ----
+# ---- all accelerators of the process ----
 
 _accelerators: weakref.WeakSet[Accelerator] = weakref.WeakSet()
 _exiting = False
 
 
 def _log_messages(iaa: Any) -> None:
-    """But not what is refused to threads that the interpreter leaves behind when it
-    exits.
+    """Log the driver's messages, but not at the interpreter's exit: then they are of
+    requests of threads that it leaves behind.
     """
     if not _exiting:
         drain_iaa_messages(iaa)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The accelerator's devices: what they are made of, what they cost in virtual time, the
-threads that are their engines.
+"""The accelerator's devices: their configuration, their costs in virtual time, their
+engines' threads.
 
-As accel-config sees them: a device has work queues and engines, which groups tie
-together; a queue is dedicated (its driver never has more in flight than it has entries)
-or shared (the device answers "retry" when it is full).
+A device is as accel-config sees it: groups tie work queues to engines. A queue is
+dedicated or shared. The driver of a dedicated queue never has more descriptors in
+flight than the queue has entries. A shared queue answers "retry" when it is full.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ MAX_RETRIES = int(lib.IDXD_MAX_RETRIES)
 
 @dataclass(frozen=True)
 class Profile:
-    """What things cost, in nanoseconds. Times of devices and CPUs pass in virtual time
-    only; the timeout's in both.
+    """Costs in nanoseconds. They hold in virtual time; the timeout holds in real time
+    too.
 
-    A job of k pages of 4 KiB takes an engine `compress_ns` (or `decompress_ns`) and
-    `transfer_ns` more for each page after the first; jobs on different engines of a
-    device run side by side, but for `transfer_ns` a page, in which they take turns: the
-    device's bandwidth limit. The CPU spends `host_ns` on submitting a job, `irq_ns` on
-    a completion interrupt, `software_ns` on a page that software decompresses. Engines'
-    times vary by the share `jitter`, up or down, drawn from the clock's seed.
-    `pause_ns` passes between two tries of the driver; after `timeout_ns` of device time
-    a descriptor is given up.
+    A job of k pages of 4 KiB takes an engine `compress_ns` (or `decompress_ns`), and
+    `transfer_ns` more for each page after the first. Jobs on different engines of a
+    device run side by side, but in the `transfer_ns` of a page the engines take turns:
+    that is the device's bandwidth limit. The CPU spends `host_ns` on submitting a job,
+    `irq_ns` on a completion interrupt, `software_ns` on a page that software
+    decompresses. Engines' times vary by the share `jitter`, up or down, drawn from the
+    clock's seed. `pause_ns` passes between two tries of the driver. After `timeout_ns`
+    of device time the driver aborts a descriptor.
     """
 
     name: str
@@ -59,36 +59,36 @@ class Profile:
                 least, most = (1, 1 << 62) if field.name == "timeout_ns" else (0, 1 << 48)
                 whole(field.name, getattr(self, field.name), least, most, of="Profile")
         if not isinstance(self.jitter, (int, float)):
-            raise TypeError(f"Profile(jitter={self.jitter!r}): a share, 0 to 1")
+            raise TypeError(f"Profile(jitter={self.jitter!r}): must be a share, 0 to 1")
         if not 0 <= self.jitter <= 1:
-            raise ValueError(f"Profile(jitter={self.jitter}): a share, 0 to 1")
+            raise ValueError(f"Profile(jitter={self.jitter}): must be a share, 0 to 1")
 
     def replace(self, **changes: Any) -> Profile:
-        """The same with some figures changed."""
+        """Returns a copy with these figures changed."""
         return dataclasses.replace(self, **changes)
 
 
 IAA = Profile("IAA", host_ns=306, compress_ns=3_197, decompress_ns=3_283, transfer_ns=1_049)
-"""Fitted to what the batching series (v10 2/25, Sapphire Rapids at 2.5 GHz) measured,
-see docs/accelerator.md.
+"""The profile fitted to the batching series' figures (v10 2/25, Sapphire Rapids at
+2.5 GHz); see docs/accelerator.md.
 
 host_ns, compress_ns and transfer_ns solve its three latencies a page: 3,503 ns one by
 one, 1,356 in batches of 8 on one device, 706 over four. decompress_ns is inferred from
 the 17.78 us that a decompress batch of 8 saves (v10 13/25, p99). pause_ns is 140
-cycles, a PAUSE of that CPU, and timeout_ns the driver's 1,000,000 of them. irq_ns and
+cycles, a PAUSE of that CPU; timeout_ns is the driver's 1,000,000 of them. irq_ns and
 software_ns are assumed: no published figure is known.
 """
 
 IDEAL = Profile("ideal", host_ns=306, compress_ns=0, decompress_ns=0, transfer_ns=0)
-"""A device that takes no time: what is left is the CPU's part, host_ns. No batching can
-do better than this.
+"""A device that takes no time: only the CPU's part, host_ns, is left. No batching is
+faster than this.
 """
 
 
 @dataclass(frozen=True)
 class WorkQueueConfig:
-    """A work queue, as accel-config writes it. `threshold`: a shared queue takes no
-    more than so many (None: size).
+    """A work queue, as accel-config writes it. A shared queue holds `threshold`
+    descriptors at most (None: size).
     """
 
     size: int = MAX_WQ_SIZE
@@ -109,14 +109,15 @@ class WorkQueueConfig:
         if self.threshold is not None:
             if not self.shared:
                 raise ValueError(
-                    f"WorkQueueConfig(threshold={self.threshold}): only a shared queue has one"
+                    f"WorkQueueConfig(threshold={self.threshold}): only a shared queue has one; "
+                    "omit it, or give shared=True"
                 )
             whole("threshold", self.threshold, 1, self.size)
 
 
 def _sequence(name: str, value: Any) -> Sequence[Any]:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise TypeError(f"{name}={value!r}: a sequence")
+        raise TypeError(f"{name}={value!r}: must be a sequence")
     return value
 
 
@@ -125,8 +126,8 @@ class DeviceConfig:
     """A device. The default is the driver's own: one dedicated queue with all entries,
     served by 8 engines, in group 0.
 
-    `engines`: each engine's group. `scalable`: the IOMMU's scalable mode, without which
-    there are no shared queues. `node` None: devices are spread over the nodes.
+    `engines` gives each engine's group. `scalable` is the IOMMU's scalable mode, which
+    shared queues need. With `node` None devices are spread over the nodes.
     """
 
     wqs: tuple[WorkQueueConfig, ...] = (WorkQueueConfig(),)
@@ -137,7 +138,7 @@ class DeviceConfig:
     def __post_init__(self) -> None:
         for wq in _sequence("wqs", self.wqs):
             if not isinstance(wq, WorkQueueConfig):
-                raise TypeError(f"wqs={self.wqs!r}: a sequence of WorkQueueConfig")
+                raise TypeError(f"wqs={self.wqs!r}: must be a sequence of WorkQueueConfig")
         _sequence("engines", self.engines)
         if self.node is not None:
             whole("node", self.node, 0, 255, of="DeviceConfig")
@@ -162,7 +163,7 @@ class DeviceConfig:
             if wq.shared and not self.scalable:
                 raise oserror(
                     -errno.EOPNOTSUPP,
-                    f"work queue {i} is shared: only with the IOMMU in scalable mode",
+                    f"work queue {i} is shared: this needs the IOMMU's scalable mode",
                 )
 
 
@@ -182,8 +183,10 @@ def _c_config(config: DeviceConfig) -> Any:
     return c
 
 
-class Life:
-    """Whether an accelerator can be used: what it and its devices ask first."""
+class OpenState:
+    """Whether an accelerator can be used: each of its calls, and its devices', asks
+    this first.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -191,50 +194,50 @@ class Life:
         self.in_child = False
 
     def must_be_mine(self) -> None:
-        """OSError ECHILD in a forked child, in which the devices have no threads and
-        any lock may be held for ever.
+        """Raises OSError ECHILD in a forked child. There the devices have no threads,
+        and a missing thread may hold a lock for ever.
         """
         if self.in_child:
-            what = (
+            raise oserror(
+                -errno.ECHILD,
                 f"accelerator {self.name} was made before fork(), in the parent; make one in each "
-                "process"
+                "process",
             )
-            raise oserror(-errno.ECHILD, what)
 
     def must_be_open(self) -> None:
-        """The same, and ValueError once it is closed."""
+        """Like must_be_mine(), but also raises ValueError once it is closed."""
         self.must_be_mine()
         if self.closed:
             raise ValueError(f"accelerator {self.name} is closed")
 
 
 class WorkQueue(Owner):
-    """One queue of a device; the driver's once it is bound (Accelerator.bind)."""
+    """A queue of a device. The driver uses it while it is bound (Accelerator.bind)."""
 
     __slots__ = ("_config", "_device", "_number")
-    _instead = "Device.wqs gives the queues that there are"
+    _instead = "take one of Device.wqs"
 
     def __init__(self, device: Device, number: int, config: WorkQueueConfig) -> None:
         self._device, self._number, self._config = device, number, config
 
     @property
     def device(self) -> Device:
-        """The device that has it."""
+        """The device that the queue belongs to."""
         return self._device
 
     @property
     def number(self) -> int:
-        """Its place in the device's wqs."""
+        """The index in the device's wqs."""
         return self._number
 
     @property
     def config(self) -> WorkQueueConfig:
-        """What it was made with."""
+        """The configuration that it was created with."""
         return self._config
 
     @property
     def name(self) -> str:
-        """As in sysfs: wq<device>.<queue>."""
+        """The name in sysfs: wq<device>.<queue>."""
         return f"wq{self.device.name.removeprefix('iax')}.{self.number}"
 
     def __repr__(self) -> str:
@@ -244,11 +247,11 @@ class WorkQueue(Owner):
         )
 
     def stats(self) -> dict[str, int]:
-        """What the driver did with it: comp_calls, comp_bytes (out), decomp_calls,
-        decomp_bytes (in).
+        """The driver's counters of this queue: comp_calls, comp_bytes (out),
+        decomp_calls, decomp_bytes (in).
 
-        No kernel has the other two by queue: comp_buf_overflows, pages that did not
-        fit; no_descriptor, requests that it had no room for.
+        Two are zswap_py's own: comp_buf_overflows counts pages that did not fit,
+        no_descriptor counts requests that found no descriptor.
         """
         c = ffi.new("struct iaa_wq_stats *")
         lib.iaa_get_wq_stats(self.device._iaa, self.device.index, self.number, c)
@@ -256,29 +259,29 @@ class WorkQueue(Owner):
 
 
 class Device(Owner):
-    """One device. In real time each of its engines is a thread, which sleeps while
-    there is nothing to do.
+    """A device. In real time each of its engines is a thread, which sleeps while the
+    queues are empty.
     """
 
     __slots__ = (
         "_config",
         "_iaa",
         "_index",
-        "_life",
         "_lock",
         "_node",
+        "_open_state",
         "_threads",
         "_with_threads",
         "_wqs",
     )
-    _instead = "Accelerator.devices gives the devices that there are"
+    _instead = "take one of Accelerator.devices"
 
     def __init__(
-        self, iaa: Any, life: Life, node: int, config: DeviceConfig, threads: bool
+        self, iaa: Any, open_state: OpenState, node: int, config: DeviceConfig, threads: bool
     ) -> None:
-        self._iaa, self._life = iaa, life
+        self._iaa, self._open_state = iaa, open_state
         self._node, self._config = node, config
-        self._lock = threading.Lock()  # two who enable it start one thread an engine
+        self._lock = threading.Lock()  # two threads that enable it start one thread an engine
         self._threads: list[threading.Thread] = []
         self._with_threads = threads
         index = lib.iaa_device_add(iaa, node, _c_config(config))
@@ -289,27 +292,27 @@ class Device(Owner):
 
     @property
     def index(self) -> int:
-        """Its place in Accelerator.devices."""
+        """The index in Accelerator.devices."""
         return self._index
 
     @property
     def node(self) -> int:
-        """The node that it is on."""
+        """The NUMA node of the device."""
         return self._node
 
     @property
     def config(self) -> DeviceConfig:
-        """What it was made with."""
+        """The configuration that it was created with."""
         return self._config
 
     @property
     def wqs(self) -> tuple[WorkQueue, ...]:
-        """Its queues."""
+        """The queues of the device."""
         return self._wqs
 
     @property
     def name(self) -> str:
-        """As the kernel numbers them where each has a DSA beside it: iax1, iax3, ..."""
+        """The kernel's name where each device has a DSA beside it: iax1, iax3, ..."""
         return f"iax{2 * self.index + 1}"
 
     def __repr__(self) -> str:
@@ -320,34 +323,36 @@ class Device(Owner):
 
     @property
     def state(self) -> str:
-        """disabled, enabled or removed."""
+        """One of "disabled", "enabled" and "removed"."""
         return ("disabled", "enabled", "removed")[lib.iaa_device_state(self._iaa, self.index)]
 
     def enable(self) -> None:
-        """Let it work: also one that was removed is then back. Its queues are bound as
-        they were.
+        """Enable the device, also one that was removed. Its queues stay bound as they
+        were.
         """
         self._set_state(lib.IDXD_DEV_ENABLED)
 
     def disable(self) -> None:
-        """Stop it: what is in flight is aborted, and who waits for it is told (EIO)."""
+        """Disable the device: it aborts its descriptors, and the callers that wait for
+        them get EIO.
+        """
         self._set_state(lib.IDXD_DEV_DISABLED)
 
     def remove(self) -> None:
-        """Pull it out, as disable() does, without a word to the driver: its queues stay
-        bound, and fail.
+        """Remove the device, which aborts its descriptors as disable() does. The driver
+        is not told: the queues stay bound, and their requests fail.
         """
         self._set_state(lib.IDXD_DEV_REMOVED)
 
     def _set_state(self, state: int) -> None:
-        self._life.must_be_open()
+        self._open_state.must_be_open()
         if self._with_threads and state == lib.IDXD_DEV_ENABLED:
             with self._lock:
                 self._start()
         lib.iaa_device_set_state(self._iaa, self.index, state)
 
     def stats(self) -> dict[str, int]:
-        """The sum of its queues' statistics."""
+        """Returns the sums of its queues' counters."""
         total = dict.fromkeys((name for name, _ in ffi.typeof("struct iaa_wq_stats").fields), 0)
         for wq in self.wqs:
             for name, value in wq.stats().items():
@@ -355,12 +360,12 @@ class Device(Owner):
         return total
 
     def _start(self) -> None:
-        """The threads that are not there yet: all of them, or the rest if the system
-        had no more the last time.
+        """Start the engines' threads that do not run yet: all, or the rest if the
+        system had no more threads the last time.
         """
         for engine in range(len(self._threads), len(self.config.engines)):
-            # it holds the C driver, but nothing of this object: who forgets it lets it
-            # end
+            # the thread refers to the C driver, not to this object: so the object can
+            # be collected, which ends the thread
             thread = threading.Thread(
                 target=lib.iaa_engine_run,
                 args=(self._iaa, self.index, engine),

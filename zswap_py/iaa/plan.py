@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What shall go wrong on an accelerator: a plan is a list of faults, data, and so
-reproducible.
+"""Fault plans: which descriptors of an accelerator fail, and how. A plan is data, and
+so reproducible.
 
     acc.plan = [
         Status(0x0A, 0x19, op="compress", nth=3),     # the third one does not fit
@@ -8,10 +8,10 @@ reproducible.
         Remove(device=0, nth=20),                     # until devices[0].enable()
     ]
 
-A fault is for descriptors `nth` .. `nth + times - 1`, from 1, of those that match
-`device`, `wq` and `op` (None: any), in the order of submission since the plan was set;
-`times=0`: for all from nth on. As JSON it is an object with the fields and `kind`, the
-class's name.
+A fault hits descriptors `nth` .. `nth + times - 1`, counted from 1, of those that match
+`device`, `wq` and `op` (None: any). They are counted in the order of submission since
+the plan was set. With `times=0` it hits all from nth on. In JSON a fault is an object
+with these fields and `kind`, the class's name.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from typing import Any
 from zswap_py._lib.params import whole
 
 OPS = {None: -1, "decompress": 0x42, "compress": 0x43}
-"""A fault's `op`, and the descriptor's opcode. What verify_compress submits is a
-decompression.
+"""A fault's `op`, and the descriptor's opcode. verify_compress submits
+decompressions.
 """
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Fault:
-    """What all faults have: which descriptors they are for.
+    """The base class of all faults: which descriptors a fault hits.
 
-    `nth`, from 1, to nth + `times` - 1 (times=0: all from nth on) of those for `device`
-    (an index in Accelerator.devices), `wq` (a queue's number there) and `op`,
-    "compress" or "decompress"; None: any. They are counted as they are submitted, from
-    the setting of the plan on. verify_compress decompresses too: a page is two
-    descriptors.
+    It hits descriptors `nth`, counted from 1, to nth + `times` - 1; with times=0 all
+    from nth on. Only those count that match `device` (an index in Accelerator.devices),
+    `wq` (a queue's number there) and `op` ("compress" or "decompress"). None matches
+    any. The count starts when the plan is set, and follows the order of submission.
+    With verify_compress a page is two descriptors: the second decompresses.
     """
 
     nth: int = 1
@@ -47,8 +47,8 @@ class Fault:
     op: str | None = None
 
     def __repr__(self) -> str:
-        """Without what has its default, and status and error code as the documents have
-        them.
+        """Leaves out fields with their default, and gives status and error code in
+        hexadecimal, as the kernel's documents do.
         """
         said = []
         for f in fields(self):
@@ -71,13 +71,13 @@ class Fault:
                 whole(name, value, int(name == "nth"), most, of=type(self).__name__)
         if self.op not in tuple(OPS):  # from JSON it may be anything
             raise ValueError(
-                f"{type(self).__name__}(op={self.op!r}): 'compress', 'decompress' or None"
+                f"{type(self).__name__}(op={self.op!r}): must be 'compress', 'decompress' or None"
             )
 
 
 @dataclass(frozen=True, repr=False)
 class Status(Fault):
-    """The completion record has this status and error code, and nothing is written."""
+    """The record has this status and error code, and no output is written."""
 
     status: int
     error_code: int = 0
@@ -86,21 +86,19 @@ class Status(Fault):
         super().__post_init__()
         if self.status == 0:
             raise ValueError(
-                "Status(0): a record's status is 0 while there is no answer; say NoAnswer()"
+                "Status(0): a record's status is 0 until the device answers; use NoAnswer()"
             )
 
 
 @dataclass(frozen=True, repr=False)
 class Crc(Fault):
-    """The record's crc is not that of the page: verify_compress finds it; without that
-    nobody does.
-    """
+    """The record's crc is not that of the page. Only verify_compress detects it."""
 
 
 @dataclass(frozen=True, repr=False)
 class Delay(Fault):
-    """The engine holds the descriptor for so many ns of device time, then goes on;
-    after the timeout it is too late.
+    """The engine holds the descriptor for `ns` of device time, then completes it,
+    unless the timeout has aborted it.
     """
 
     ns: int
@@ -108,27 +106,28 @@ class Delay(Fault):
 
 @dataclass(frozen=True, repr=False)
 class NoAnswer(Fault):
-    """The engine holds the descriptor until it is given up."""
+    """The engine holds the descriptor until it is aborted."""
 
 
 @dataclass(frozen=True, repr=False)
 class QueueFull(Fault):
-    """The queue has no room: a dedicated one no descriptor, a shared one answers
-    "retry", as often as it is tried.
+    """The queue has no room: no descriptor of a dedicated queue is free, a shared queue
+    answers "retry", at every try.
 
-    It counts requests, which have no `op` yet when they ask for a descriptor.
+    It counts requests, not descriptors. A request that asks for a descriptor has no
+    `op` yet.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.op is not None:
-            raise ValueError(f"QueueFull(op={self.op!r}): a queue is full for both; leave op out")
+            raise ValueError(f"QueueFull(op={self.op!r}): a queue is full for both; omit op")
 
 
 @dataclass(frozen=True, repr=False)
 class Stop(Fault):
-    """From this descriptor on the device takes nothing up, for so many ns of device
-    time; 0: for good.
+    """From this descriptor on the device's engines take no work, for `ns` of device
+    time; with 0 until `device.enable()`.
     """
 
     ns: int = 0
@@ -136,8 +135,8 @@ class Stop(Fault):
 
 @dataclass(frozen=True, repr=False)
 class Remove(Fault):
-    """The device is gone once it has this descriptor; `device.enable()` brings it
-    back.
+    """The device is removed once this descriptor is submitted. `device.enable()` brings
+    it back.
     """
 
 
@@ -145,7 +144,7 @@ KINDS = {cls.__name__: cls for cls in (Status, Crc, Delay, NoAnswer, QueueFull, 
 
 
 def to_json(plan: Iterable[Fault]) -> str:
-    """The plan as JSON: what has its default is left out."""
+    """Returns the plan as JSON, without the fields that have their default."""
     rows: list[dict[str, Any]] = []
     for fault in plan:
         defaults = {f.name: f.default for f in fields(fault)}
@@ -155,20 +154,21 @@ def to_json(plan: Iterable[Fault]) -> str:
 
 
 def from_json(text: str) -> list[Fault]:
-    """The plan that to_json() wrote, or somebody by hand. ValueError says which row is
-    wrong, and how.
+    """Returns the plan in JSON that to_json() or a person wrote.
+
+    Raises ValueError with the number of the wrong fault and the reason.
     """
     try:
         rows = json.loads(text)
     except json.JSONDecodeError as e:
-        raise ValueError(f"a plan is JSON, where numbers are decimal: {e}") from e
+        raise ValueError(f"a plan must be JSON, with decimal numbers: {e}") from e
     if not isinstance(rows, list):
-        raise ValueError(f"a plan is a list of faults, not {type(rows).__name__}")
+        raise ValueError(f"a plan must be a list of faults, not {type(rows).__name__}")
     plan: list[Fault] = []
     for i, row in enumerate(rows):
         kind = row.get("kind") if isinstance(row, dict) else None
         if kind not in tuple(KINDS):
-            raise ValueError(f"fault {i}: kind {kind!r}: one of {', '.join(KINDS)}")
+            raise ValueError(f"fault {i}: kind {kind!r}: must be one of {', '.join(KINDS)}")
         names = [f.name for f in fields(KINDS[kind])]
         for name in row:
             if name not in ("kind", *names):
