@@ -2,20 +2,20 @@
 """A live process's memory, as reclaim sees it: which pages could be swapped out, and
 their contents.
 
-``/proc/PID/smaps`` says what each mapping is, ``/proc/PID/pagemap`` which of its pages
-are there (by the PAGEMAP_SCAN ioctl, Linux 6.7, or by reading it), and
+``/proc/PID/smaps`` describes each mapping. ``/proc/PID/pagemap`` shows which of its
+pages are present, by the PAGEMAP_SCAN ioctl of Linux 6.7 or by reading it.
 ``/proc/PID/mem`` holds the bytes. Swappable are private anonymous pages, the written
 copies of file pages among them, and shmem. Clean file pages are dropped and not
-swapped, so they do not count at all; whatever else is not read is counted by its cause
-in :class:`NotRead`.
+swapped, so they do not count. :class:`NotRead` counts the other pages that are not
+read, by cause.
 
-A page that several processes map (fork, KSM) counts once. Where pagemap shows the
-frames' numbers (CAP_SYS_ADMIN), the first process that maps a frame has it. Elsewhere
-these pages cannot be told apart. A part of them is then read, as large as the
-processes' shares (smaps' Pss), and the survey is an estimate.
+A page that several processes map (fork, KSM) counts once. Where pagemap shows the frame
+numbers (CAP_SYS_ADMIN), a frame belongs to the first process that maps it. Elsewhere
+these pages cannot be told apart. Each process then counts a part of them, as large as
+its share (smaps' Pss), and the survey is an estimate.
 
-What these files do not show: shmem that no process of the set has mapped and touched is
-not found; pages under SHM_LOCK or MADV_FREE (which reclaim drops) are read like others.
+These files have limits. Shmem that no process of the set has mapped and touched is not
+found. Pages under SHM_LOCK or MADV_FREE (which reclaim drops) are read like others.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from zswap_py._lib.names import shown
 
 PAGE_SIZE = mmap.PAGESIZE  #: bytes of a page of this machine's processes
 
-#: What works in a virtual environment too, where a plain ``sudo zswap-py`` would not
-#: find the program.
+#: Works also in a virtual environment, where plain ``sudo zswap-py`` does not find the
+#: program.
 SUDO = 'sudo env "PATH=$PATH" zswap-py report'
 
 
 class SourceError(Exception):
-    """A source cannot be read. The message is for the user: what, the cause, and what
-    to type; it is shown.
+    """A source cannot be read. The message names the source, the cause and the remedy;
+    unprintable characters in it are escaped.
     """
 
     def __init__(self, message: str) -> None:
@@ -64,24 +64,23 @@ class KernelThread(SourceError):
 
 
 class ProcessDenied(SourceError):
-    """The process is there, but its memory may not be read."""
+    """The process exists, but its memory may not be read."""
 
 
 @dataclass
 class NotRead:
-    """Pages that are swapped or swappable memory and yet were not read, by cause."""
+    """Pages of swapped or swappable memory that were not read, by cause."""
 
     swapped: int = 0  #: in swap (or zswap) already
-    locked: int = 0  #: mlock()ed: reclaim leaves them
+    locked: int = 0  #: mlock()ed: reclaim keeps them
     hugetlb: int = 0  #: hugetlbfs pages are never swapped
     droppable: int = 0  #: reclaim drops them (MAP_DROPPABLE, as the C library's random state)
-    # : in a core: pages of files and of the kernel, which reclaim drops or leaves
+    #: in a core: pages of files and of the kernel, which reclaim drops or keeps
     file_backed: int = 0
-    # : only ever read: each maps the kernel's zero page (in a core: holes, and pages of
-    # zeros)
+    #: only ever read: maps the kernel's zero page; in cores holes, and pages of zeros
     zero_mapped: int = 0
     vanished: int = 0  #: freed, swapped out or moved between the survey and the reading
-    unreadable: int = 0  #: there, but reading failed
+    unreadable: int = 0  #: present, but reading failed
 
     def as_dict(self) -> dict[str, int]:
         """The counts by the names above, in pages."""
@@ -89,7 +88,7 @@ class NotRead:
 
     @property
     def total(self) -> int:
-        """All of them, in pages."""
+        """The sum of the counts, in pages."""
         return sum(self.as_dict().values())
 
     def add(self, other: NotRead) -> None:
@@ -99,7 +98,7 @@ class NotRead:
 
 
 class Runs(NamedTuple):
-    """Runs of pages, ascending and apart: ``starts[i] <= address < ends[i]``, in
+    """Runs of pages, ascending, not overlapping: ``starts[i] <= address < ends[i]``, in
     bytes.
     """
 
@@ -119,19 +118,19 @@ class Runs(NamedTuple):
         self.ends.append(end)
 
     def extend(self, other: Runs) -> None:
-        """Appends runs that lie behind these."""
+        """Appends runs at higher addresses."""
         self.starts.extend(other.starts)
         self.ends.extend(other.ends)
 
     def part(self, pages: int, phase: float) -> Runs:
-        """Returns ``pages`` of the pages, in pieces of up to 8, evenly apart. ``phase``
-        (0 to 1, exclusive) says where the first piece lies.
+        """Returns ``pages`` of the pages, in pieces of up to 8, evenly spaced.
+        ``phase`` (0 to 1, exclusive) shifts the first piece.
         """
         spare = self.pages - pages
         if spare <= 0:
             return self
         lengths = ((end - start) // PAGE_SIZE for start, end in zip(*self, strict=True))
-        last = array("Q", accumulate(lengths))  # a run's pages end before this one
+        last = array("Q", accumulate(lengths))  # the number of the first page behind each run
         part, pieces = Runs.none(), -(-pages // 8)
         for i in range(pieces):
             at, until = i * pages // pieces, (i + 1) * pages // pieces
@@ -147,8 +146,8 @@ class Runs(NamedTuple):
 
 # --- what a mapping is: smaps ---
 
-# VmFlags of mappings that hold no pages for reclaim: device memory (io, pf, mm) and the
-# kernel's own, as the vDSO (de).
+# VmFlags of mappings without pages for reclaim: device memory (io, pf, mm), and the
+# kernel's own, such as the vDSO (de).
 _NEVER_SWAPPED = frozenset((b"io", b"pf", b"mm", b"de"))
 
 
@@ -162,9 +161,9 @@ class Mapping(NamedTuple):
     device: bytes  #: ``major:minor`` of the file, as in maps
     inode: int  #: 0: no file
     path: bytes
-    rss: int  #: pages mapped, the zero page left out
+    rss: int  #: pages mapped, without the zero page
     pss: float  #: the same, each page divided by the number of its mappings
-    shared: int  #: of the pages mapped: those that other mappings have too
+    shared: int  #: of the pages mapped: those that other mappings share
     anonymous: int  #: of the pages mapped: anonymous
     swapped: int  #: pages in swap
     swapped_pss: float  #: the same, each page divided by the number of its mappings
@@ -209,7 +208,7 @@ _SMAPS_FIELDS = frozenset(
 
 
 def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
-    """The mappings in the text of /proc/PID/smaps, by address."""
+    """Yields the mappings in the text of /proc/PID/smaps, by address."""
     header: list[bytes] = []
     kb: dict[bytes, int] = {}
     for line in smaps.splitlines():
@@ -237,13 +236,13 @@ def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
                 vm_flags=frozenset(value.split()),
             )
             kb = {}
-        elif line[:1] in b"0123456789abcdef":  # the fields' names begin with a capital
+        elif line[:1] in b"0123456789abcdef":  # field names begin with a capital
             header = line.split(None, 5)
 
 
 def _shmem_devices(mountinfo: str) -> frozenset[bytes]:
-    """Devices, as in maps, whose files are swappable shmem: the tmpfs mounts, and the
-    kernel's own mount, where memfd, SysV and MAP_SHARED|MAP_ANONYMOUS memory lives.
+    """Returns the devices, as in maps, that hold swappable shmem: the tmpfs mounts, and
+    the kernel's own mount of memfd, SysV and MAP_SHARED|MAP_ANONYMOUS memory.
     """
     devices = {_internal_shmem()}
     for line in mountinfo.splitlines():
@@ -268,10 +267,10 @@ def _internal_shmem() -> bytes:
 
 
 class Kind(IntEnum):
-    """What pagemap says of a page."""
+    """The kind of a page, as pagemap shows it."""
 
-    ANON = 0  #: anonymous. The zero page passes for it where the kernel does not tell
-    FILE = 1  #: of a file or of shmem. The huge zero page passes for it in pagemap's entries
+    ANON = 0  #: anonymous. The zero page looks the same where the kernel does not tell
+    FILE = 1  #: of a file or of shmem. In pagemap's entries the huge zero page looks the same
     SWAPPED = 2
     ZERO = 3  #: maps the zero page; only PAGEMAP_SCAN tells
 
@@ -281,28 +280,28 @@ Found = list[Runs]
 
 
 class Search(NamedTuple):
-    """What is known of a mapping whose pages are searched for."""
+    """The hints for a search of a mapping's pages."""
 
-    expected: int  #: pages, zero pages not counted
-    of_file: bool  #: else what passes for a file's page is the huge zero page
-    likely: Sequence[int]  #: addresses
+    expected: int  #: number of pages, without zero pages
+    of_file: bool  #: if false, a page of Kind.FILE is the huge zero page
+    likely: Sequence[int]  #: addresses to search first
 
 
 # <linux/fs.h>: _IOWR('f', 16, struct pm_scan_arg), twelve 64-bit words.
 _PAGEMAP_SCAN = 3 << 30 | 96 << 16 | ord("f") << 8 | 16
 _FILE, _PRESENT, _SWAPPED, _PFNZERO = 1 << 2, 1 << 3, 1 << 4, 1 << 5
-_REGIONS = 4096  # struct page_region (three 64-bit words) an ioctl call
+_REGIONS = 4096  # struct page_region (three 64-bit words) per ioctl call
 
-# pagemap's 64-bit entries: the top byte holds what is asked, so that translate() and a
-# regular expression do the work a page. The lower 55 bits are the frame's number, or
-# the place in swap; bit 55 says that the page was written to.
+# pagemap's 64-bit entries. The top byte holds the flags, so translate() and a regular
+# expression classify the pages. The lower 55 bits are the frame number, or the place in
+# swap. Bit 55 means that the page was written to.
 _TOP, _NEXT = (7, 6) if sys.byteorder == "little" else (0, 1)
-_WINDOW = 1 << 13  # entries read at once: of 32 MiB of address space with pages of 4 KiB
+_WINDOW = 1 << 13  # entries per read: 32 MiB of address space with pages of 4 KiB
 _SEARCHED_WHOLE = 1 << 30
 _EMPTY = (bytes(8 * _WINDOW), (1 << 55).to_bytes(8, sys.byteorder) * _WINDOW)
 _CLEAR_BIT_55 = bytes(i & 0x7F for i in range(256))
 _OTHER, _EXCLUSIVE, _SHARED, _FILES, _SWAP = range(5)
-# A repeated character is searched for faster with its first one apart.
+# The search for a repeated character is faster with the first one apart.
 _ANY = re.compile(b"[\1-\4][\1-\4]*")
 _BY_KIND = re.compile(b"([\1\2]+)|(\3+)|(\4+)")  # the groups are the first three kinds
 _ONCE_OR_OFTEN, _CHOSEN = re.compile(b"\1+|\2+"), re.compile(b"\1\1*")
@@ -338,11 +337,11 @@ class PageTable:
         self.zero_frame = zero_frame()
 
     def find(self, start: int, end: int, search: Search | None = None) -> Found:
-        """Returns the pages in ``start <= address < end``. A range with no mapping, or
-        of a process that has exited, has none.
+        """Returns the pages in ``start <= address < end``. A range without a mapping,
+        or of a process that has exited, has none.
 
-        Before Linux 6.7 a TiB of empty address space takes a second. There ``search``
-        lets a range of more than 1 GiB end where all its pages are found.
+        Before Linux 6.7 a TiB of empty address space takes a second. There the search
+        of a range of more than 1 GiB ends once it has found ``search.expected`` pages.
         """
         if self._has_scan:
             try:
@@ -381,16 +380,16 @@ class PageTable:
                 runs = found[_kind(category)]
                 runs.starts.extend(compress(starts, chosen))
                 runs.ends.extend(compress(ends, chosen))
-            # Where the kernel's own buffer is full, walk_end may lie before returned
-            # regions.
+            # if the kernel's own buffer is full, walk_end may lie before returned
+            # regions
             (walk_end,) = struct.unpack_from("Q", arg, 32)
             start = max([walk_end, *ends[-1:]])
         return found
 
     def _read(self, start: int, end: int, search: Search) -> Found:
-        """Finds the same in pagemap's entries, a window at a time: first the range's
-        ends and what is likely; where pages are found, the neighbours and what is as
-        far again.
+        """Finds the same in pagemap's entries, a window at a time. Starts with the ends
+        of the range and the likely addresses. Where it finds pages, continues with the
+        neighbours and with the next address at the same distance.
         """
         size = _WINDOW * PAGE_SIZE
         ahead = [*search.likely, end - 1, start]
@@ -428,17 +427,15 @@ class PageTable:
         return found
 
     def _zero_pages(self, classes: bytes, entries: bytes) -> int:
-        """Returns how many of the pages are the zero page, or without its number may
-        be.
+        """Returns the number of zero pages; without the zero page's number, of pages
+        that may be zero pages.
         """
         if _SHARED not in classes or self.zero_frame is None:
             return classes.count(_SHARED)
         return array("Q", _numbers(entries)).count(self.zero_frame)
 
     def _window(self, start: int, end: int) -> bytes:
-        """Returns a window's entries; none if all say the same, that no page is
-        there.
-        """
+        """Returns a window's entries; none if the window has no page."""
         view = memoryview(self._buffer)[: (end - start) // PAGE_SIZE * 8]
         filled = os.preadv(self._fd, [view], start // PAGE_SIZE * 8)
         return b"" if self._buffer in _EMPTY else bytes(view[:filled])
@@ -449,8 +446,8 @@ class PageTable:
         return entries
 
     def _windows(self, runs: Runs) -> Iterator[tuple[int, bytearray, list[tuple[int, int]]]]:
-        """Yields the runs' entries, a window at a time: the first one's address, the
-        entries, and the window's runs as indices of these.
+        """Yields the runs' entries, a window at a time: the address of the first entry,
+        the entries, and the window's runs as indices of entries.
         """
         size = _WINDOW * PAGE_SIZE
         cut = (
@@ -468,7 +465,7 @@ class PageTable:
 
     def split(self, anonymous: Runs) -> tuple[Runs, Runs, int]:
         """Returns the anonymous pages that are mapped once, those mapped several times,
-        and how many of these are the zero page, where the frames' numbers are shown.
+        and, if pagemap shows frame numbers, the number of zero pages among these.
         """
         exclusive, shared, zeros = Runs.none(), Runs.none(), 0
         for base, entries, pieces in self._windows(anonymous):
@@ -483,8 +480,8 @@ class PageTable:
         return exclusive, shared, zeros
 
     def take(self, runs: Runs, taken: Taken, kind: Kind) -> Runs:
-        """Takes the frames (places in swap) of those pages that are of the kind.
-        Returns the pages whose frames were not taken before.
+        """Takes the frames, or places in swap, of the pages of that kind. Returns the
+        pages with frames that were not taken before.
         """
         fresh = Runs.none()
         classes = (_SWAP,) if kind is Kind.SWAPPED else (_EXCLUSIVE, _SHARED)
@@ -510,16 +507,16 @@ def _numbers(entries: bytes | bytearray) -> bytes:
 
 
 class Taken:
-    """Frames, or places in swap, that were taken: a byte each, in an anonymous mapping
-    that has a page only where one was written.
+    """The frames, or places in swap, that were taken: a byte each, in a sparse
+    anonymous mapping.
     """
 
     def __init__(self) -> None:
         self._taken = mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
     def take(self, numbers: Sequence[int]) -> bytes:
-        """Takes the numbers. Returns a byte each: 1 if it was not taken before, else
-        0.
+        """Takes the numbers. Returns a byte for each: 1 if it was not taken before,
+        else 0.
         """
         if (top := max(numbers, default=0)) >= len(self._taken):
             self._taken.resize((top // PAGE_SIZE + 1) * PAGE_SIZE)
@@ -531,7 +528,7 @@ class Taken:
 
 
 def zero_frame() -> int | None:
-    """Returns the number of the zero page's frame, or None where pagemap shows no
+    """Returns the frame number of the zero page, or None where pagemap shows no
     numbers: to a user without CAP_SYS_ADMIN.
     """
     with mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
@@ -557,32 +554,32 @@ _ZERO_PAGE = bytes(PAGE_SIZE)
 @final
 @dataclass
 class Process:
-    """A process whose memory may be read; ``open()`` it before, ``close()`` it after.
-    While it is open, an exec() or a reuse of its number cannot put another memory in
-    its place.
+    """A process with readable memory. Call ``open()`` before reading and ``close()``
+    afterwards. While it is open, an exec() or a reuse of the pid cannot put another
+    memory in its place.
     """
 
     pid: int
-    comm: str  #: shown: see names.py
-    start_time: int  #: clock ticks after boot: tells it from a later process with the same number
-    proc: str = ""  #: once open: the directory in /proc of a live thread, if it can the main one
+    comm: str  #: unprintable characters escaped
+    start_time: int  #: clock ticks after boot: tells it from a later process with the same pid
+    proc: str = ""  #: while open: the directory in /proc of a live thread, the main one if it lives
     _mem: int = field(default=-1, repr=False)
     _pagemap: int = field(default=-1, repr=False)
 
     @classmethod
     def find(cls, pid: int) -> Process:
-        """Returns the process that the thread ``pid`` is of, open. Raises ProcessGone,
-        KernelThread or ProcessDenied, with the cause and the remedy."""
+        """Opens the process of the thread ``pid``. Raises ProcessGone, KernelThread or
+        ProcessDenied, with the cause and the remedy.
+        """
         pid = int(_status(pid).get("Tgid", pid))
         comm, fields = _stat(pid)
         name = f"pid {pid} ({comm})"
         if int(fields[6]) & _PF_KTHREAD:
             raise KernelThread(
-                f"{name} is a kernel thread: it has no memory of its own. "
-                "Give a process of user space"
+                f"{name} is a kernel thread, without memory of its own. Give a user-space process"
             )
         if _thread(pid, fields[0]) is None:
-            raise ProcessGone(f"{name} has exited and waits for its parent: its memory is gone")
+            raise ProcessGone(f"{name} is a zombie: it has exited, and its memory is gone")
         process = cls(pid, comm, int(fields[19]))
         try:
             process.open()
@@ -592,8 +589,7 @@ class Process:
             if e.filename and e.filename.endswith("pagemap") and os.path.exists(f"/proc/{pid}"):
                 raise SourceError(
                     f"{e.filename} is missing: this kernel was built without "
-                    "CONFIG_PROC_PAGE_MONITOR. "
-                    f"Give a core file: {_core_command(pid)}"
+                    f"CONFIG_PROC_PAGE_MONITOR. Give a core file: {_core_command(pid)}"
                 ) from None
             raise ProcessGone(_no_process(pid)) from None
         except ProcessLookupError:
@@ -607,8 +603,8 @@ class Process:
         self.close()
 
     def open(self) -> None:
-        """Does nothing if it is open. Raises what os.open() raises, and
-        ProcessLookupError if the process has exited or the number is now another's.
+        """Opens it, if it is not open. Raises the errors of os.open(), and
+        ProcessLookupError if the process has exited or another process has its pid.
         """
         if self._mem >= 0:
             return
@@ -617,7 +613,7 @@ class Process:
             self._mem = os.open(f"{self.proc}/mem", os.O_RDONLY | os.O_CLOEXEC)
             self._pagemap = os.open(f"{self.proc}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
             if int(_stat(self.pid)[1][19]) != self.start_time:
-                raise ProcessLookupError(errno.ESRCH, "another process has its number")
+                raise ProcessLookupError(errno.ESRCH, "another process has its pid")
             self.page_table = PageTable(self._pagemap)
         except ProcessGone:
             self.close()
@@ -633,7 +629,7 @@ class Process:
         self._mem = self._pagemap = -1
 
     def exists(self) -> bool:
-        """Returns whether a thread of it is alive."""
+        """Returns whether one of its threads is alive."""
         try:
             fields = _stat(self.pid)[1]
         except ProcessGone:
@@ -641,7 +637,7 @@ class Process:
         return int(fields[19]) == self.start_time and _thread(self.pid, fields[0]) is not None
 
     def mappings(self) -> list[Mapping]:
-        """Raises OSError if the process has exited."""
+        """Returns the mappings. Raises OSError if the process has exited."""
         with open(f"{self.proc}/smaps", "rb", buffering=0) as f:
             return list(parse_smaps(f.read()))
 
@@ -650,16 +646,16 @@ class Process:
             return f.read()
 
     def read(self, start: int, pages: int, kind: Kind, out: memoryview, not_read: NotRead) -> int:
-        """Reads those of the ``pages`` pages at ``start`` that are still of the kind,
-        one after the other, into ``out`` (writable, ``pages`` pages or more). Returns
-        how many; the others are counted in ``not_read``.
+        """Reads those of the ``pages`` pages at ``start`` that are still of the kind
+        into ``out``, which holds ``pages`` pages or more. Returns the number of pages
+        read, and counts the others in ``not_read``.
         """
         got = unreadable = 0
         runs = self.page_table.find(start, start + pages * PAGE_SIZE)[kind]
         for at, end in zip(runs.starts, runs.ends, strict=True):
             while at < end:
                 n = self._read(at, out[got * PAGE_SIZE : got * PAGE_SIZE + end - at])
-                if not n:  # this page refuses
+                if not n:  # this page cannot be read
                     unreadable += self.page_table.find(at, at + PAGE_SIZE)[kind].pages
                     n = 1
                 else:
@@ -670,8 +666,8 @@ class Process:
         return got
 
     def without_zero_pages(self, runs: Runs, zeros: int) -> Runs:
-        """Returns anonymous pages without ``zeros`` that are zero-filled: which of
-        these are the zero page makes no difference.
+        """Returns the anonymous pages without ``zeros`` zero-filled ones. Which of
+        these map the zero page makes no difference.
         """
         kept, buffer, step = Runs.none(), bytearray(256 * PAGE_SIZE), 256 * PAGE_SIZE
         for start, end in zip(*runs, strict=True):
@@ -699,7 +695,7 @@ class Process:
         return kept
 
     def _read(self, start: int, out: memoryview) -> int:
-        """Pages read from ``start`` on, up to the first that cannot be."""
+        """Reads from ``start`` to the first unreadable page. Returns the pages read."""
         try:
             return os.preadv(self._mem, [out], start) // PAGE_SIZE
         except OSError as e:
@@ -709,7 +705,7 @@ class Process:
 
 
 def _stat(pid: int) -> tuple[str, list[str]]:
-    """A process's name, and the fields of /proc/PID/stat from the state on."""
+    """Returns the name, and the fields of /proc/PID/stat from the state on."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as f:
             stat = os.fsdecode(f.read())
@@ -720,8 +716,8 @@ def _stat(pid: int) -> tuple[str, list[str]]:
 
 
 def _thread(pid: int, state: str) -> str | None:
-    """Returns the directory in /proc of a live thread: of the main one, whose ``state``
-    is given, or where that has ended of another. None if all have.
+    """Returns the directory in /proc of a live thread: of the main thread, with the
+    given ``state``, or of another if that has exited. None if all have exited.
     """
     if state not in "ZX":
         return f"/proc/{pid}"
@@ -747,30 +743,29 @@ def _no_process(pid: int) -> str:
 
 
 def all_pids() -> list[int]:
-    """The processes that /proc shows, this one left out."""
+    """Returns the pids that /proc shows, without this process."""
     return sorted(
         int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()
     )
 
 
-# Numbers of the system call kcmp(); 272 on the architectures that are not named.
+# The system call number of kcmp(); 272 on other architectures.
 _KCMP = {"x86_64": 312, "ppc64le": 354, "s390x": 343, "i686": 349, "armv7l": 378}
 _KCMP_VM = 1
 
 
 class Memories:
-    """Tells processes that are one memory, as vfork() and clone(CLONE_VM) leave
-    them.
-    """
+    """Recognizes processes that share one memory, after vfork() or clone(CLONE_VM)."""
 
     def __init__(self) -> None:
-        self._threads: list[int] = []  # one of each memory, in the kernel's own order
+        self._threads: list[int] = []  # one thread of each memory, in the kernel's own order
         self._syscall = ctypes.CDLL(None).syscall
         self._number = _KCMP.get(os.uname().machine, 272)
 
     def add(self, process: Process) -> bool:
-        """Returns whether no process added before has the open process's memory. A
-        kernel without kcmp() cannot tell: there each has its own.
+        """Returns whether the open process shares no memory with a process added
+        before. Without kcmp() the kernel cannot tell, and each process counts as
+        separate.
         """
         thread = int(os.path.basename(process.proc))
         low, high = 0, len(self._threads)
@@ -793,7 +788,7 @@ class Memories:
 
 
 class Segment(NamedTuple):
-    """What is to be read from one process: pages that no earlier process has."""
+    """The pages to read from one process, without those of earlier processes."""
 
     process: Process
     anonymous: list[Runs]
@@ -804,7 +799,7 @@ _Key = tuple[bytes, int, str]  # a shared object: device, inode, IPC namespace
 
 
 class _Shared(NamedTuple):
-    """Pages of a shared object in one process: at address ``a`` lies the object's byte
+    """Pages of a shared object in one process. Address ``a`` maps the object's byte
     ``a + shift``.
     """
 
@@ -814,9 +809,9 @@ class _Shared(NamedTuple):
 
 
 class _Common(NamedTuple):
-    """Pages of one mapping, anonymous or in swap, that other mappings have too."""
+    """Pages of one mapping, anonymous or in swap, that other mappings share."""
 
-    runs: Runs  #: zero pages may be among them
+    runs: Runs  #: may include zero pages
     pages: int
     share: float  #: the mapping's mean share in a page
     mergeable: bool
@@ -825,7 +820,7 @@ class _Common(NamedTuple):
 
 @dataclass(eq=False)
 class _Surveyed:
-    """What a process has."""
+    """The pages of one process, by kind."""
 
     process: Process
     anonymous: list[Runs] = field(default_factory=list)  #: mapped by this process alone
@@ -839,13 +834,13 @@ class _Surveyed:
 
 
 class _Once:
-    """Ranges of objects, each range taken once."""
+    """Takes each range of a shared object once."""
 
     def __init__(self) -> None:
         self._taken: dict[_Key, tuple[list[int], list[int]]] = {}
 
     def take(self, shared: _Shared) -> Runs:
-        """The runs, in addresses, that were not taken before; they are now."""
+        """Takes the runs. Returns the addresses that were not taken before."""
         fresh = Runs(array("Q"), array("Q"))
         for start, end in zip(shared.runs.starts, shared.runs.ends, strict=True):
             for lo, hi in self._take(shared.key, start + shared.shift, end + shared.shift):
@@ -855,7 +850,10 @@ class _Once:
 
     def _take(self, key: _Key, lo: int, hi: int) -> list[tuple[int, int]]:
         starts, ends = self._taken.setdefault(key, ([], []))
-        first, last = bisect_left(ends, lo), bisect_right(starts, hi)  # those that touch [lo, hi]
+        first, last = (
+            bisect_left(ends, lo),
+            bisect_right(starts, hi),
+        )  # the ranges that touch [lo, hi]
         fresh, at = [], lo
         for i in range(first, last):
             if starts[i] > at:
@@ -870,20 +868,20 @@ class _Once:
 
 
 class Survey:
-    """Collects over processes what is swappable, and counts what is not."""
+    """Collects the swappable pages of processes, and counts the others."""
 
     def __init__(self, not_read: NotRead) -> None:
         self.not_read = not_read
         self.gone: list[Process] = []  #: processes that exited between add() and segments()
-        self.estimated = False  #: whether pages that processes share could not be told apart
+        self.estimated = False  #: whether shared pages could not be told apart
         self._surveyed: list[_Surveyed] = []
         self._zero_frame = zero_frame()
         self._shmem_devices: dict[str, frozenset[bytes]] = {}
 
     def add(self, process: Process) -> None:
-        """Looks through an open process. Raises ProcessGone if it exits meanwhile,
-        ProcessDenied if it changes so that it may no longer be read; nothing of it is
-        then in the survey.
+        """Surveys an open process. Raises ProcessGone if it exits meanwhile, and
+        ProcessDenied if it may no longer be read. The survey then has none of its
+        pages.
         """
         try:
             self._surveyed.append(self._survey(process))
@@ -907,7 +905,7 @@ class Survey:
             if m.path == b"[vsyscall]":  # in the kernel's half
                 continue
             if m.perms.startswith(b"---") and not m.rss + m.swapped:
-                continue  # address space set aside, which may be terabytes
+                continue  # reserved address space, which may be terabytes
             is_shmem = m.device in devices
             if not (m.hugetlb or is_shmem or m.anonymous or m.swapped) and m.inode:
                 continue  # a file, never written to
@@ -932,20 +930,22 @@ class Survey:
 
     @staticmethod
     def _hugetlb(surveyed: _Surveyed, shared: _Shared, found: Found) -> None:
-        """Copies that fork() left shared lie at the same place of the same file."""
+        """Counts hugetlb pages. Copies that fork() left shared have the same place in
+        the same file.
+        """
         exclusive, common, _ = surveyed.process.page_table.split(found[Kind.ANON])
         surveyed.not_read.hugetlb += exclusive.pages
         device, inode, _ = shared.key
         surveyed.hugetlb += [shared, _Shared((device, inode, "private"), shared.shift, common)]
 
     def _private(self, surveyed: _Surveyed, m: Mapping, found: Found) -> None:
-        """Sorts a private mapping's anonymous pages. The others, if no file's, are zero
-        pages.
+        """Sorts a private mapping's anonymous pages. Without a file, its other pages
+        are zero pages.
 
-        Neither pagemap's entries nor the ioctl before Linux 6.17 (for the huge zero
+        Neither pagemap's entries nor, before Linux 6.17, the ioctl (for the huge zero
         page) tell the zero page from an anonymous page that fork() left shared. The
-        frame's number does. Without it the surplus over what smaps counts is zero
-        pages. The huge zero page passes for a file's in pagemap's entries.
+        frame number does. Without it the pages beyond smaps' count are zero pages. In
+        pagemap's entries the huge zero page looks like a page of a file.
         """
         exclusive = found[Kind.ANON]
         zero = found[Kind.ZERO].pages + (0 if m.inode else found[Kind.FILE].pages)
@@ -982,13 +982,13 @@ class Survey:
 
     @staticmethod
     def _key(m: Mapping, ipc: str) -> _Key:
-        """A SysV segment's inode is its id, which a memfd or a segment of another
-        namespace may have too.
+        """Returns the key of a mapped object. A SysV segment's inode is its id, which a
+        memfd or a segment of another IPC namespace may also have.
         """
         return m.device, m.inode, ipc if m.path.startswith(b"/SYSV") else ""
 
     def segments(self) -> list[Segment]:
-        """Returns each page once; one that any process has locked is locked for all.
+        """Returns each page once. A page that one process has locked counts as locked.
         Leaves out processes that have exited.
         """
         if self._zero_frame is None:
@@ -1011,8 +1011,8 @@ class Survey:
         ]
 
     def _swapped_shmem(self) -> int:
-        """Returns the pages of shmem in swap. smaps has a number for each mapping: of
-        one that overlaps with earlier ones the rest has its share.
+        """Returns the number of shmem pages in swap. smaps counts them per mapping. If
+        a mapping overlaps with earlier ones, the rest of it gets a proportional part.
         """
         once, pages = _Once(), 0
         for surveyed in self._surveyed:
@@ -1021,8 +1021,8 @@ class Survey:
         return pages
 
     def _tell_apart(self, zero: int) -> None:
-        """Gives each frame, by its number, to the first process that maps it. Frames
-        that a process has locked are taken first.
+        """Assigns each frame, by its number, to the first process that maps it. Frames
+        that a process has locked come first.
         """
         frames, places = Taken(), Taken()
         frames.take([zero])
@@ -1050,16 +1050,16 @@ class Survey:
                     surveyed.anonymous += fresh
 
     def _weigh(self) -> None:
-        """Gives each process, by smaps, a part of a mapping's pages, as large as its
-        share.
+        """Assigns each process a part of a mapping's pages, as large as its share in
+        smaps.
 
-        All processes of the survey share a page at most. So all pages of one alone
-        count, unless KSM has merged some of its own.
+        At most all processes of the survey share a page. So of a single process all
+        pages count, unless KSM has merged some of them.
         """
         least = 1 / max(1, len(self._surveyed))
         for surveyed in self._surveyed:
             phase = random.Random(surveyed.process.pid).random()
-            rest = swapped = locked = 0.5  # of a page, so that all mappings together are rounded
+            rest = swapped = locked = 0.5  # of a page: rounds the sum over all mappings
             for c in surveyed.common:
                 pages = c.pages * (c.share if c.mergeable else max(c.share, least))
                 self.estimated |= pages < c.runs.pages
@@ -1088,23 +1088,22 @@ def _denied(pid: int, comm: str, e: OSError) -> str:
 
 
 def denial(pid: int | None) -> str:
-    """Why ``pid`` (None: any process) may not be read, and what to type."""
+    """Returns why ``pid`` (None: any process) may not be read, and the remedy."""
     again = f"{SUDO} --pid {pid}" if pid else f"{SUDO} --all"
     scope = _yama_scope()
     if scope == 3:
         return (
-            "kernel.yama.ptrace_scope is 3, which forbids it to everybody until the next boot. "
+            "kernel.yama.ptrace_scope is 3, which forbids it, even to root, until the next boot. "
             "Give a core file that the kernel wrote: zswap-py report FILE"
         )
     if os.geteuid() == 0:
         if not int(_status("self").get("CapEff", "0"), 16) >> _CAP_SYS_PTRACE & 1:
             return (
-                "root lacks CAP_SYS_PTRACE here, as in a container. Start it with the "
-                "capability: "
-                "docker run --cap-add=SYS_PTRACE ..."
+                "root lacks CAP_SYS_PTRACE here, as in a container. Start the container with "
+                "it: docker run --cap-add=SYS_PTRACE ..."
             )
         return (
-            f"not even by root: a security module or a user namespace forbids it{_tracer(pid)}. "
+            f"a security module or a user namespace forbids it even to root{_tracer(pid)}. "
             f"Give a core file: {_core_command(pid)}"
         )
     if pid is not None:
@@ -1112,33 +1111,30 @@ def denial(pid: int | None) -> str:
         uids, gids = set(status.get("Uid", "").split()), set(status.get("Gid", "").split())
         if uids and uids != {str(os.geteuid())}:
             return (
-                f"it belongs to another user (uid {', '.join(sorted(uids))}). Run it as root: "
-                f"{again}"
+                f"it belongs to another user (uid {', '.join(sorted(uids))}). Run as root: {again}"
             )
         if gids and gids != {str(os.getegid())}:
             return (
-                f"it runs under another group (gid {', '.join(sorted(gids))}). Run it as root: "
-                f"{again}"
+                f"it runs under another group (gid {', '.join(sorted(gids))}). Run as root: {again}"
             )
         if _owner(pid) not in (os.geteuid(), None):
             return (
-                "it has made itself undumpable (a setuid program, or PR_SET_DUMPABLE). Run it as "
-                f"root: {again}"
+                f"it is not dumpable (a setuid program, or PR_SET_DUMPABLE). Run as root: {again}"
             )
         if int(status.get("CapPrm", "0"), 16) & ~int(_status("self").get("CapPrm", "0"), 16):
-            return f"it has capabilities that you lack. Run it as root: {again}"
+            return f"it has capabilities that you lack. Run as root: {again}"
     elif not any(
         _status(other).get("Uid", "").split()[:1] == [str(os.geteuid())] for other in all_pids()
     ):
-        return f"they belong to other users. Run it as root: {again}"
+        return f"they belong to other users. Run as root: {again}"
     if scope:
-        who = "root" if scope == 2 else "a process's ancestors and root"
+        readers = "root" if scope == 2 else "a process's ancestors and root"
         them = "them" if pid is None else "it"
         return (
-            f"kernel.yama.ptrace_scope is {scope}: only {who} may read {them}. Run it as root: "
+            f"kernel.yama.ptrace_scope is {scope}: only {readers} may read {them}. Run as root: "
             f"{again}"
         )
-    return f"a security module or a container forbids it{_tracer(pid)}. Run it as root: {again}"
+    return f"a security module or a container forbids it{_tracer(pid)}. Run as root: {again}"
 
 
 def _yama_scope() -> int:
@@ -1158,7 +1154,7 @@ def _status(pid: int | str) -> dict[str, str]:
 
 
 def _owner(pid: int) -> int | None:
-    """Whom /proc/PID/mem belongs to: root, if the process is not dumpable."""
+    """Returns the owner of /proc/PID/mem: root, if the process is not dumpable."""
     try:
         return os.stat(f"/proc/{pid}/mem").st_uid
     except OSError:
