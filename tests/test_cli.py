@@ -23,8 +23,8 @@ from corpus import corpus
 from zswap_py import cli
 from zswap_py.report import measure
 from zswap_py.sources import pages as pages_module
-from zswap_py.sources import procmem
-from zswap_py.sources.procmem import ProcessDenied
+from zswap_py.sources.denial import denial
+from zswap_py.sources.process import ProcessDenied
 
 P = os.sysconf("SC_PAGE_SIZE")
 ROOT = os.geteuid() == 0
@@ -243,7 +243,7 @@ def test_no_readable_process_is_one_line_with_the_remedy(
         code, out, err = run(*argv)
         assert (code, out) == (1, "")
         assert re.fullmatch(r"zswap-py: none of \d+ processes can be read: .+\n", err)
-        assert procmem.denial(None) in err  # the cause, and the command to type
+        assert denial(None) in err  # the cause, and the command to type
 
 
 @pytest.mark.skipif(not ROOT, reason="becomes another user")

@@ -26,8 +26,8 @@ from zswap_py.corpus import corpus
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
+from zswap_py.sources.denial import denial
 from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages, SourceError, open_pages
-from zswap_py.sources.procmem import denial
 from zswap_py.verify import compare
 from zswap_py.verify.host import Host
 

@@ -22,7 +22,7 @@ from zswap_py.pool import SizeClass
 from zswap_py.report.data import SCHEMA, Figures, Report, Unavailable, scale_of
 from zswap_py.report.format import size
 from zswap_py.sources.pages import PIECE, Pages
-from zswap_py.sources.procmem import SourceError
+from zswap_py.sources.source import SourceError
 from zswap_py.zswap import Zswap
 
 #: Compressors of a report that names none.

@@ -22,8 +22,8 @@ from typing import Any, Protocol
 from zswap_py._lib.names import operand
 from zswap_py.sources import corefile, formats
 from zswap_py.sources.decompress import Decompressed, Ended
-from zswap_py.sources.procmem import SUDO, SourceError
-from zswap_py.sources.source import Reader, Source, Tally
+from zswap_py.sources.denial import SUDO
+from zswap_py.sources.source import Reader, Source, SourceError, Tally
 
 _HOLE = 2 << 20  # granularity of holes in flat files: the largest folio
 _LAYERS = 4  # limit of compressed streams in one another

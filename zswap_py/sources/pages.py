@@ -27,22 +27,13 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import final
 
+from zswap_py.sources.denial import denial
 from zswap_py.sources.files import FlatStream, open_source
-from zswap_py.sources.procmem import (
-    PAGE_SIZE,
-    KernelThread,
-    Kind,
-    Memories,
-    NotRead,
-    Process,
-    ProcessDenied,
-    ProcessGone,
-    SourceError,
-    Survey,
-    all_pids,
-    denial,
-)
-from zswap_py.sources.source import Reader, Source, Tally
+from zswap_py.sources.pagemap import PAGE_SIZE, Kind
+from zswap_py.sources.process import KernelThread, Memories, Process, ProcessDenied
+from zswap_py.sources.procfs import ProcessGone, all_pids
+from zswap_py.sources.source import NotRead, Reader, Source, SourceError, Tally
+from zswap_py.sources.survey import Survey
 
 __all__ = ["DEFAULT_SAMPLE", "PIECE", "NotRead", "Pages", "Source", "SourceError", "open_pages"]
 

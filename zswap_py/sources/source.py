@@ -3,11 +3,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, Protocol
 
 from zswap_py._lib.names import shown
-from zswap_py.sources.procmem import NotRead
+
+
+class SourceError(Exception):
+    """A source cannot be read. The message names the source, the cause and the remedy;
+    unprintable characters in it are escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
+
+
+@dataclass
+class NotRead:
+    """Pages of swapped or swappable memory that were not read, by cause."""
+
+    swapped: int = 0  #: in swap (or zswap) already
+    locked: int = 0  #: mlock()ed: reclaim keeps them
+    hugetlb: int = 0  #: hugetlbfs pages are never swapped
+    droppable: int = 0  #: reclaim drops them (MAP_DROPPABLE, as the C library's random state)
+    #: in a core: pages of files and of the kernel, which reclaim drops or keeps
+    file_backed: int = 0
+    #: only ever read: maps the kernel's zero page; in cores holes, and pages of zeros
+    zero_mapped: int = 0
+    vanished: int = 0  #: freed, swapped out or moved between the survey and the reading
+    unreadable: int = 0  #: present, but reading failed
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by the names above, in pages."""
+        return asdict(self)
+
+    @property
+    def total(self) -> int:
+        """The sum of the counts, in pages."""
+        return sum(self.as_dict().values())
+
+    def add(self, other: NotRead) -> None:
+        """Adds another's counts to these."""
+        for cause, pages in other.as_dict().items():
+            setattr(self, cause, getattr(self, cause) + pages)
 
 
 @dataclass
