@@ -329,7 +329,7 @@ def _without_zeros(pages: memoryview, count: int, page_size: int) -> int:
 
 @dataclass
 class PlannedFile:
-    """A source whose pages are known before they are read."""
+    """A source with pages that are known before the reading."""
 
     source: Source
     reader: Reader
@@ -543,7 +543,7 @@ def _readelf(source: Source) -> str:
 def _whole_core(
     source: Source, core: corefile.Core, fd: int, size: int, page_size: int, tally: Tally
 ) -> PlannedFile:
-    """Returns a core in a file, whose missing pages and holes are known in advance. The
+    """Returns a core in a file. Its missing pages and holes are known in advance. The
     kernel leaves holes for pages that were never written to, other tools for any page
     of zeros.
     """

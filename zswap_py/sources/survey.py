@@ -103,10 +103,8 @@ class _Once:
 
     def _take(self, key: _Key, lo: int, hi: int) -> list[tuple[int, int]]:
         starts, ends = self._taken.setdefault(key, ([], []))
-        first, last = (
-            bisect_left(ends, lo),
-            bisect_right(starts, hi),
-        )  # the ranges that touch [lo, hi]
+        # the ranges that touch [lo, hi]
+        first, last = bisect_left(ends, lo), bisect_right(starts, hi)
         fresh, at = [], lo
         for i in range(first, last):
             if starts[i] > at:

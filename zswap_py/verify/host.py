@@ -376,7 +376,7 @@ def _write_swap_file(path: Path, size: int) -> None:
 @contextmanager
 def _this_cpu_only() -> Iterator[None]:
     """Binds this thread to one CPU for the block. A page just written waits in the LRU
-    batch of its CPU, and only a page-out on that CPU drains the batch.
+    batch of its CPU, which a page-out on that CPU drains.
     """
     old = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(old)})
@@ -387,8 +387,8 @@ def _this_cpu_only() -> Iterator[None]:
 
 
 def _try_often(call: Callable[[], Any]) -> None:
-    """Calls it until it no longer fails with EBUSY, up to TRIES times: udev, for one,
-    opens each new device for a moment.
+    """Calls it again while it fails with EBUSY, up to TRIES times. A program that watches
+    devices may have a new one open for a moment.
     """
     for left in reversed(range(TRIES)):
         try:
