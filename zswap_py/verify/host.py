@@ -387,8 +387,8 @@ def _this_cpu_only() -> Iterator[None]:
 
 
 def _try_often(call: Callable[[], Any]) -> None:
-    """Calls it again while it fails with EBUSY, up to TRIES times. A program that watches
-    devices may have a new one open for a moment.
+    """Calls it again while it fails with EBUSY, up to TRIES times. A program that
+    watches devices may have a new one open for a moment.
     """
     for left in reversed(range(TRIES)):
         try:
