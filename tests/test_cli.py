@@ -23,8 +23,8 @@ from corpus import corpus
 from zswap_py import cli
 from zswap_py.report import measure
 from zswap_py.sources import pages as pages_module
-from zswap_py.sources import procmem
-from zswap_py.sources.procmem import ProcessDenied
+from zswap_py.sources.denial import denial
+from zswap_py.sources.process import ProcessDenied
 
 P = os.sysconf("SC_PAGE_SIZE")
 ROOT = os.geteuid() == 0
@@ -179,7 +179,7 @@ def test_a_tail_that_fills_no_page_is_told(
     Path("memory").write_bytes(bytes(P) + b"tail")
     code, out, err = run("report", "memory", "-c", "lz4")
     assert code == 0
-    assert "4 bytes at the ends of sources fill no page" in err
+    assert "left out 4 bytes at the ends of sources that fill no page" in err
     assert out.startswith("memory: 1 page, 4.0 KiB\n")
 
 
@@ -200,7 +200,7 @@ def test_damage_is_exit_code_1(run: Run, memory: Path, monkeypatch: pytest.Monke
     code, out, err = run("report", memory, "-c", "lz4")
     assert code == 1
     assert "DAMAGED" in out
-    assert "lz4:kernel: pages were lost or came back with other bytes" in err
+    assert "lz4:kernel: pages were lost or loaded with other bytes" in err
 
 
 # ---- processes ----
@@ -229,7 +229,7 @@ def test_a_process_is_read_in_a_sample_or_whole(run: Run, child: int) -> None:
 def test_itself_is_never_read(run: Run) -> None:
     code, out, err = run("report", "--pid", os.getpid())
     assert (code, out) == (1, "")
-    assert "is this very process" in err
+    assert "is zswap-py itself" in err
 
 
 def test_no_readable_process_is_one_line_with_the_remedy(
@@ -243,7 +243,7 @@ def test_no_readable_process_is_one_line_with_the_remedy(
         code, out, err = run(*argv)
         assert (code, out) == (1, "")
         assert re.fullmatch(r"zswap-py: none of \d+ processes can be read: .+\n", err)
-        assert procmem.denial(None) in err  # the cause, and the command to type
+        assert denial(None) in err  # the cause, and the command to type
 
 
 @pytest.mark.skipif(not ROOT, reason="becomes another user")
@@ -329,7 +329,7 @@ def test_ctrl_c_reports_what_was_measured() -> None:
     data = json.loads(out)
     assert process.returncode == 130
     assert (
-        err.decode() == "zswap-py: interrupted: the figures are of what was measured until then\n"
+        err.decode() == "zswap-py: interrupted: the figures cover the pages measured before that\n"
     )
     assert (data["complete"], data["pages"], data["pages_total"]) == (False, 4096, None)
     assert data["compressors"][0]["stored_pages"] + data["zero_pages"] == 4096
@@ -447,26 +447,34 @@ BAD = [  # what is typed, the exit code, the last line that comes
     ),
     (["report", f"--{NO_NAME}"], 2, rf"zswap-py: error: unrecognized arguments: --{SHOWN}"),
     (["report", "--js"], 2, "zswap-py: error: unrecognized arguments: --js"),
-    (["report", "--pid", "x"], 2, "argument --pid: 'x' is not a number from 1 on"),
+    (["report", "--pid", "x"], 2, "argument --pid: 'x' is not a whole number from 1"),
     (["report", "--pid", "-5"], 2, "*error: argument --pid: *"),
-    (["report", "--pid", "0"], 2, "argument --pid: '0' is not a number from 1 on"),
+    (["report", "--pid", "0"], 2, "argument --pid: '0' is not a whole number from 1"),
     (["report", "--pid", "4194304"], 1, "zswap-py: there is no process 4194304: it has exited, *"),
-    (["report", "--pid", "4194305"], 2, "argument --pid: '4194305' is too many: 4194304 at most"),
+    (
+        ["report", "--pid", "4194305"],
+        2,
+        "argument --pid: '4194305' is too large: give 4194304 or less",
+    ),
     (
         ["report", "--pid", f"1{'0' * 30}"],
         2,
-        f"argument --pid: '1{'0' * 30}' is too many: 4194304 at most",
+        f"argument --pid: '1{'0' * 30}' is too large: give 4194304 or less",
     ),
-    (["report", "--pid", FAR], 2, f"argument --pid: '{'9' * 37}...' is too many: 4194304 at most"),
+    (
+        ["report", "--pid", FAR],
+        2,
+        f"argument --pid: '{'9' * 37}...' is too large: give 4194304 or less",
+    ),
     (
         ["report", "--sample", "lots"],
         2,
-        "argument --sample: 'lots' is not a size: give bytes, or as 64M, 1.5G",
+        "argument --sample: 'lots' is not a size: give bytes, 64M or 1.5G",
     ),
     (
         ["report", "--sample", "1e30"],
         2,
-        "argument --sample: '1e30' is not a size: give bytes, or as 64M, 1.5G",
+        "argument --sample: '1e30' is not a size: give bytes, 64M or 1.5G",
     ),
     (
         ["report", "--sample", "0"],
@@ -481,12 +489,12 @@ BAD = [  # what is typed, the exit code, the last line that comes
     (
         ["report", "--sample", "9999999T"],
         2,
-        "argument --sample: '9999999T' is more than any memory: *2^63 bytes",
+        "argument --sample: '9999999T' is too large: *2^63 bytes",
     ),
     (
         ["report", "--sample", FAR],
         2,
-        f"argument --sample: '{'9' * 37}...' is more than any memory: *2^63 bytes",
+        f"argument --sample: '{'9' * 37}...' is too large: *2^63 bytes",
     ),
     (
         ["report", "--sample", "1M", "--full"],
@@ -510,14 +518,18 @@ BAD = [  # what is typed, the exit code, the last line that comes
     (
         ["report", "-c", ""],
         2,
-        "argument -c/--compressor: '' is no compressor: see zswap-py --version",
+        "argument -c/--compressor: '' is not a compressor: zswap-py --version lists them",
     ),
     (
         ["report", "-c", "x" * 99999],
         2,
-        f"argument -c/--compressor: '{'x' * 37}...' is no compressor: *",
+        f"argument -c/--compressor: '{'x' * 37}...' is not a compressor: *",
     ),
-    (["report", *["-c", "lz4"] * 100_000], 2, "zswap-py: error: 100,000 options: 10,000 at most"),
+    (
+        ["report", *["-c", "lz4"] * 100_000],
+        2,
+        "zswap-py: error: 100,000 options are too many: give 10,000 or fewer",
+    ),
     (["report", "--folio", "8K"], 2, "argument --folio: invalid choice: '8K' (choose from *"),
     (["report", "--page-size", "1"], 2, "zswap-py: error: unrecognized arguments: --page-size"),
     (["report", "--kernel", "5.4"], 2, "argument --kernel: invalid choice: '5.4' (choose from *"),
@@ -528,12 +540,20 @@ BAD = [  # what is typed, the exit code, the last line that comes
         r"*",
     ),
     (["report", "--color", "red"], 2, "argument --color: invalid choice: 'red' (choose from *"),
-    (["report", "--jobs", "0"], 2, "argument -j/--jobs: '0' is not a number from 1 on"),
-    (["report", "-j", "1.5"], 2, "argument -j/--jobs: '1.5' is not a number from 1 on"),
-    (["report", "-j", "8193"], 2, "argument -j/--jobs: '8193' is too many: 8192 at most"),
-    (["report", "-j", "30000"], 2, "argument -j/--jobs: '30000' is too many: 8192 at most"),
-    (["report", "-j", "9" * 20], 2, f"argument -j/--jobs: '{'9' * 20}' is too many: 8192 at most"),
-    (["report", "-j", FAR], 2, f"argument -j/--jobs: '{'9' * 37}...' is too many: 8192 at most"),
+    (["report", "--jobs", "0"], 2, "argument -j/--jobs: '0' is not a whole number from 1"),
+    (["report", "-j", "1.5"], 2, "argument -j/--jobs: '1.5' is not a whole number from 1"),
+    (["report", "-j", "8193"], 2, "argument -j/--jobs: '8193' is too large: give 8192 or less"),
+    (["report", "-j", "30000"], 2, "argument -j/--jobs: '30000' is too large: give 8192 or less"),
+    (
+        ["report", "-j", "9" * 20],
+        2,
+        f"argument -j/--jobs: '{'9' * 20}' is too large: give 8192 or less",
+    ),
+    (
+        ["report", "-j", FAR],
+        2,
+        f"argument -j/--jobs: '{'9' * 37}...' is too large: give 8192 or less",
+    ),
     (
         ["report", f"/proc/none/{NO_NAME}"],
         1,
@@ -545,7 +565,7 @@ BAD = [  # what is typed, the exit code, the last line that comes
     (
         ["verify", "--size", "9" * 30],
         2,
-        f"argument --size: '{'9' * 30}' is more than any memory: *",
+        f"argument --size: '{'9' * 30}' is too large: *",
     ),
     (["verify", "--seed", "1.5"], 2, "argument --seed: '1.5' is not a whole number"),
 ]
@@ -586,7 +606,7 @@ def test_a_folio_smaller_than_a_page(
     monkeypatch.setattr(cli.mmap, "PAGESIZE", 65536)
     code, _out, err = run("report", memory, "--folio", "4K")
     assert code == 2
-    assert "4K is less than this machine's pages of 65536 bytes" in err
+    assert "4K is less than this machine's page size, 65536 bytes: give" in err
 
 
 @pytest.mark.parametrize(
@@ -735,7 +755,7 @@ def test_a_command_that_is_suggested_takes_the_name(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (
         1,
         (
-            r"zswap-py: cannot read a b'\n: Permission denied. Run it as root: "
+            r"zswap-py: cannot read a b'\n: Permission denied. Run as root: "
             r"""sudo env "PATH=$PATH" zswap-py report $'a b\'\012'""" + "\n"
         ),
     )
@@ -890,7 +910,7 @@ def test_without_rich(memory: Path, argv: list[str]) -> None:
     else:
         assert (done.returncode, done.stdout) == (1, "")
         said = (
-            r"zswap-py: rich, which draws the table, is missing \(.*\): pip install rich, or take "
+            r"zswap-py: the table needs rich, which is missing \(.*\): pip install rich, or give "
             r"--json\n"
         )
         assert re.fullmatch(said, done.stderr)

@@ -310,7 +310,7 @@ def test_mappings_of_files_are_left_out_unless_they_were_written(tmp_path: Path)
     kept = [b"heap", b"relro", b"data", b"bdata", b"memfd", b"sysv", b"shm", b"shared", b"jit"]
     assert got == b"".join(some(tag, 4) for tag in kept)
     assert pages.not_read == NotRead(file_backed=4 + 4 + 4 + 4 + 1, hugetlb=4)
-    assert "all 12 of them count" in str(pages.sources[0].remark)
+    assert "all 12 count" in str(pages.sources[0].remark)
 
 
 def test_one_segment_may_hold_several_mappings(tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_core_cut_while_it_is_read_is_incomplete(tmp_path: Path) -> None:
         os.truncate(file, file.stat().st_size - 3 * P)
         assert contents(pages) == A[: 7 * P]
     assert pages.not_read.unreadable == 3
-    assert pages.sources[0].incomplete == "was cut off while it was read"
+    assert pages.sources[0].incomplete == "was truncated while it was read"
 
 
 @pytest.mark.parametrize("length", [20, 63, 100])
@@ -421,9 +421,7 @@ def test_core_truncated_within_its_headers(
 
 
 def test_core_without_memory(tmp_path: Path) -> None:
-    with pytest.raises(
-        SourceError, match=("is a core without memory that could be swapped: see readelf -l")
-    ):
+    with pytest.raises(SourceError, match=("is a core without swappable memory: see readelf -l")):
         open_pages([write(tmp_path / "c", Recipe([]).bytes())])
 
 
@@ -432,7 +430,7 @@ def test_core_without_memory(tmp_path: Path) -> None:
     [
         (64 + 56 + 8, 1 << 63, "a segment of 40960 bytes at byte 9223372036854775808"),  # p_offset
         (64 + 56 + 32, (1 << 64) - 1, "a segment of 18446744073709551615 bytes"),  # p_filesz
-        (32, 1 << 62, "must lie in its first 64 MiB"),  # e_phoff
+        (32, 1 << 62, "must end within its first 64 MiB"),  # e_phoff
         (64 + 32, 1 << 40, "1099511627776 bytes of notes"),  # their p_filesz
         (56, 0xFFFF, "2 program headers, where there must be 65535"),  # e_phnum
         (54, 0x20039, "program headers of 57 bytes, not 56"),  # e_phentsize, e_phnum
@@ -526,8 +524,8 @@ def test_notes_behind_the_memory_are_found_except_in_a_long_pipe(
     pages, got = piped(monkeypatch, data)
     assert got == A + B
     assert (
-        "has its notes at its end, where they come too late in a pipe (give it as a file): which "
-        "of its" in str(pages.sources[0].remark)
+        "has its notes at its end, too late in a pipe (give it as a file): its file-backed "
+        "pages" in str(pages.sources[0].remark)
     )
 
 
@@ -541,7 +539,7 @@ def test_truncated_core_that_lost_its_notes_is_read(tmp_path: Path) -> None:
             assert got == (A + B)[: len(got)]
             assert (pages.not_read.unreadable > 0) == (len(cut) < len(data) - P)
             assert str(pages.sources[0].incomplete).startswith("is truncated: ")
-            assert "lacks its notes: which of its pages" in str(pages.sources[0].remark)
+            assert "lacks its notes: its file-backed pages" in str(pages.sources[0].remark)
 
 
 # --- one process, live and in cores ---

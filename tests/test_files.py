@@ -102,7 +102,7 @@ def test_file_cut_while_it_is_read_is_incomplete(tmp_path: Path) -> None:
         result = measure(pages, ["lz4"]).report
     assert pages.not_read.vanished == 6
     assert (result.pages, result.complete) == (4, False)
-    assert result.source[0]["incomplete"] == "was cut off while it was read"
+    assert result.source[0]["incomplete"] == "was truncated while it was read"
 
 
 def test_file_on_a_bad_medium_is_read_up_to_there(
@@ -128,9 +128,9 @@ def test_file_on_a_bad_medium_is_read_up_to_there(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: p.write_bytes(b""), "has 0 bytes, not one page of 4096"),
+        (lambda p: p.write_bytes(b""), "has 0 bytes, less than a page of 4096"),
         (lambda p: p.write_bytes(b"short"), "has 5 bytes"),
-        (lambda p: p.mkdir(), "is a directory: give files"),
+        (lambda p: p.mkdir(), "is a directory: give a file"),
         (lambda p: p.symlink_to("/dev/zero"), r"is a device or socket.*zswap-py report -"),
         (lambda p: None, "No such file or directory: check the name"),
     ],
@@ -261,7 +261,9 @@ def test_standard_input_that_does_not_block_is_waited_for() -> None:
 @pytest.mark.parametrize("data", [b"", b"short"])
 def test_standard_input_without_pages(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     stdin(monkeypatch, data)
-    with pytest.raises(SourceError, match=f"standard input has {len(data)} bytes, not one page"):
+    with pytest.raises(
+        SourceError, match=f"standard input has {len(data)} bytes, less than a page"
+    ):
         open_pages(["-"])
 
 

@@ -28,8 +28,9 @@ import pytest
 from test_pages import NOBODY, ROOT, Child, as_user, has_pagemap_scan
 
 from zswap_py import cli
-from zswap_py.sources import procmem
+from zswap_py.sources.pagemap import Runs
 from zswap_py.sources.pages import SourceError, open_pages
+from zswap_py.sources.procfs import read_status
 
 P = mmap.PAGESIZE
 PR_SET_DUMPABLE = 4
@@ -155,7 +156,7 @@ class Family:
             "libc.syscall(60 if os.uname().machine == 'x86_64' else 93, 0)\n"
         )
         self.child.process.stdin.flush()
-        while procmem._status(self.child.pid)["State"][0] != "Z":
+        while read_status(self.child.pid)["State"][0] != "Z":
             time.sleep(0.01)
 
     def close(self) -> None:
@@ -571,7 +572,7 @@ def test_report_names_processes_that_are_gone(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("lengths", [[1], [5, 1, 1, 40], [1000], [3] * 300])
 def test_part_of_runs_is_exact_and_even(lengths: list[int]) -> None:
-    runs, at = procmem.Runs.none(), 0
+    runs, at = Runs.none(), 0
     for length in lengths:
         runs.append(at * P, (at + length) * P)
         at += length + 2
@@ -586,7 +587,7 @@ def test_part_of_runs_is_exact_and_even(lengths: list[int]) -> None:
     assert abs(sum(page in half for page in whole[: len(whole) // 2]) - len(whole) / 4) <= 8
 
 
-def pages_of(runs: procmem.Runs) -> list[int]:
+def pages_of(runs: Runs) -> list[int]:
     return [page // P for start, end in zip(*runs, strict=True) for page in range(start, end, P)]
 
 

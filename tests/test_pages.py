@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""pages.py and procmem.py against real children, which know what they have mapped,
+"""Live processes as sources, against real children, which know what they have mapped,
 locked, freed.
 """
 
@@ -24,9 +24,10 @@ from typing import Any
 
 import pytest
 
+from zswap_py.sources import denial, pagemap, procfs, smaps
 from zswap_py.sources import pages as pages_module
-from zswap_py.sources import procmem
 from zswap_py.sources.pages import Pages, SourceError, open_pages
+from zswap_py.sources.process import Process
 
 P = mmap.PAGESIZE
 ROOT = os.geteuid() == 0
@@ -169,7 +170,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 def has_pagemap_scan() -> bool:
     with open("/proc/self/pagemap", "rb") as f:
-        table = procmem.PageTable(f.fileno())
+        table = pagemap.PageTable(f.fileno())
         table.find(0, P)
         return table._has_scan
 
@@ -177,7 +178,7 @@ def has_pagemap_scan() -> bool:
 def on_tmpfs(path: Path) -> bool:
     device = path.stat().st_dev
     name = b"%02x:%02x" % (os.major(device), os.minor(device))
-    return name in procmem._shmem_devices(Path("/proc/self/mountinfo").read_text())
+    return name in smaps.shmem_devices(Path("/proc/self/mountinfo").read_text())
 
 
 def page(tag: bytes, i: int) -> bytes:
@@ -228,7 +229,7 @@ def test_more_than_one_call_tells(child: Child, either: str) -> None:
     """
     which = [*range(0, 10000, 2), (1 << 17) - 1, 1 << 17, (1 << 18) - 1, (1 << 18) + 5]
     child.run("a = small(300000)", f"fill(a, b'anon', {which})")
-    assert len(which) > procmem._REGIONS
+    assert len(which) > pagemap._REGIONS
     assert tagged(read_all(child.pid)[1], b"anon") == once(which)
 
 
@@ -670,23 +671,20 @@ def test_zombie(child: Child) -> None:
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     with pytest.raises(
         SourceError,
-        match=(
-            rf"pid {child.pid} \(python.* has exited and waits for its "
-            r"parent"
-        ),
+        match=rf"pid {child.pid} \(python.* is a zombie: it has exited",
     ):
         open_pages(pids=[child.pid])
 
 
 def test_kernel_thread() -> None:
-    if "kthreadd" not in procmem._status(2).get("Name", ""):
+    if "kthreadd" not in procfs.read_status(2).get("Name", ""):
         pytest.skip("pid 2 is not kthreadd here (a pid namespace)")
     with pytest.raises(SourceError, match=r"pid 2 \(kthreadd\) is a kernel thread"):
         open_pages(pids=[2])
 
 
 def test_this_process() -> None:
-    with pytest.raises(SourceError, match="this very process"):
+    with pytest.raises(SourceError, match="is zswap-py itself"):
         open_pages(pids=[os.getpid()])
 
 
@@ -709,7 +707,7 @@ def test_pid_that_is_gone_does_not_end_the_others(
 
 
 def test_kernel_thread_among_others_is_an_error(child: Child) -> None:
-    if "kthreadd" not in procmem._status(2).get("Name", ""):
+    if "kthreadd" not in procfs.read_status(2).get("Name", ""):
         pytest.skip("pid 2 is not kthreadd here (a pid namespace)")
     with pytest.raises(SourceError, match=r"pid 2 \(kthreadd\) is a kernel thread"):
         open_pages(pids=[child.pid, 2])
@@ -732,15 +730,15 @@ def test_process_that_exits_within_the_survey_is_left_out(
     child: Child, spawn: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second = spawn()
-    mappings = procmem.Process.mappings
+    mappings = Process.mappings
 
-    def then_exits(process: procmem.Process) -> list[procmem.Mapping]:
+    def then_exits(process: Process) -> list[smaps.Mapping]:
         found = mappings(process)
         if process.pid == second.pid:
             second.kill()
         return found
 
-    monkeypatch.setattr(procmem.Process, "mappings", then_exits)
+    monkeypatch.setattr(Process, "mappings", then_exits)
     with open_pages(pids=[child.pid, second.pid], full=True) as pages:
         assert [source.pid for source in pages.sources] == [child.pid]
         assert list(pages.processes_gone) == [second.pid]
@@ -753,8 +751,13 @@ def test_page_size_of_processes(child: Child) -> None:
 
 MODULES = (
     "_lib.names",
-    "sources.procmem",
     "sources.source",
+    "sources.pagemap",
+    "sources.smaps",
+    "sources.procfs",
+    "sources.denial",
+    "sources.process",
+    "sources.survey",
     "sources.formats",
     "sources.decompress",
     "sources.corefile",
@@ -800,16 +803,16 @@ def error(pids: list[int]) -> str:
 def test_another_users_process(child: Child) -> None:
     out = run_as(error([child.pid]), **as_user(NOBODY))
     assert f"cannot read the memory of pid {child.pid} (python" in out
-    assert "EACCES, it belongs to another user (uid 0). Run it as root: sudo" in out
+    assert "EACCES, it belongs to another user (uid 0). Run as root: sudo" in out
     assert f"zswap-py report --pid {child.pid}\n" in out
 
 
 def test_undumpable_process_of_the_same_user(spawn: Callable[..., Child]) -> None:
     child = spawn(**as_user(NOBODY))
-    if not procmem._yama_scope():
+    if not denial._yama_scope():
         assert run_as(error([child.pid]), **as_user(NOBODY)) == "no error\n"
     child.run("check(libc.prctl(4, 0, 0, 0, 0))")
-    assert "undumpable" in run_as(error([child.pid]), **as_user(NOBODY))
+    assert "it is not dumpable" in run_as(error([child.pid]), **as_user(NOBODY))
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="no setpriv (util-linux)")
@@ -825,22 +828,22 @@ def test_root_without_the_capability(spawn: Callable[..., Child]) -> None:
     [
         (
             1,
-            r"ptrace_scope is 1: only a process's ancestors and root may read it. Run it as root: "
+            r"ptrace_scope is 1: only a process's ancestors and root may read it. Run as root: "
             r"sudo .*--pid 1$",
         ),
         (2, r"ptrace_scope is 2: only root may read it"),
-        (3, r"ptrace_scope is 3, which forbids it to everybody until the next boot. Give a core"),
+        (3, r"ptrace_scope is 3, which forbids it, even to root, until the next boot. Give a core"),
     ],
 )
 def test_yama_is_named(monkeypatch: pytest.MonkeyPatch, scope: int, message: str) -> None:
-    monkeypatch.setattr(procmem, "_yama_scope", lambda: scope)
+    monkeypatch.setattr(denial, "_yama_scope", lambda: scope)
     monkeypatch.setattr(
-        procmem, "_status", lambda _: {"Uid": "1000\t1000", "Gid": "1000", "CapPrm": "0"}
+        denial, "read_status", lambda _: {"Uid": "1000\t1000", "Gid": "1000", "CapPrm": "0"}
     )
-    monkeypatch.setattr(procmem, "_owner", lambda _: 1000)
+    monkeypatch.setattr(denial, "_owner", lambda _: 1000)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "getegid", lambda: 1000)
-    assert re.search(message, procmem.denial(1))
+    assert re.search(message, denial.denial(1))
 
 
 def test_all_processes(child: Child) -> None:
@@ -866,7 +869,7 @@ def test_all_that_the_user_may_read(spawn: Callable[..., Child], child: Child) -
         r"none of \d+ processes can be read: they belong to other users. .* report --all\n", out
     )
     mine = spawn(**as_user(user))
-    if procmem._yama_scope():
+    if denial._yama_scope():
         pytest.skip("kernel.yama.ptrace_scope hides a user's own processes")
     pids, denied = run_as(code, **as_user(user)).rsplit(" ", 1)
     assert pids == f"[{mine.pid}]"
@@ -881,10 +884,10 @@ def test_kernels_own_mapping_is_found() -> None:
         m[0] = 1
         maps = Path("/proc/self/maps").read_bytes()
     device = next(line.split()[3] for line in maps.splitlines() if b"/dev/zero (deleted)" in line)
-    assert device in procmem._shmem_devices("")
+    assert device in smaps.shmem_devices("")
 
 
 def test_tmpfs_that_is_never_swapped_is_no_shmem() -> None:
     line = "36 35 0:99 / /mnt rw - tmpfs tmpfs rw,size=1k{}\n"
-    assert b"00:63" in procmem._shmem_devices(line.format(""))
-    assert b"00:63" not in procmem._shmem_devices(line.format(",noswap"))
+    assert b"00:63" in smaps.shmem_devices(line.format(""))
+    assert b"00:63" not in smaps.shmem_devices(line.format(",noswap"))

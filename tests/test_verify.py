@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""verify.py, hostkernel.py, verdict.py and the subcommand; this machine's kernel only
-where it is asked for.
+"""verify/ and the subcommand; this machine's kernel only where it is asked for.
 
 The live tests change this machine's zswap and zram for a while: root, no swap in use,
 and ZSWAP_VERIFY=1.
@@ -28,12 +27,10 @@ from corpus import SEEDS, corpus
 from helpers import of_kernel_sizes
 
 import zswap_py as zs
-from zswap_py import cli
-from zswap_py.verify import compare as verify
+from zswap_py import cli, verify
+from zswap_py.verify import Comparison, Verdict, compare
 from zswap_py.verify import host as hostkernel
-from zswap_py.verify import verdict
 from zswap_py.verify.host import Host, HostError
-from zswap_py.verify.verdict import Comparison, Verdict
 
 P = os.sysconf("SC_PAGE_SIZE")
 COMMAND = [sys.executable, "-m", "zswap_py", "verify"]
@@ -110,15 +107,15 @@ A_STEP_OFF = [*steps(*POOLS[:4]), *steps(5 * P - 4096, 6 * P)]
 def test_one_figure_of_one_codec_that_claims_decides(changes: dict[str, Any], code: int) -> None:
     found = make(comparison("lz4"), comparison(**changes))
     assert found.exit_code == code
-    text = verdict.to_text(found)
-    assert ("Not the kernel's sizes, though claimed: zswap lzo." in text) == (code == 3)
+    text = verify.to_text(found)
+    assert ("These claim the kernel's sizes, but differ: zswap lzo." in text) == (code == 3)
     assert ("Every codec that claims the kernel's sizes has them" in text) == (code == 0)
 
 
 def test_nothing_that_claims_is_no_success() -> None:
     found = make(comparison("zstd", kernel_sizes=False))
     assert found.exit_code == 1
-    assert "Nothing was compared that claims" in verdict.to_text(found)
+    assert "No codec that claims the kernel's sizes" in verify.to_text(found)
 
 
 def test_the_table_has_the_largest_difference_of_any_step_with_its_sign() -> None:
@@ -126,7 +123,7 @@ def test_the_table_has_the_largest_difference_of_any_step_with_its_sign() -> Non
         comparison(ours=A_STEP_OFF),
         comparison("lz4", ours=steps(9 * P, *POOLS[1:]), kernel_sizes=False),
     ]
-    lines = verdict.to_text(
+    lines = verify.to_text(
         make(*rows, zero_pages=1234, not_compared={"zram": ("there is no zram: modprobe zram")})
     )
     cells = {
@@ -138,19 +135,19 @@ def test_the_table_has_the_largest_difference_of_any_step_with_its_sign() -> Non
     assert "zram was not compared: there is no zram: modprobe zram" in lines
     assert max(map(len, lines.splitlines())) <= 80
     assert "\x1b" not in lines
-    assert "\x1b" in verdict.to_text(make(*rows), colour=True)
+    assert "\x1b" in verify.to_text(make(*rows), colour=True)
 
 
 def test_what_the_reader_should_doubt_is_said() -> None:
-    said = verdict.to_text(
+    said = verify.to_text(
         make(comparison(steady=False), comparison("lz4", ours=steps(*POOLS, stored=7))), width=200
     )
-    assert "zswap lzo: the kernel's figures were others each time" in said
-    assert "zswap lz4:kernel: not the kernel's either: stored_pages" in said
+    assert "zswap lzo: the kernel's figures changed from run to run" in said
+    assert "zswap lz4:kernel: counters that differ: stored_pages" in said
 
 
 def test_the_json_has_every_figure() -> None:
-    data = json.loads(verdict.to_json(make(comparison(ours=A_STEP_OFF))))
+    data = json.loads(verify.to_json(make(comparison(ours=A_STEP_OFF))))
     assert (data["exit_code"], data["comparisons"][0]["exact"]) == (3, False)
     assert data["comparisons"][0]["kernel"] == steps(*POOLS)
     assert data["comparisons"][0]["ours"][4]["pool_total_size"] == 5 * P - 4096
@@ -173,7 +170,7 @@ def test_settled(
     says: list[int], expected: list[int], result: tuple[int, bool], asked: int
 ) -> None:
     left = iter(says)
-    assert verify.settled(lambda: next(left), expected) == result
+    assert compare.settled(lambda: next(left), expected) == result
     assert len(says) - len(list(left)) == asked
 
 
@@ -249,12 +246,12 @@ def test_zswap_of_other_rules_is_not_compared(tree: Path, linux: Callable[[str],
     assert "boot 6.16 or later" in str(Host(tree).no_zswap())
     linux("6.17.1")
     assert Host(tree).no_zswap() is None
-    assert verify.rules_of(Host(tree)) == "6.16"
+    assert compare.rules_of(Host(tree)) == "6.16"
     linux("7.0.0")
-    assert verify.rules_of(Host(tree)) == "6.18"
+    assert compare.rules_of(Host(tree)) == "6.18"
     zpool = tree / "sys/module/zswap/parameters/zpool"
     zpool.write_text("zbud\n")
-    assert Host(tree).no_zswap() == f"zswap has its pages in zbud: echo zsmalloc > {zpool}"
+    assert Host(tree).no_zswap() == f"zswap keeps its pages in zbud: echo zsmalloc > {zpool}"
 
 
 def test_the_chain_size_is_the_configured_one(tree: Path, linux: Callable[[str], None]) -> None:
@@ -286,8 +283,7 @@ def test_what_another_makes_of_a_setting_stays_and_is_named_once(tree: Path) -> 
     host.note_changes(before)
     assert host.page_cluster.read_text() == "5\n"
     assert host.meanwhile == [
-        f"{host.page_cluster} was '3', and another made it '5' while it was '0' here: it was left "
-        "so",
+        f"{host.page_cluster} was '3', then '0' here; another program wrote '5', which stays",
         "swap areas was '' and is '/dev/sda2'",
     ]
 
@@ -304,14 +300,14 @@ def test_a_zram_device_that_another_holds_stays_and_is_named(
     with host.zram_device():
         pass
     assert host.meanwhile == [
-        "zram0 stays, as another has it open: then echo 0 > "
+        "zram0 stays: another program has it open. Once it is closed: echo 0 > "
         f"{tree}/sys/class/zram-control/hot_remove"
     ]
 
 
 def test_a_directory_that_takes_no_swap_file(tree: Path) -> None:
     with (
-        pytest.raises(HostError, match="is no directory: name one by --dir"),
+        pytest.raises(HostError, match="is not a directory: name one with --dir"),
         Host(tree).swap_area(tree / "none", P),
     ):
         pass
@@ -361,7 +357,7 @@ def test_our_zram_has_the_kernels_totals(seed: int, algorithm: str) -> None:
     of_kernel_sizes(algorithm)
     with zs.Zswap(algorithm, total_ram=1 << 32, max_pool_percent=100, nr_cpus=1) as z:
         z.swapon(len(corpus(seed)))
-        zram = verify.OurZram(z)
+        zram = compare.OurZram(z)
         for slot, page in enumerate(corpus(seed)):
             zram.store(slot, page)
         assert zram.stats() == RECORDED[f"corpus:{seed}"][f"zram:{algorithm}"]
@@ -409,14 +405,14 @@ class FakeHost(Host):
     @contextmanager
     def zram(self, algorithm: str, pages: int) -> Iterator[Any]:
         with self._machine(algorithm, pages) as z:
-            yield self.spoil(verify.OurZram(z))
+            yield self.spoil(compare.OurZram(z))
 
 
 class Wrapped:
     """A driver that does something else at a page."""
 
     def __init__(self, driver: Any) -> None:
-        self._driver = copy.copy(driver) if isinstance(driver, verify.OurZram) else driver
+        self._driver = copy.copy(driver) if isinstance(driver, compare.OurZram) else driver
         self._asked = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -441,7 +437,7 @@ class OtherSize(Spoilt):
 
     def store(self, entry: int, folio: bytes) -> None:
         self._driver.store(entry, folio)
-        if entry == 5 and isinstance(self._driver, verify.OurZram):
+        if entry == 5 and isinstance(self._driver, compare.OurZram):
             self._driver._total += 2
             self._driver._sizes[5] += 2
 
@@ -454,7 +450,7 @@ def fake(tree: Path, linux: Callable[[str], None]) -> Callable[..., Verdict]:
         host = FakeHost(tree, *spoil)
         before = host.settings()
         try:
-            return verify.verify(pages, source="x", host=host)
+            return compare.verify(pages, source="x", host=host)
         finally:
             assert host.settings() == before
 
@@ -469,7 +465,7 @@ def test_equal_sides_are_exact(fake: Callable[..., Verdict]) -> None:
     assert (found.exit_code, found.pages, found.rules, found.not_compared) == (0, 400, "6.18", {})
     assert found.zero_pages == sum(not any(page) for page in corpus(1, 400)) > 0
     for c in claimed:
-        pools = [step[verdict.POOL[c.where]] for step in c.kernel]
+        pools = [step[verify.POOL[c.where]] for step in c.kernel]
         assert len(set(pools)) > 3  # it is a walk
     zram = next(c for c in claimed if c.where == "zram")
     assert zram.page_stores is not None
@@ -511,15 +507,14 @@ def test_the_table_stays_whatever_another_changes(tree: Path, linux: Callable[[s
     linux("6.18.3")
     Meddling.tree = tree
     host = FakeHost(tree, Meddling)
-    found = verify.verify(corpus(1, 400), source="x", host=host)
+    found = compare.verify(corpus(1, 400), source="x", host=host)
     assert found.exit_code == 0
     assert len({c.where for c in found.comparisons}) == 2
     assert found.meanwhile == [
-        f"{host.page_cluster} was '3', and another made it '4' while it was '0' here: it was left "
-        "so"
+        f"{host.page_cluster} was '3', then '0' here; another program wrote '4', which stays"
     ]
-    assert f"meanwhile: {found.meanwhile[0]}" in verdict.to_text(found, width=1000)
-    assert json.loads(verdict.to_json(found))["meanwhile"] == found.meanwhile
+    assert f"meanwhile: {found.meanwhile[0]}" in verify.to_text(found, width=1000)
+    assert json.loads(verify.to_json(found))["meanwhile"] == found.meanwhile
     assert host.page_cluster.read_text().strip() == "4"
 
 
@@ -527,7 +522,7 @@ class Failing(Wrapped):
     """zram ends in an error, after zswap was compared."""
 
     def store(self, entry: int, folio: bytes) -> None:
-        if isinstance(self._driver, verify.OurZram):
+        if isinstance(self._driver, compare.OurZram):
             raise HostError("no \x1b[31mmore")
         self._driver.store(entry, folio)
 
@@ -537,8 +532,8 @@ def test_what_was_found_before_an_error_is_told(fake: Callable[..., Verdict]) ->
     assert {c.where for c in found.comparisons} == {"zswap"}
     assert found.broken_off == {"zram lz4": r"no \x1b[31mmore"}
     assert found.exit_code == 1
-    text = verdict.to_text(found)
-    assert r"zram lz4 was not compared to the end: no \x1b[31mmore" in text
+    text = verify.to_text(found)
+    assert r"the comparison of zram lz4 ended early: no \x1b[31mmore" in text
     assert "an error ended the rest" in " ".join(text.split())
 
 
@@ -581,12 +576,14 @@ def test_a_signal_ends_it_and_puts_back(fake: Callable[..., Verdict]) -> None:
 
 
 def test_no_page_and_too_many(fake: Callable[..., Verdict], tree: Path) -> None:
-    with pytest.raises(HostError, match="x: not one whole page of 4096 bytes"):
+    with pytest.raises(HostError, match="x has less than one page of 4096 bytes"):
         fake(pages=[])
     host = FakeHost(tree)
     (tree / "proc/meminfo").write_text("MemAvailable: 2048 kB\n")
-    with pytest.raises(HostError, match="pages need 16 MiB and 2 are free: give fewer"):
-        verify.verify([bytes(P)] * 1024, source="x", host=host)
+    with pytest.raises(
+        HostError, match="pages need 16 MiB of memory, and 2 MiB are available: give fewer"
+    ):
+        compare.verify([bytes(P)] * 1024, source="x", host=host)
 
 
 # ---- the command line ----
@@ -612,7 +609,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     [
         (["x", "--size", "4M"], "leave them out, or FILE"),
         (["x", "--seed", "4"], "leave them out, or FILE"),
-        (["--size", "100"], "100 is less than a page"),
+        (["--size", "100"], "100 is less than one page"),
         (["--size", "many"], "'many' is not a size"),
     ],
 )
@@ -626,7 +623,7 @@ def test_not_root_is_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(hostkernel.os, "geteuid", lambda: 1000)
     code, out, err = run()
     assert (code, out) == (1, "")
-    assert err.startswith("zswap-py: root alone may change")
+    assert err.startswith("zswap-py: only root may change")
 
 
 @pytest.mark.parametrize(
@@ -642,18 +639,18 @@ def test_exit_codes_and_output(
 ) -> None:
     linux("6.18.3")
     host = FakeHost(tree, spoil)
-    for module in (cli, verify):
+    for module in (cli, compare):
         monkeypatch.setattr(module, "Host", lambda: host)
     found, out, err = run("--size", "1M", "--seed", "2", "--json")
     assert found == code
     if code == 130:
-        assert (out, err) == ("", "zswap-py: interrupted; every setting is as it was\n")
+        assert (out, err) == ("", "zswap-py: interrupted; every setting is restored\n")
         return
     data = json.loads(out)
     assert (data["exit_code"], data["pages"], data["source"]) == (
         code,
         256,
-        "pages made from seed 2",
+        "pages generated from seed 2",
     )
     assert data["command"] == "zswap-py verify --size 1M --seed 2 --json"
     assert run("--size", "1M", "--seed", "2")[0] == code
@@ -767,7 +764,7 @@ def test_killed_in_the_middle(
     assert (process.returncode, out, err) == (
         130,
         b"",
-        b"zswap-py: interrupted; every setting is as it was\n",
+        b"zswap-py: interrupted; every setting is restored\n",
     )
     assert now(host) == before
     assert set(os.listdir("/var/tmp")) == left
@@ -829,8 +826,9 @@ def test_a_setting_that_another_changes_meanwhile_is_left_and_told(tmp_path: Pat
             setting.write_text("7")
             out, err = process.communicate(timeout=100)
         assert (process.returncode, err) == (0, b"")
-        assert f"meanwhile: {setting} was '{before.strip()}', and another made it '7'" in " ".join(
-            out.decode().split()
+        assert (
+            f"meanwhile: {setting} was '{before.strip()}', then '0' here; another program wrote '7'"
+            in " ".join(out.decode().split())
         )
         assert setting.read_text() == "7\n"
     finally:
@@ -860,5 +858,5 @@ def test_a_tmpfs_takes_no_swap_file() -> None:
         [*COMMAND, "--size", "1M", "--dir", "/dev/shm"], check=False, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "/dev/shm: no swap file can be used there" in done.stderr
+    assert "/dev/shm cannot hold a swap file" in done.stderr
     assert Host().settings() == before

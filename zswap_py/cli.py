@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command line: arguments, streams, exit codes.
 
-0: done; 1: failed; 2: usage; 3: verify found a difference; 130: interrupted.
+0: done; 1: failed; 2: wrong usage; 3: verify found a difference; 130: interrupted.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import zswap_py
-from zswap_py import crypto, report
+from zswap_py import crypto, report, verify
 from zswap_py._lib.names import quoted, shown
 from zswap_py.corpus import corpus
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
+from zswap_py.sources.denial import denial
 from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages, SourceError, open_pages
-from zswap_py.sources.procmem import denial
-from zswap_py.verify import compare, verdict
+from zswap_py.verify import compare
 from zswap_py.verify.host import Host
 
 if TYPE_CHECKING:
@@ -38,104 +38,105 @@ INTERRUPTED = 130  # the exit code
 
 MAX_PID = 1 << 22  # PID_MAX_LIMIT
 
-MAX_OPTIONS = 10_000  # argparse takes seconds for so many, and time by their square
+MAX_OPTIONS = 10_000  # argparse takes seconds for these; its time grows with the square
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
-#: Processes that are gone of which the warning tells how; JSON has all.
+#: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
 
-DESCRIPTION = "zswap in user space: what would the kernel's compressed swap do for this memory?"
+DESCRIPTION = "zswap in user space: what would the kernel's compressed swap save of this memory?"
 
 REPORT = """\
-What zswap would do for the memory of files, core dumps or live processes: store
-every page by each compressor, load and compare it, and say what is saved.
-Nothing is swapped, and the processes are only read.
+Reports what zswap would save of the memory of files, core dumps or live
+processes. Stores every page with each compressor, loads it and compares it.
+Nothing is swapped, and processes are only read.
 
-With no source: all processes that you may read. Of processes a sample is read
-unless --full says otherwise.
+Without a source, reports on all processes that you may read. Reads a sample of
+the processes unless --full is given.
 """
 
 VERIFY = """\
-The same pages through this machine's own zswap and zram and through ours:
-growth, frees and rewrites, in zram page by page. Needs root, a kernel with
-zswap or zram, and no swap in use. It makes a swap file and a zram device of its
-own, and puts back every setting that it changes, also when it is interrupted.
+Sends the same pages through this machine's own zswap and zram and through
+zswap_py. Compares the pool and the counters as pages are stored, loaded,
+rewritten and freed, and in zram the size of each page. Needs root, a kernel
+with zswap or zram, and no swap in use. Adds a swap file and a zram device of
+its own, and restores every setting that it changes, even if interrupted.
 
-With no FILE: pages that it makes. Exit code 3 if a compressor that claims the
-kernel's sizes has them not.
+Without FILE, generates the pages. Exits with 3 if a compressor that claims the
+kernel's sizes differs from the kernel.
 """
 
 VERIFY_EXAMPLES = """\
 examples:
-  sudo zswap-py verify                  16 MiB of pages that it makes
+  sudo zswap-py verify                  16 MiB of generated pages
   sudo zswap-py verify dump.bin         the pages of a file
   sudo zswap-py verify --json | jq .    every figure of every step
 
-What it changes, and what it printed on one machine: docs/fidelity.md; where pip
-installs, it is in share/doc/zswap-py.
+docs/fidelity.md lists what it changes, and shows a run. pip installs the file
+in share/doc/zswap-py.
 """
 
 EXAMPLES = """\
 columns:
-  *                saves most, or all but 2% of that with loads clearly faster
-  compressor       the kernel's name; ~: sizes not shown to be the kernel's
-  net saved        bytes stored, less the pool and its metadata; zero-filled
-                   pages are not in it
+  *                saves most, or is within 2% of the best, with clearly
+                   faster loads
+  compressor       the kernel's name; ~: sizes may differ from the kernel's
+  net saved        bytes stored, minus the pool and its metadata, without
+                   zero-filled pages
   ratio            bytes stored / bytes of the pool
-  pool             bytes that the pool takes: the kernel's pool_total_size
-  do not compress  share of the pages stored as they are (--kernel 6.18), or
-                   refused with their folio and so written to the disk (6.16)
-  store, load      CPU time of a page here: the median of runs of 64 pages
-Of a sample all but ratio, shares and times is scaled up to the whole.
+  pool             size of the pool: the kernel's pool_total_size
+  do not compress  share of the pages that are stored raw (--kernel 6.18), or
+                   rejected with their folio and written to disk (6.16)
+  store, load      CPU time per page on this machine: the median of runs of 64
+                   pages
+The sizes of a sample are scaled up to the whole memory.
 
 examples:
   zswap-py report                            all processes that you may read
   zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
   zswap-py report --json dump.bin | jq .     a file of memory pages
 
-What each field of the JSON object means: docs/report.md; where pip installs,
-it is in share/doc/zswap-py.
+docs/report.md describes each field of the JSON object. pip installs the file in
+share/doc/zswap-py.
 """
 
 
 class CommandError(Exception):
-    """What was asked for cannot be done here. The message is for the user."""
+    """The command cannot run here. The message is for the user."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, whose messages hold what was typed, names of files among it."""
+    """An ArgumentParser that escapes unprintable characters in its messages."""
 
     def error(self, message: str) -> NoReturn:
         super().error(shown(message))
 
 
 def _cut(text: str) -> str:
-    """What was typed, in a message."""
+    """Quotes an argument for a message, cut to 40 characters."""
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def _size(text: str) -> int:
-    """Bytes from 65536, 64K, 64M, 1.5G; an i or iB after the letter changes nothing."""
+    """Parses a size: 65536, 64K, 64M, 1.5G; an i or iB may follow the letter."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
-        raise argparse.ArgumentTypeError(f"{_cut(text)} is not a size: give bytes, or as 64M, 1.5G")
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is not a size: give bytes, 64M or 1.5G")
     nbytes = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
     if nbytes >= 1 << 63:
-        raise argparse.ArgumentTypeError(
-            f"{_cut(text)} is more than any memory: give less than 2^63 bytes"
-        )
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is too large: give less than 2^63 bytes")
     return int(nbytes)
 
 
 def _number(most: int) -> Callable[[str], int]:
-    """The type of an argument that is from 1 to `most`."""
+    """Returns a parser of whole numbers from 1 to `most`."""
 
     def number(text: str) -> int:
         if not text.isdecimal() or not text.strip("0"):
-            raise argparse.ArgumentTypeError(f"{_cut(text)} is not a number from 1 on")
+            raise argparse.ArgumentTypeError(f"{_cut(text)} is not a whole number from 1")
         if len(text) > 20 or int(text) > most:
-            raise argparse.ArgumentTypeError(f"{_cut(text)} is too many: {most} at most")
+            raise argparse.ArgumentTypeError(f"{_cut(text)} is too large: give {most} or less")
         return int(text)
 
     return number
@@ -144,14 +145,16 @@ def _number(most: int) -> Callable[[str], int]:
 def _seed(text: str) -> int:
     try:
         return int(text)
-    except ValueError:  # too many digits, too
+    except ValueError:  # also for too many digits
         raise argparse.ArgumentTypeError(f"{_cut(text)} is not a whole number") from None
 
 
 def _compressor(text: str) -> str:
-    """A name, or name:backend, that is known, whether it can be had here or not."""
+    """Checks that NAME or NAME:BACKEND is known, available or not."""
     if not 0 < len(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{_cut(text)} is no compressor: see zswap-py --version")
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} is not a compressor: zswap-py --version lists them"
+        )
     known = crypto.compressors()
     if text in {c.name for c in known} | {f"{c.name}:{c.backend}" for c in known}:
         return text
@@ -162,9 +165,7 @@ def _compressor(text: str) -> str:
 
 
 class _Version(argparse.Action):
-    """--version, with the codecs found, and why others are not; looked for only when it
-    is asked.
-    """
+    """Prints the version. Looks for the codecs only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         print(version(), flush=True)
@@ -172,31 +173,31 @@ class _Version(argparse.Action):
 
 
 def version() -> str:
-    """The version, and a line for each compressor."""
+    """Returns the version, and a line for each compressor, available or not."""
     lines = [f"zswap-py {zswap_py.__version__}"]
     for c in crypto.compressors():
         name = f"{c.name}:{c.backend}" if c.backend else c.name
         if not c.available:
             lines.append(f"  {name:20} not available: {c.reason}")
             continue
-        sizes = "the kernel's sizes" if c.kernel_sizes else "sizes not shown to be the kernel's"
+        sizes = "the kernel's sizes" if c.kernel_sizes else "sizes may differ from the kernel's"
         lines.append(f"  {name:20} {c.library_version or 'built in':18} {sizes}")
     return "\n".join(map(shown, lines))
 
 
 def parser() -> argparse.ArgumentParser:
-    """All that may be said on the command line."""
+    """Returns the parser of the whole command line."""
     top = Parser("zswap-py", description=DESCRIPTION, allow_abbrev=False)
     top.add_argument(
         "--version",
         action=_Version,
         nargs=0,
-        help=("version and codecs, and why others are missing"),
+        help="print the version and all compressors; for a missing one, the reason",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     sub = commands.add_parser(
         "report",
-        help="what zswap would save of this memory, by compressor",
+        help="report what zswap would save of this memory, by compressor",
         description=REPORT,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -222,29 +223,28 @@ def parser() -> argparse.ArgumentParser:
         help="live processes",
     )
     sources.add_argument(
-        "--all", dest="all_processes", action="store_true", help=("all processes that you may read")
+        "--all", dest="all_processes", action="store_true", help="all processes that you may read"
     )
 
-    reading = sub.add_argument_group("how much is read")
+    reading = sub.add_argument_group("amount")
     amount = reading.add_mutually_exclusive_group()
     amount.add_argument(
         "--sample",
         type=_size,
         metavar="SIZE",
-        help="read so much, chosen over all the sources (default: "
-        f"{DEFAULT_SAMPLE >> 20}M where there "
-        "are processes, else all)",
+        help="read SIZE bytes, sampled over all sources (default: "
+        f"{DEFAULT_SAMPLE >> 20}M if there are processes, else everything)",
     )
-    amount.add_argument("--full", action="store_true", help="read all")
+    amount.add_argument("--full", action="store_true", help="read everything")
     reading.add_argument(
         "--seed",
         type=_seed,
         default=0,
         metavar="N",
-        help=("chooses the sample (default: %(default)s)"),
+        help="seed of the sample (default: %(default)s)",
     )
 
-    modelled = sub.add_argument_group("what is modelled")
+    modelled = sub.add_argument_group("model")
     modelled.add_argument(
         "-c",
         "--compressor",
@@ -252,29 +252,31 @@ def parser() -> argparse.ArgumentParser:
         type=functools.cache(_compressor),
         action="append",
         metavar="NAME",
-        help="NAME or NAME:BACKEND, again for more; see zswap-py --version "
+        help="NAME or NAME:BACKEND, may be repeated; zswap-py --version lists them "
         f"(default: {', '.join(measure.DEFAULT_COMPRESSORS)})",
     )
     modelled.add_argument(
         "--kernel",
         choices=sorted(KERNELS, reverse=True),
         default="6.18",
-        help="whose rules (default: %(default)s)",
+        help="Linux release to model (default: %(default)s)",
     )
     modelled.add_argument(
-        "--folio", choices=FOLIOS, help=("in what folios pages are stored (default: one page each)")
+        "--folio", choices=FOLIOS, help="folio size for the stores (default: one page)"
     )
 
-    running = sub.add_argument_group("running, output")
+    running = sub.add_argument_group("running and output")
     running.add_argument(
         "-j",
         "--jobs",
         type=_number(NR_CPUS),
         metavar="N",
-        help="threads, each as a CPU of its own (default: the cores)",
+        help="number of threads, each a CPU of its own (default: the number of cores)",
     )
     running.add_argument(
-        "--json", action="store_true", help=("one JSON object, raw numbers, in place of the table")
+        "--json",
+        action="store_true",
+        help="print one JSON object with raw numbers, not the table",
     )
     running.add_argument(
         "--color",
@@ -289,7 +291,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_verify(commands: Any) -> None:
     sub = commands.add_parser(
         "verify",
-        help=("whether the figures are those of this machine's kernel (root)"),
+        help="compare the figures with this machine's own kernel (needs root)",
         description=VERIFY,
         epilog=VERIFY_EXAMPLES,
         allow_abbrev=False,
@@ -303,19 +305,21 @@ def _add_verify(commands: Any) -> None:
         help="memory pages, or an ELF core, compressed or not; -: standard input",
     )
     sub.add_argument(
-        "--size", type=_size, metavar="SIZE", help=("of the pages that it makes (default: 16M)")
+        "--size", type=_size, metavar="SIZE", help="size of the generated pages (default: 16M)"
     )
     sub.add_argument(
-        "--seed", type=_seed, metavar="N", help=("of the pages that it makes (default: 1)")
+        "--seed", type=_seed, metavar="N", help="seed of the generated pages (default: 1)"
     )
     sub.add_argument(
         "--dir",
         default="/var/tmp",
         metavar="DIR",
-        help=("where the swap file is made: ext4 or xfs, no tmpfs (default: %(default)s)"),
+        help="directory for the swap file, on ext4 or xfs, not tmpfs (default: %(default)s)",
     )
     sub.add_argument(
-        "--json", action="store_true", help=("one JSON object, raw numbers, in place of the table")
+        "--json",
+        action="store_true",
+        help="print one JSON object with raw numbers, not the table",
     )
     sub.add_argument(
         "--color",
@@ -326,8 +330,8 @@ def _add_verify(commands: Any) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line, sys.argv's by default. The exit code; argparse raises
-    SystemExit by itself.
+    """Runs a command line, by default sys.argv's, and returns the exit code. argparse
+    raises SystemExit by itself.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
@@ -335,8 +339,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return _run(argv)
         finally:
-            _write("")  # --help leaves to the interpreter's end what may fail
-    except BrokenPipeError:  # the reader has what it wanted
+            _write("")  # --help leaves a flush that may fail to the interpreter's exit
+    except BrokenPipeError:  # the reader has closed its end
         return 1
     except KeyboardInterrupt:
         _say("interrupted before anything was measured")
@@ -347,15 +351,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _standard_streams() -> None:
-    """Makes of the three streams what can be used: a closed one's number must not
-    become another file's, and each character comes out, escaped where the encoding has
-    it not. CommandError where standard output is closed.
+    """Makes the three standard streams usable. Opens /dev/null in place of a closed
+    descriptor, so that no other file gets its number. Escapes the characters that the
+    encoding lacks. Raises CommandError if standard output is closed.
     """
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: fd
+            os.open(os.devnull, os.O_RDWR)  # returns the lowest free number: fd
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
@@ -369,15 +373,15 @@ def _run(argv: list[str]) -> int:
     made = parser()
     options = sum(arg.startswith("-") for arg in itertools.takewhile(lambda arg: arg != "--", argv))
     if options > MAX_OPTIONS:
-        made.error(f"{options:,} options: {MAX_OPTIONS:,} at most")
+        made.error(f"{options:,} options are too many: give {MAX_OPTIONS:,} or fewer")
     args = made.parse_args(argv)
     args.command_line = " ".join(map(quoted, ["zswap-py", *argv]))
     return int(args.run(args))
 
 
 def _write(text: str) -> None:
-    """To standard output. BrokenPipeError; CommandError for another failure, as of a
-    full disk.
+    """Writes to standard output. Raises BrokenPipeError, or CommandError for any other
+    failure, such as a full disk.
     """
     if sys.stdout is None:
         return
@@ -385,8 +389,7 @@ def _write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as e:
-        # what is still to be written must not fail again, when the interpreter flushes
-        # at its end
+        # the interpreter flushes the rest at exit, which must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(e, BrokenPipeError):
             raise
@@ -394,19 +397,19 @@ def _write(text: str) -> None:
 
 
 def _say(message: str) -> None:
-    with contextlib.suppress(OSError):  # a message that cannot be had must not cost the exit code
+    with contextlib.suppress(OSError):  # a lost message must not change the exit code
         print(f"zswap-py: {shown(message)}", file=sys.stderr, flush=True)
 
 
 def _must_draw(args: argparse.Namespace) -> None:
-    """CommandError without rich, before anything is measured. JSON needs none."""
+    """Raises CommandError if rich is missing, before any measuring. JSON needs none."""
     if args.json:
         return
     try:
         from rich import console, table, text  # noqa: F401
     except ImportError as e:
         raise CommandError(
-            f"rich, which draws the table, is missing ({e}): pip install rich, or take --json"
+            f"the table needs rich, which is missing ({e}): pip install rich, or give --json"
         ) from None
 
 
@@ -414,8 +417,8 @@ def _report(args: argparse.Namespace) -> int:
     folio_pages, rest = divmod(FOLIOS[args.folio], mmap.PAGESIZE) if args.folio else (1, 0)
     if rest or not folio_pages:
         args.usage_error(
-            f"argument --folio: {args.folio} is less than this machine's pages of "
-            f"{mmap.PAGESIZE} bytes"
+            f"argument --folio: {args.folio} is less than this machine's page size, "
+            f"{mmap.PAGESIZE} bytes: give a larger one"
         )
     with _open(args, folio_pages) as pages:
         _must_draw(args)
@@ -439,7 +442,7 @@ def _report(args: argparse.Namespace) -> int:
 
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
     try:
-        # runs of a folio at least, so that a sample has folios as they lie in memory
+        # a run is at least a folio, so that a sample keeps folios as they lie in memory
         return open_pages(
             args.files,
             args.pids,
@@ -457,12 +460,10 @@ def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
 
 def _verify(args: argparse.Namespace) -> int:
     if args.file and (args.size is not None or args.seed is not None):
-        args.usage_error(
-            "--size and --seed are of the pages that it makes: leave them out, or FILE"
-        )
+        args.usage_error("--size and --seed apply to generated pages: leave them out, or FILE")
     if args.size is not None and args.size < mmap.PAGESIZE:
         args.usage_error(
-            f"argument --size: {args.size} is less than a page of {mmap.PAGESIZE} bytes"
+            f"argument --size: {args.size} is less than one page: give {mmap.PAGESIZE} or more"
         )
     host = Host()
     host.must_be_usable()  # before anything is read
@@ -482,16 +483,16 @@ def _verify(args: argparse.Namespace) -> int:
             _say(f"meanwhile: {change}")
         if isinstance(e, OSError):
             raise
-        _say("interrupted" if host.meanwhile else "interrupted; every setting is as it was")
+        _say("interrupted" if host.meanwhile else "interrupted; every setting is restored")
         return INTERRUPTED
     colour, width = _style(args.color)
-    _write(verdict.to_json(result) + "\n" if args.json else verdict.to_text(result, width, colour))
+    _write(verify.to_json(result) + "\n" if args.json else verify.to_text(result, width, colour))
     return result.exit_code
 
 
 def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], str]:
-    """The pages, and what they are of. HostError before more are there than the memory
-    has room for.
+    """Returns the pages and the name of their source. Raises HostError before they
+    fill the memory.
     """
     page_size = mmap.PAGESIZE
     if args.file:
@@ -510,12 +511,12 @@ def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], st
     made = b"".join(corpus(seed, nbytes // 4096))
     return [
         made[at : at + page_size] for at in range(0, len(made), page_size)
-    ], f"pages made from seed {seed}"
+    ], f"pages generated from seed {seed}"
 
 
 def _style(color: str) -> tuple[bool, int]:
-    """Whether to colour, and the width."""
-    # 0: a terminal that does not know, as a serial console; Python 3.10 passes it on
+    """Returns whether to colour, and the width."""
+    # 0: a terminal without a size, such as a serial console; Python 3.10 passes it on
     width = (sys.stdout.isatty() and shutil.get_terminal_size().columns) or 80
     return color == "always" or (color == "auto" and _fancy(sys.stdout)), width
 
@@ -525,7 +526,7 @@ def _text(data: report.Report, color: str) -> str:
     try:
         "µ".encode(sys.stdout.encoding)
         micro = "µ"
-    except (UnicodeEncodeError, TypeError):  # None: a stream of text alone
+    except (UnicodeEncodeError, TypeError):  # None: a stream without an encoding
         micro = "u"
     return report.to_text(data, width=width, colour=colour, micro=micro)
 
@@ -537,9 +538,9 @@ def _fancy(stream: Any) -> bool:
 
 
 def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
-    """What the reader should doubt."""
+    """Yields the reasons to doubt the figures."""
     if isinstance(result.stopped, KeyboardInterrupt):
-        yield "interrupted: the figures are of what was measured until then"
+        yield "interrupted: the figures cover the pages measured before that"
     elif result.stopped:
         yield f"stopped: {result.stopped}"
     for source in pages.sources:
@@ -549,11 +550,11 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
     for f in result.report.figures:
         if not f.intact:
             yield (
-                f"{f.name}:{f.backend}: pages were lost or came back with other bytes; do not use "
+                f"{f.name}:{f.backend}: pages were lost or loaded with other bytes; do not use "
                 "its figures"
             )
     if any(source.kind == "process" for source in pages.sources):
-        yield "the processes ran while they were read: pages may be of different moments"
+        yield "the processes ran while they were read: their pages are not one snapshot"
     if pages.processes_denied:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
@@ -565,20 +566,20 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
             f"{'; '.join(causes[:NAMED_GONE])}{more}"
         )
     if pages.tail_bytes:
-        yield f"{pages.tail_bytes} bytes at the ends of sources fill no page, and were left out"
+        yield f"left out {pages.tail_bytes} bytes at the ends of sources that fill no page"
 
 
 @contextlib.contextmanager
 def _progress(pages: Pages) -> Iterator[measure.Progress]:
-    """A bar with rate and time left on standard error, where that is a terminal; erased
-    at the end.
+    """Shows a bar with rate and time left on standard error, if that is a terminal,
+    and erases it at the end.
     """
     if not (sys.stderr.isatty() and os.environ.get("TERM") != "dumb"):
         yield lambda done: None
         return
     try:
         made = _bar()
-    except ImportError:  # rich is missing, and JSON needs none
+    except ImportError:  # JSON works without rich
         yield lambda done: None
         return
     with made as bar:
@@ -600,7 +601,7 @@ def _bar() -> Progress:
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        """rich's own is decimal."""
+        """The rate in binary units; rich's own is decimal."""
 
         def render(self, task: Task) -> Text:
             return Text(f"{report.size(task.speed or 0)}/s", style="progress.data.speed")

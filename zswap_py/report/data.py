@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A report's data, and its JSON. Nothing here measures or reads arguments.
 
-The fields' names are the JSON's, and docs/report.md says what each means. Numbers are
+The fields have the names of the JSON object; docs/report.md describes each. Numbers are
 raw and count the pages that were read; only the estimates count all pages.
 """
 
@@ -15,16 +15,16 @@ from typing import Any
 
 SCHEMA = 1
 
-#: Pages below which nothing is said about speed: quartiles of so few runs say little.
+#: Pages below which a report says nothing about speed: quartiles need more runs.
 ENOUGH_PAGES = 1024
 
-#: Savings that differ by less are as good as equal.
+#: Savings that differ by less than this share count as equal.
 ALIKE = 0.02
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one compressor came to. Sizes in bytes; times in nanoseconds a page, None
+    """The figures of one compressor. Sizes in bytes; times in nanoseconds a page, None
     where no page was stored.
     """
 
@@ -51,12 +51,12 @@ class Figures:
 
     @property
     def incompressible(self) -> float:
-        """The share of the pages given to it that would not compress, 0 to 1."""
+        """The share of the pages that did not compress, 0 to 1."""
         given = self.stored_pages + self.rejected_pages
         return (self.stored_incompressible_pages + self.rejected_pages) / given if given else 0.0
 
     def loads_faster(self, other: Figures) -> bool:
-        """Whether its loads are clearly faster: the quartiles do not overlap."""
+        """Returns whether its loads are clearly faster: quartiles do not overlap."""
         mine, theirs = self.load_ns_p75, other.load_ns_p25
         enough = min(self.stored_pages, other.stored_pages) >= ENOUGH_PAGES
         return mine is not None and theirs is not None and enough and mine < theirs
@@ -64,7 +64,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A compressor that cannot be had, and why."""
+    """A compressor that is not available, and the reason."""
 
     name: str
     backend: str | None
@@ -73,7 +73,7 @@ class Unavailable:
 
 @dataclass(frozen=True)
 class Report:
-    """All of a report, in the order of the JSON object."""
+    """A whole report, in the order of the JSON object."""
 
     schema: int
     complete: bool
@@ -94,7 +94,7 @@ class Report:
 
     @property
     def scale(self) -> float:
-        """How many pages each page that was read stands for in the estimates; 1 unless
+        """The number of pages that each page read stands for in the estimates; 1 unless
         a whole sample was read.
         """
         return (
@@ -105,14 +105,14 @@ class Report:
 
     @property
     def figures(self) -> list[Figures]:
-        """The compressors that could be had, those that save most first."""
+        """The available compressors, by savings, the largest first."""
         found = [c for c in self.compressors if isinstance(c, Figures)]
         return sorted(found, key=lambda f: -f.estimated_net_saved_bytes)
 
     @property
     def pick(self) -> Figures | None:
-        """What saves most; or, of those that save as good as the same, what loads
-        clearly faster.
+        """The compressor that saves most, or one within ALIKE of it that loads clearly
+        faster.
         """
         good = [f for f in self.figures if f.intact and f.estimated_net_saved_bytes > 0]
         if not good:
@@ -124,8 +124,8 @@ class Report:
 
 
 def scale_of(pages_total: int | None, pages: int, vanished: int) -> float:
-    """How many pages of all each page read stands for. Those that vanished stand for
-    others that did.
+    """Returns the number of pages that each page read stands for. Pages of a sample
+    that vanished stand for others that vanished.
     """
     return pages_total / (pages + vanished) if pages_total and pages else 1.0
 
@@ -138,5 +138,5 @@ def load_ns(f: Figures) -> float:
 
 
 def to_json(report: Report) -> str:
-    """The JSON object, raw numbers, indented."""
+    """Returns the JSON object, with raw numbers, indented."""
     return json.dumps(dataclasses.asdict(report), indent=2)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Figures as people read them: bytes, shares, times."""
+"""Formats figures for people: bytes, shares, times."""
 
 from __future__ import annotations
 
 
 def size(nbytes: float) -> str:
-    """Bytes with a binary unit: 15.1 MiB."""
+    """Formats bytes with a binary unit: 15.1 MiB."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(nbytes) < 1024:
             return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
@@ -14,8 +14,8 @@ def size(nbytes: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Two digits where that is under a percent; 100% and 0% only if it is all or
-    none.
+    """Formats a share: two digits below a percent, 100% and 0% only if it is exactly
+    all or none.
     """
     percent = 100 * share
     if 0 < percent < 1:
@@ -28,7 +28,7 @@ def percent(share: float) -> str:
 
 
 def micros(ns: float | None) -> str:
-    """Microseconds, in three digits."""
+    """Formats nanoseconds as microseconds, with three digits."""
     if ns is None:
         return "-"
     us = ns / 1000

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pages through compressors: each has a zswap of its own, and every piece of memory
-goes through all in turn.
+"""Measures compressors: each has a zswap of its own, and every piece of memory goes
+through all of them in turn.
 """
 
 from __future__ import annotations
@@ -22,36 +22,35 @@ from zswap_py.pool import SizeClass
 from zswap_py.report.data import SCHEMA, Figures, Report, Unavailable, scale_of
 from zswap_py.report.format import size
 from zswap_py.sources.pages import PIECE, Pages
-from zswap_py.sources.procmem import SourceError
+from zswap_py.sources.source import SourceError
 from zswap_py.zswap import Zswap
 
-#: What is compared unless something else is asked for.
+#: Compressors of a report that names none.
 DEFAULT_COMPRESSORS = ("lzo", "lzo-rle", "lz4", "zstd", "deflate")
 
 #: Pages between two reads of the clock, which is the thread's CPU time.
 RUN_PAGES = 64
 
-#: Bytes that are worth a report: where that much was measured before the memory is too
-#: little, it is not refused.
+#: Bytes measured from which a report is made even if memory then runs short.
 WORTH_REPORTING = 64 << 20
 
-#: Bytes of a page's cell in the index, which grows in steps that would hide them.
+#: Bytes of a page's slot in the index; the index itself grows in larger steps.
 SLOT_BYTES = 8
 
 Progress = Callable[[float], None]
-"""Called with the bytes that are done; fractions of a piece count as compressors finish
-with it.
+"""Called with the bytes done. A piece counts in equal parts as each compressor finishes
+it.
 """
 
 
 class MemoryLimit(SourceError):
     """Pools and copies would take too much of this machine's memory. The message has
-    the figure and what to type.
+    the figure and the option to give.
     """
 
 
 class Result(NamedTuple):
-    """A report, and what ended it early, if anything: KeyboardInterrupt, or a
+    """A report, and the exception that ended it early, if any: KeyboardInterrupt or
     MemoryLimit.
     """
 
@@ -60,7 +59,7 @@ class Result(NamedTuple):
 
 
 class _Mark(NamedTuple):
-    """Where a meter was after a piece."""
+    """The state of a meter after a piece."""
 
     stats: dict[str, int]
     events: dict[str, int]
@@ -73,17 +72,17 @@ class _Mark(NamedTuple):
 
 
 class _Pool(NamedTuple):
-    """A pool as one CPU would have filled it; bytes."""
+    """The size of a pool that one CPU fills, in bytes."""
 
     total_size: int
     metadata: int
 
 
 def _pool(mark: _Mark, page_size: int, scale: float = 1) -> _Pool:
-    """What holds `scale` times as many objects of each size.
+    """Returns the pool that holds `scale` times as many objects of each size.
 
-    Multiplying the pool itself would multiply the zspages that are not full, of which
-    each class has one at most where one CPU stores; with several CPUs some more, by
+    Multiplying the pool itself would multiply the zspages that are not full. With one
+    CPU each class has one such zspage at most; with several CPUs it has more, by
     chance.
     """
     zspages = pages = 0
@@ -115,21 +114,21 @@ class _Meter:
         self.compressor = compressor
         self.page_size, self.folio_pages = page_size, folio_pages
         self.run_pages = max(RUN_PAGES, folio_pages)
-        # no limit of zswap's own: the caller keeps an eye on the memory
+        # zswap itself has no limit here: _Measuring checks the memory
         self.zswap = Zswap(
             spec, max_pool_percent=100, page_size=page_size, nr_cpus=jobs, kernel=kernel
         )
         self.zswap.swapon(slots)
         self._scratch = [ffi.new("uint8_t[]", self.run_pages * page_size) for _ in range(jobs)]
         self._given = self._loaded = self._wrong = 0
-        self._store_ns, self._load_ns = array("d"), array("d")  # nanoseconds a page, an item a run
+        self._store_ns, self._load_ns = array("d"), array("d")  # nanoseconds a page, one item a run
 
     def close(self) -> None:
         self.zswap.close()
 
     def piece(self, threads: ThreadPoolExecutor, pages: Any, nr_pages: int) -> None:
-        """Store nr_pages pages, of which none is in a zero folio; then peek all and
-        compare.
+        """Stores nr_pages pages, none of them in a zero folio, then peeks and compares
+        them.
         """
         spans = list(self._spans(pages, nr_pages, len(self._scratch)))
         for ns in list(threads.map(self._store, spans, range(len(spans)))):
@@ -141,7 +140,7 @@ class _Meter:
         self._given += nr_pages
 
     def _spans(self, pages: Any, nr_pages: int, jobs: int) -> Iterator[Any]:
-        """The pages in as many parts as there are jobs, cut between runs."""
+        """Yields the pages in one part per job, cut between runs."""
         runs = -(-nr_pages // self.run_pages)
         step = -(-runs // jobs) * self.run_pages
         for start in range(0, nr_pages, step) if step else ():
@@ -177,7 +176,7 @@ class _Meter:
         )
 
     def mapped(self) -> int:
-        """Bytes that this process has for what is stored."""
+        """Returns the bytes that this process maps for the stored pages."""
         events = self.zswap.events()
         return events["arena_mapped"] + events["slab_mapped"] + self.zswap.memory()["tree"]
 
@@ -196,12 +195,12 @@ class _Meter:
         )
 
     def figures(self, mark: _Mark, scale: float) -> Figures:
-        """What it came to when the mark was made, and by estimate for `scale` times as
-        many pages.
+        """Returns the figures at a mark, and the estimates for `scale` times as many
+        pages.
         """
         c, stored = self.compressor, mark.stats["stored_pages"]
         pool, estimated = _pool(mark, self.page_size), _pool(mark, self.page_size, scale)
-        # the kernel's own counter, holes that refused folios left included
+        # the kernel's own counter, which includes the holes that rejected folios left
         if len(self._scratch) == 1:
             pool = pool._replace(total_size=mark.stats["pool_total_size"])
             estimated = estimated if scale > 1 else pool
@@ -235,7 +234,7 @@ def _quartiles(name: str, ns: Sequence[float]) -> dict[str, Any]:
 
 
 def mem_available() -> int:
-    """MemAvailable of /proc/meminfo, in bytes."""
+    """Returns MemAvailable of /proc/meminfo, in bytes."""
     with open("/proc/meminfo", encoding="ascii") as f:
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith("MemAvailable:"))
 
@@ -251,20 +250,19 @@ class _Measuring:
         self.rows: list[_Meter | Unavailable] = []
         self.folio_pages = folio_pages
         self.run_pages = max(RUN_PAGES, folio_pages)
-        # a piece has no runs for more threads, and each would take room for one
+        # a piece has no runs for more threads, and each thread needs a buffer of a run
         self.jobs = min(jobs, max(1, PIECE // (self.run_pages * pages.page_size)))
         self.zero_pages = 0
         self.limit = mem_available() // 4
-        # one assignment a piece, so that an interrupt finds all compressors at the same
-        # page
+        # assigned once a piece, so that after an interrupt all compressors stand at the
+        # same page
         self.done: tuple[int, int, list[_Mark]] = (0, 0, [])
         planned = pages.pages_planned
         self._check_room(
             len(dict.fromkeys(specs)),
             0 if planned is None else min(PIECE, planned * pages.page_size),
         )
-        # what a stream holds is not known, or not sure: room costs next to nothing
-        # until it is used
+        # the length of a stream is unknown: unused slots cost next to nothing
         slots = (1 << 32) if planned is None else min(1 << 32, max(1, planned))
         for spec in dict.fromkeys(specs):
             try:
@@ -318,8 +316,8 @@ class _Measuring:
         self._mark()
 
     def _check_room(self, meters: int, piece: int) -> None:
-        """Refuse what would pass the limit: what the pools come to at this rate, at
-        first the next piece's worst.
+        """Raises MemoryLimit if the pools would pass the limit: at the present rate, at
+        first by the worst case of the next piece.
         """
         used = sum(meter.mapped() for meter in self.meters)
         copies = PIECE + meters * self.jobs * self.run_pages * self.pages.page_size
@@ -331,9 +329,8 @@ class _Measuring:
         if meters > 1:
             remedy += ", or compare fewer compressors with -c"
         raise MemoryLimit(
-            f"pools and copies would take {size(pools + copies)}, more than "
-            f"{size(self.limit)}, "
-            f"a quarter of the memory that is available: {remedy}"
+            f"pools and copies would take {size(pools + copies)}, more than {size(self.limit)}, a "
+            f"quarter of the available memory: {remedy}"
         )
 
 
@@ -347,14 +344,16 @@ def measure(
     command: str = "",
     progress: Progress = lambda done: None,
 ) -> Result:
-    """Store all of `pages` by each compressor, in folios of `folio_pages` pages, and
-    load and compare each page.
+    """Stores all of `pages` with each compressor, in folios of `folio_pages` pages,
+    then loads and compares each page.
 
-    `jobs`: threads (default: the cores), 1 to NR_CPUS; no more run than a piece has
-    runs for. Ctrl-C ends it as it was after the piece before: the result then says so.
-    Raises MemoryLimit where pools and copies would pass a quarter of MemAvailable, or
-    stops by it if much was measured already; SourceError for a source that cannot be
-    read, or, with the reasons, if no compressor is available.
+    `jobs` is the number of threads (default: the number of cores), 1 to NR_CPUS. A
+    piece has a limited number of runs, and no more threads than these are started.
+    Ctrl-C ends the measuring: the result then holds the state after the last whole
+    piece, and the KeyboardInterrupt. Raises MemoryLimit if pools and copies would pass
+    a quarter of MemAvailable; the result holds it instead if WORTH_REPORTING bytes were
+    measured. Raises SourceError for a source that cannot be read, and, with the
+    reasons, if no compressor is available.
     """
     stopped: BaseException | None = None
     with ExitStack() as stack:

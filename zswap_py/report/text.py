@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A report in words: headline, table, advice, notes."""
+"""A report as text: headline, table, advice, notes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from zswap_py.report.format import micros, percent, size
 
 
 def advice(report: Report) -> str | None:
-    """One sentence on which to choose; None if nothing was stored. Nothing about speed
-    where quartiles overlap.
+    """Returns a sentence on which compressor to choose, or None if nothing was stored.
+    Says nothing about speed where quartiles overlap.
     """
     figures = [f for f in report.figures if f.intact]
     if not any(f.stored_pages + f.rejected_pages for f in figures):
@@ -31,8 +31,8 @@ def advice(report: Report) -> str | None:
     others = [f for f in figures if f is not pick]
     if not others:
         return (
-            f"{_label(report, pick)} would give back {percent(share)} of this memory, zero-filled "
-            "pages aside."
+            f"{_label(report, pick)} would save {percent(share)} of this memory, without its "
+            "zero-filled pages."
         )
     return _comparison(report, pick, others)
 
@@ -41,12 +41,12 @@ def _why_not(report: Report, f: Figures) -> str:
     share = percent(f.incompressible)
     if f.incompressible < 0.05:
         return (
-            "so few pages leave most zspages half empty"
+            "there are too few pages to fill the zspages"
             if f.stored_pages < 4096
             else "the pages compress badly"
         )
     if report.folio_pages > 1 and f.rejected_pages:
-        return f"{share} of the pages lie in folios of which a page does not compress"
+        return f"{share} of the pages lie in folios with a page that does not compress"
     return f"{share} of the pages do not compress"
 
 
@@ -55,8 +55,8 @@ def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
     faster = [f for f in others if f.loads_faster(pick)]
     if faster:
         fastest = min(faster, key=load_ns)
-        # of those that load alike, what saves most: which of them happened to be first
-        # today means nothing
+        # among equally fast loads the one that saves most: which of them is fastest in
+        # this run is chance
         rival = next(f for f in faster if not fastest.loads_faster(f))
         return (
             f"{_more(report, pick, rival)}; a load takes {load_ns(pick) / load_ns(rival):.1f}x as "
@@ -67,7 +67,7 @@ def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
         what = (
             "the most"
             if best is pick
-            else f"as much as {_label(report, best)}, or all but {_less(best, pick)}"
+            else f"as much as {_label(report, best)}, to within {_less(best, pick)}"
         )
         return f"{name} saves {what}, and its loads are the fastest."
     return f"{_more(report, pick, others[0])}."
@@ -90,7 +90,7 @@ def _less(best: Figures, pick: Figures) -> str:
 
 
 def _label(report: Report, c: Figures | Unavailable) -> str:
-    """The kernel's name; with the backend where there are several of a name."""
+    """Returns the kernel's name, with the backend if the report has several of it."""
     twins = [other for other in report.compressors if other.name == c.name]
     return c.name if len(twins) == 1 or not c.backend else f"{c.name}:{c.backend}"
 
@@ -113,7 +113,7 @@ def _count(pages: int) -> str:
 
 
 def _pages_read(report: Report) -> str:
-    # what vanished is in neither figure, so that this total is the headline's
+    # pages that vanished are in neither figure, so this total is the headline's
     read, all_of_it = report.pages, report.pages_total
     if report.complete and all_of_it is not None:
         all_of_it = round(read * report.scale)
@@ -130,7 +130,7 @@ def _pages_read(report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """The figure that matters."""
+    """Returns the sentence with the most important figure."""
     whole = size(report.pages * report.page_size * report.scale)
     if not report.pages:
         return "Nothing was measured."
@@ -144,7 +144,7 @@ def headline(report: Report) -> str:
 
 
 def _notes(report: Report) -> list[str]:
-    """What stands below the table: what is not in it, and what its marks mean."""
+    """Returns the lines below the table: pages left out, and the meaning of marks."""
     notes = [
         f"{_label(report, c)} is not available: {c.unavailable}"
         for c in report.compressors
@@ -152,21 +152,21 @@ def _notes(report: Report) -> list[str]:
     ]
     if report.pick is not None and len(report.figures) > 1:
         notes.append(
-            f"* saves most, or all but {percent(ALIKE)} of that with loads that are clearly faster"
+            f"* saves most, or is within {percent(ALIKE)} of the best, with clearly faster loads"
         )
     if near := [f for f in report.figures if not f.kernel_sizes]:
         codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
-        notes.append(f"~ sizes not shown to be the kernel's to the byte: {codecs}")
+        notes.append(f"~ sizes may differ from the kernel's: {codecs}")
     if refused := [f for f in report.figures if f.rejected_pages]:
         to_disk = "; ".join(f"{_label(report, f)} {_to_disk(report, f)}" for f in refused)
-        notes.append(f"refused by zswap, so they would go to the disk: {to_disk}")
+        notes.append(f"rejected by zswap, and so written to disk: {to_disk}")
     if report.zero_pages:
         zero = size(report.zero_pages * report.page_size * report.scale)
-        notes.append(f"zero-filled: {zero}, saved as well, without zswap")
+        notes.append(f"zero-filled pages: {zero} more, saved without zswap")
     if report.estimated:
         notes.append(
-            "estimated: processes share pages that only root can tell apart; "
-            "each counts by its shares"
+            "estimated: only root can tell which pages processes share; each process counts "
+            "its share of them (Pss)"
         )
     if any(report.not_read.values()):
         counts = ", ".join(
@@ -180,14 +180,14 @@ def _notes(report: Report) -> list[str]:
 
 
 def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = "µ") -> str:
-    """The report for people: headline, table, advice, notes. `micro` is for outputs
-    that cannot encode µ.
+    """Returns the report for people: headline, table, advice, notes. `micro` replaces
+    µ where the output cannot encode it.
     """
     from rich.console import Console
     from rich.text import Text
 
     out = io.StringIO()
-    # wider than the output: a table that does not fit is better than one that is cut
+    # wider than the output: better a table that does not fit than one cut off
     console = Console(
         file=out,
         width=max(width, 200),
@@ -266,6 +266,6 @@ def _table(report: Report, micro: str) -> Any:
 
 
 def _to_disk(report: Report, f: Figures) -> str:
-    """What zswap refuses of the pages given to it, in words."""
+    """Returns the pages that zswap rejected, and their share."""
     pages = round(f.rejected_pages * report.scale)
     return f"{_count(pages)}, {percent(f.rejected_pages / (f.stored_pages + f.rejected_pages))}"

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ELF cores: where in the file the pages are that reclaim could swap.
+"""ELF cores: the places in the file of the pages that reclaim could swap.
 
 A core has a PT_LOAD segment for each mapping, and an NT_FILE note that names the
-mappings of files. Of these the kernel drops clean pages and swaps written copies; a
-core does not tell one from the other, so that mappings count as a whole: writable ones,
-and those that the dynamic linker wrote before it took the right to write, are
-swappable, others are not. Mappings of shmem are known by their names. What a core has
-no word of: pages that were locked, or in swap already.
+mappings of files. Of these the kernel drops clean pages and swaps written copies. A
+core does not tell one from the other, so a mapping counts as a whole. Writable
+mappings, and those that the dynamic linker wrote before it made them read-only, are
+swappable; others are not. Mappings of shmem are known by their names. A core does not
+show which pages were locked, or in swap already.
 """
 
 from __future__ import annotations
@@ -19,45 +19,44 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# : bytes at a core's front in which its headers must lie, and in a pipe its notes;
-# bytes of notes
+#: bytes at a core's front that must hold its headers, and in a pipe its notes; limit of
+#: the notes' bytes
 FRONT = 64 << 20
 
 Read = Callable[[int, int], bytes]
-"""Returns ``length`` bytes at ``offset``, fewer at the file's end. Raises
-OutOfReach.
+"""Returns ``length`` bytes at ``offset``, fewer at the file's end. Raises OutOfReach.
 """
 
 _PT_LOAD, _PT_NOTE = 1, 4
 _PF_W = 2
 _PN_XNUM = 0xFFFF
 _AT_SYSINFO_EHDR = 33
-_VSYSCALL = 0xFFFFFFFFFF600000  # x86's, which the kernel writes into every core
+_VSYSCALL = 0xFFFFFFFFFF600000  # of x86, which the kernel writes to every core
 _SHMEM = (b"/dev/shm/", b"/memfd:", b"/SYSV", b"/dev/zero")
 _HUGETLB = (b"/anon_hugepage", b"/dev/hugepages/")
-_MACHINE = ("VMCOREINFO", "QEMU", "VBCORE")  # names of notes in the core of a whole machine
+_MACHINE = ("VMCOREINFO", "QEMU", "VBCORE")  # note names in the core of a whole machine
 
 
 class CoreError(Exception):
-    """A core that cannot be read. The message goes on after the file's name."""
+    """A core cannot be read. The message continues the file's name."""
 
 
 class OutOfReach(Exception):
-    """In a pipe: what follows the memory comes too late, or lies behind already."""
+    """The bytes of a pipe come too late, after the memory, or are read already."""
 
 
 @dataclass
 class Core:
-    """What a core holds, by the headers at its front."""
+    """The content of a core, by the headers at its front."""
 
-    # : offset in the file, pages; ascending and apart
+    #: offset in the file, number of pages; ascending, not overlapping
     runs: list[tuple[int, int]] = field(default_factory=list)
-    file_backed: int = 0  #: pages of files, and the kernel's own, that are never swapped
+    file_backed: int = 0  #: pages of files and of the kernel, which are never swapped
     hugetlb: int = 0  #: pages of the report's size
     written: int = 0  #: pages of writable mappings of files
     tail_bytes: int = 0  #: at the ends of segments, where they fill no page
-    remark: str | None = None  #: what cannot be known
-    cut_notes: bool = False  #: the file ends before its notes do
+    remark: str | None = None  #: a limit of the figures
+    cut_notes: bool = False  #: whether the file ends before its notes do
 
 
 class _ProgramHeader(NamedTuple):
@@ -78,7 +77,7 @@ class _Load(NamedTuple):
 class _FileMapping(NamedTuple):
     start: int
     end: int
-    bias: int  #: address less offset in the file
+    bias: int  #: address minus offset in the file
     name: bytes
 
 
@@ -87,24 +86,24 @@ class _Notes:
     files: list[_FileMapping] | None = None
     vdso: int | None = None
     machine: bool = False
-    missing: str = "has no NT_FILE note"  #: where there are no files: why
+    missing: str = "has no NT_FILE note"  #: the reason, if ``files`` is None
     cut: bool = False
 
 
 def parse(read: Read, page_size: int) -> Core:
-    """Reads the headers and notes. Raises CoreError."""
+    """Reads the headers and notes of a core. Raises CoreError."""
     try:
         importlib.import_module("elftools.elf.elffile")
     except ImportError:
         raise CoreError(
-            "is an ELF core, and pyelftools, which reads it, is missing. "
-            "Install it: pip install 'zswap-py[core]'"
+            "is an ELF core, which needs pyelftools, and that is missing: "
+            "pip install 'zswap-py[core]'"
         ) from None
     try:
         return _parse(read, page_size)
     except (CoreError, OSError):
         raise
-    except Exception as e:  # pyelftools raises whatever its parsing comes to
+    except Exception as e:  # pyelftools raises exceptions of any class
         raise CoreError(f"is a damaged ELF core ({type(e).__name__}: {e})") from None
 
 
@@ -126,16 +125,16 @@ def _parse(read: Read, page_size: int) -> Core:
     core.cut_notes = notes.cut
     if notes.machine:
         core.remark = (
-            "is the memory of a whole machine: the kernel, its page cache and free pages are in it"
+            "is the memory of a whole machine: the kernel, its page cache and free pages count too"
         )
     elif notes.files is None:
         core.remark = (
-            f"{notes.missing}: which of its pages are those of files cannot be known, and all count"
+            f"{notes.missing}: its file-backed pages cannot be told from the others, and all count"
         )
     elif core.written:
         core.remark = (
-            f"does not tell which pages of writable mappings of files were written: "
-            f"all {core.written:,} of them count"
+            f"does not tell which pages of writable file mappings were written: all "
+            f"{core.written:,} count"
         )
     return core
 
@@ -144,17 +143,17 @@ def _exactly(read: Read, offset: int, length: int) -> bytes:
     if offset + length > FRONT:
         raise CoreError(
             f"is a damaged ELF core (its headers end at byte {offset + length}, "
-            f"and they must lie in its first {FRONT >> 20} MiB)"
+            f"and must end within its first {FRONT >> 20} MiB)"
         )
     data = read(offset, length)
     if len(data) < length:
-        raise CoreError("is truncated within its headers, and has no memory in it")
+        raise CoreError("is truncated within its headers, and holds no memory")
     return data
 
 
 def _elf(head: bytes) -> Any:
-    """pyelftools' ELFFile of a header. The section headers, which stand at a file's
-    end, are masked.
+    """Returns the ELFFile of a header, without the section headers, which stand at the
+    file's end.
     """
     masked = bytearray(head.ljust(256, b"\0"))
     # e_shoff; e_shnum, e_shstrndx
@@ -164,7 +163,7 @@ def _elf(head: bytes) -> Any:
 
 
 def _program_headers(elf: Any, read: Read) -> list[_ProgramHeader]:
-    """The table, without pyelftools, which takes minutes for some hundred thousand."""
+    """Reads the table. pyelftools would take minutes for some hundred thousand."""
     wide = elf.elfclass == 64
     entry = struct.Struct(
         ("<" if elf.little_endian else ">") + ("IIQQQQQQ" if wide else "IIIIIIII")
@@ -181,7 +180,7 @@ def _program_headers(elf: Any, read: Read) -> list[_ProgramHeader]:
             return [_ProgramHeader(f[0], f[1], f[2], f[3], f[5]) for f in fields]
         return [_ProgramHeader(f[0], f[6], f[1], f[2], f[4]) for f in fields]
 
-    # the count stands at the file's end; but what the first one is of follows the table
+    # the count stands at the file's end, but the first segment follows the table
     if count == _PN_XNUM:
         count = (table(1)[0].offset - offset) // size
         if count < _PN_XNUM:
@@ -199,12 +198,10 @@ def _notes(elf: Any, headers: list[_ProgramHeader], read: Read) -> _Notes:
     for header in headers:
         if header.length > FRONT:
             raise CoreError(f"is a damaged ELF core ({header.length} bytes of notes)")
-        try:  # the kernel writes them before the memory, gdb after it
+        try:  # the kernel writes the notes before the memory, gdb after it
             data = read(header.offset, header.length)
         except OutOfReach:
-            found.missing = (
-                "has its notes at its end, where they come too late in a pipe (give it as a file)"
-            )
+            found.missing = "has its notes at its end, too late in a pipe (give it as a file)"
             continue
         if len(data) < header.length:
             found.missing, found.cut = "lacks its notes", True
@@ -217,7 +214,7 @@ def _notes(elf: Any, headers: list[_ProgramHeader], read: Read) -> _Notes:
             elif note["n_type"] == "NT_AUXV":
                 found.vdso, auxv = _vdso(elf, note["n_descdata"]), True
             if found.files is not None and auxv:
-                return found  # those of a thousand threads may follow
+                return found  # the notes of a thousand threads may follow
     return found
 
 
@@ -238,7 +235,7 @@ def _vdso(elf: Any, auxv: bytes) -> int | None:
 
 
 class _Sorter:
-    """Sorts a core's memory by what reclaim would do with it."""
+    """Sorts a core's memory by how reclaim would treat it."""
 
     def __init__(self, page_size: int, notes: _Notes, loads: list[_Load]) -> None:
         self.core = Core()
@@ -250,7 +247,7 @@ class _Sorter:
         self._writable = {load.address for load in loads if load.writable}
         end = 0
         for load in loads:
-            # seen already: a dump of a machine may map its memory twice
+            # the part seen already: a dump of a machine may map its memory twice
             skip = max(0, end - load.offset)
             self._add(
                 load._replace(
@@ -279,9 +276,7 @@ class _Sorter:
                     self.core.runs.append((load.offset + first - load.address, pages))
 
     def _cut(self, start: int, end: int) -> Iterator[tuple[int, int, int | None]]:
-        """The range in parts, each with the index of the file mapping that it is in, if
-        any.
-        """
+        """Yields parts of the range, each with the index of its mapping, or None."""
         i = max(0, bisect_right(self._starts, start) - 1)
         while start < end:
             while i < len(self._files) and self._files[i].end <= start:
@@ -301,9 +296,9 @@ class _Sorter:
         return vdso or (self._process and load.address == _VSYSCALL)
 
     def _is_swappable(self, i: int, load: _Load) -> bool:
-        """Whether reclaim would swap pages of this mapping of a file: shmem, and what
-        was or may be written. Of a segment that a program's file has for data the
-        linker makes the first part, once written, read-only.
+        """Returns whether reclaim would swap pages of this file mapping: shmem, or a
+        mapping that was or may be written. The dynamic linker writes the first part of
+        a program's data segment and then makes it read-only.
         """
         mapping = self._files[i]
         if load.writable or mapping.name.startswith(_SHMEM):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Compressed streams, read through in bounded memory, whatever they hold."""
+"""Decompresses streams in bounded memory, whatever they hold."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-_READ = 1 << 16  #: bytes of a stream that a decoder is given at once
-_MEMORY = 256 << 20  #: bytes that xz may take; its own presets take 65 MiB at most
+_READ = 1 << 16  #: bytes of a stream that a decoder gets at once
+_MEMORY = 256 << 20  #: limit of xz's memory; its own presets take 65 MiB at most
 
 
 class Ended(Exception):
-    """A stream that does not go on: it is cut off, or damaged. The message goes on
-    after the stream's name.
-    """
+    """A stream is truncated or damaged. The message continues the stream's name."""
 
 
 class _Decoder(Protocol):
-    """What bz2, lzma and lz4 have: one stream or frame is decoded, ``max_length`` bytes
-    at a time.
+    """The interface of bz2, lzma and lz4: decodes one stream or frame, ``max_length``
+    bytes at a time.
     """
 
     @property
@@ -36,7 +34,7 @@ class _Decoder(Protocol):
 
 
 class _Gzip:
-    """zlib's decoder for one member."""
+    """Decodes one gzip member."""
 
     def __init__(self) -> None:
         self._decoder = zlib.decompressobj(31)
@@ -58,8 +56,8 @@ class _Gzip:
 
 
 class _Zstd:
-    """zstandard's decoder for one frame, which gives all that its input holds: a block
-    of 128 KiB may take 4 bytes.
+    """Decodes one zstd frame. zstandard returns everything that its input decodes to,
+    and 4 bytes may be a block of 128 KiB.
     """
 
     READ = 2048
@@ -99,8 +97,8 @@ _DECODERS: dict[str, Callable[[], _Decoder]] = {
 
 
 class Decompressed(io.RawIOBase):
-    """What ``source`` holds, all frames or members of it, decompressed. Reading raises
-    Ended where it is cut off or damaged, after what comes before.
+    """All frames or members of ``source``, decompressed. Reading raises Ended where the
+    source is truncated or damaged, after the bytes before that place.
     """
 
     def __init__(self, kind: str, source: Any) -> None:
@@ -119,7 +117,7 @@ class Decompressed(io.RawIOBase):
                 return 0
             try:
                 self._rest = memoryview(self._decoder.decompress(data, _READ))
-            except Exception as e:  # five libraries, each with its own
+            except Exception as e:  # each of the five libraries has its own
                 raise Ended(
                     f"is damaged: its {self._kind} stream ends with an error ({e})"
                 ) from None
@@ -129,8 +127,8 @@ class Decompressed(io.RawIOBase):
         return count
 
     def _input(self) -> bytes | None:
-        """What the decoder, a new one after a frame's end, needs next; None at the end
-        of all.
+        """Returns the decoder's next input, with a new decoder after a frame's end;
+        None at the end of the source.
         """
         if not self._decoder.eof:
             if not self._decoder.needs_input:
@@ -139,7 +137,7 @@ class Decompressed(io.RawIOBase):
             if not data:
                 raise Ended(f"is truncated: its {self._kind} stream has no end")
             return data
-        # zeros pad streams, on tapes for one
+        # zeros may pad a stream, as on tapes
         data = (self._decoder.unused_data or b"").lstrip(b"\0")
         while not data:
             chunk: bytes = self._source.read(self._read_size)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Files and streams as sources of pages: flat ones and ELF cores, compressed or not.
 
-What a file is, its content says. A regular file is read where the plan says. What can
-only be read once from the front (a pipe, or what is compressed) is a stream: a core in
-it is planned by the headers at its front and read in the file's order; flat pages in it
-are read to its end.
+A file's content decides how it is read. A regular file is read at the places that the
+plan names. A pipe or a compressed file is a stream, read once from the front. A core in
+a stream is planned by the headers at its front and read in the file's order. Flat pages
+in a stream are read to its end.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from typing import Any, Protocol
 from zswap_py._lib.names import operand
 from zswap_py.sources import corefile, formats
 from zswap_py.sources.decompress import Decompressed, Ended
-from zswap_py.sources.procmem import SUDO, SourceError
-from zswap_py.sources.source import Reader, Source, Tally
+from zswap_py.sources.denial import SUDO
+from zswap_py.sources.source import Reader, Source, SourceError, Tally
 
-_HOLE = 2 << 20  # holes of flat files are left out in steps of this size, the largest folio's
-_LAYERS = 4  # compressed streams, each in another
-_REST = 64 << 20  # bytes behind a core's memory that are read: section headers, if anything
-_STEP = 1 << 20  # bytes of a stream that are read at once
+_HOLE = 2 << 20  # granularity of holes in flat files: the largest folio
+_LAYERS = 4  # limit of compressed streams in one another
+_REST = 64 << 20  # limit of bytes read behind a core's memory, such as section headers
+_STEP = 1 << 20  # bytes of a stream read at once
 
 
 # --- bytes ---
 
 
 def _read_full(readinto: Callable[[memoryview], int | None], out: memoryview) -> int:
-    """The bytes read into ``out``: fewer than it holds only at the end."""
+    """Fills ``out``. Returns the bytes read: fewer than it holds only at the end."""
     filled = 0
     while filled < len(out) and (n := readinto(out[filled:])):
         filled += n
@@ -43,23 +43,23 @@ def _read_full(readinto: Callable[[memoryview], int | None], out: memoryview) ->
 
 
 class Stream(io.RawIOBase):
-    """Bytes that come once, from the front on. What was peeked is read again."""
+    """Bytes that are read once, from the front. Peeked bytes are read again."""
 
     def __init__(self, source: Any, size: int | None = None, owned: bool = True) -> None:
         self._source, self._size, self._owned = source, size, owned
         self._front = bytearray()
         self.position = 0  #: bytes read so far
-        self.ended: str | None = None  #: why it ended before its time: it is truncated, or damaged
+        self.ended: str | None = None  #: the reason, if it ended early: truncated or damaged
 
     def decompressed(self, kind: str) -> Stream:
-        """What it holds, if it is compressed so."""
+        """Returns the decompressed stream, for compression ``kind``."""
         return _Inner(kind, self)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, out: Any) -> int:
-        """Reads some bytes; none at the end."""
+        """Reads some bytes into ``out``. Returns their number, 0 at the end."""
         if self._front:
             count = min(len(out), len(self._front))
             out[:count] = self._front[:count]
@@ -73,7 +73,7 @@ class Stream(io.RawIOBase):
         if self.ended:
             return 0
         try:
-            # it does not block, and has nothing yet
+            # None: it is non-blocking, and has no bytes yet
             while (count := self._source.readinto(out)) is None:
                 select.select([self._source], [], [])
         except Ended as e:
@@ -85,20 +85,22 @@ class Stream(io.RawIOBase):
         return 0
 
     def peek(self, length: int) -> bytes:
-        """The next bytes, fewer only at the end."""
+        """Returns the next ``length`` bytes, fewer only at the end."""
         more = memoryview(bytearray(min(length, _STEP)))
         while (missing := length - len(self._front)) > 0 and (count := self._more(more[:missing])):
             self._front += more[:count]
         return bytes(memoryview(self._front)[:length])
 
     def skip_to(self, position: int) -> None:
-        """Reads and drops what comes before ``position``."""
+        """Reads and drops the bytes before ``position``."""
         waste = memoryview(bytearray(max(0, min(_STEP, position - self.position))))
         while self.position < position and self.readinto(waste[: position - self.position]):
             pass
 
     def share(self) -> float | None:
-        """How much of a file was read, 0 to 1; None where its size is not known."""
+        """Returns the share of the file that was read, 0 to 1; None for an unknown
+        size.
+        """
         return min(1.0, self.position / self._size) if self._size else None
 
     def close(self) -> None:
@@ -121,25 +123,25 @@ class _Inner(Stream):
 
 
 class _File(Protocol):
-    """What a core's pages are read from."""
+    """The file or stream that holds a core's pages."""
 
-    short: str  #: what is said where it ends too early, and ``ended`` does not tell
+    short: str  #: the message for an early end without ``ended``
 
     @property
     def ended(self) -> str | None:
-        """Why nothing more comes from it, if so."""
+        """The reason, if it ended early."""
 
     def read_at(self, where: int, out: memoryview) -> int:
         """Returns the bytes read into ``out``: fewer than it holds only at the end."""
 
     def close(self) -> None:
-        """The next ``read_at`` opens it again."""
+        """Closes it; the next ``read_at`` opens it again."""
 
 
 class _RandomAccess:
     """A regular file or block device."""
 
-    short = "was cut off while it was read"
+    short = "was truncated while it was read"
 
     def __init__(self, path: str) -> None:
         self._path, self._fd = path, -1
@@ -169,8 +171,8 @@ class _RandomAccess:
 
 
 class _OnceThrough:
-    """A stream as a file, which is read in its order. After byte ``end`` the rest is
-    read too, within bounds: the checksum of a compressed stream stands there.
+    """A stream, read in the order of its bytes. After byte ``end`` it reads up to _REST
+    bytes more, since a compressed stream ends with its checksum.
     """
 
     short = "is truncated: it ends before its memory does"
@@ -203,22 +205,22 @@ class _OnceThrough:
 
 
 def _data(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Runs of bytes that are not in a hole of the file."""
+    """Yields the runs of bytes outside the file's holes."""
     while start < end:
         try:
             data = os.lseek(fd, start, os.SEEK_DATA)
             stop = os.lseek(fd, data, os.SEEK_HOLE) if data < end else end
         except OSError as e:
-            if e.errno == errno.ENXIO:  # nothing but a hole from here on
+            if e.errno == errno.ENXIO:  # a hole up to the end
                 return
-            data, stop = start, end  # a block device, or a file system that does not tell
+            data, stop = start, end  # a block device, or a file system without SEEK_DATA
         if data < end:
             yield data, min(end, stop)
         start = stop
 
 
 def _medium_error(e: OSError) -> str:
-    """What is said of a file that could be read up to here. Raises any other error."""
+    """Returns the message for EIO in the middle of a file. Raises any other error."""
     if e.errno != errno.EIO:
         raise e
     return f"cannot be read to its end: {e.strerror}"
@@ -229,8 +231,8 @@ def _medium_error(e: OSError) -> str:
 
 @dataclass
 class _FlatReader:
-    """The pages of a flat file. Its holes are pages of zeros, which the tally can have
-    in place of their bytes.
+    """Reads the pages of a flat file. The tally can count its holes, which are pages of
+    zeros, in place of reading them.
     """
 
     source: Source
@@ -261,8 +263,8 @@ class _FlatReader:
         return got
 
     def _hole(self, where: int, length: int) -> int:
-        """Bytes from ``where`` on that lie in a hole, of as many as keep folios where
-        they are.
+        """Returns the bytes from ``where`` on that lie in a hole, cut to a multiple of
+        _HOLE, so that folios keep their places.
         """
         data = next(
             (start for start, _ in _data(self.file.fd, where, where + length)), where + length
@@ -275,7 +277,7 @@ class _FlatReader:
 
 @dataclass
 class _CoreReader:
-    """The pages of a core, without those of zeros."""
+    """Reads the pages of a core, without pages of zeros."""
 
     source: Source
     file: _File
@@ -303,7 +305,7 @@ class _CoreReader:
 
 
 def _without_zeros(pages: memoryview, count: int, page_size: int) -> int:
-    """Moves the pages that are not all zeros to the front; returns how many."""
+    """Moves the pages that are not all zeros to the front. Returns their number."""
     zero = bytes(page_size)
     kept = i = 0
     while i < count:
@@ -327,7 +329,7 @@ def _without_zeros(pages: memoryview, count: int, page_size: int) -> int:
 
 @dataclass
 class PlannedFile:
-    """A source whose pages are known before they are read."""
+    """A source with pages that are known before the reading."""
 
     source: Source
     reader: Reader
@@ -335,7 +337,7 @@ class PlannedFile:
 
 
 class FlatStream:
-    """Pages that are read to the stream's end. ``close`` ends it."""
+    """Flat pages, read to the stream's end. ``close`` ends it."""
 
     def __init__(self, source: Source, make: Callable[[], Stream], page_size: int) -> None:
         self.source = source
@@ -343,7 +345,7 @@ class FlatStream:
         self._page_size = page_size
 
     def read(self, out: memoryview) -> int:
-        """Returns the bytes read into ``out``: fewer than it holds only at the end,
+        """Returns the bytes read into ``out``: fewer than its length only at the end,
         where the source gets its size.
         """
         stream = self._file.stream
@@ -358,8 +360,8 @@ class FlatStream:
 
     @property
     def bytes_expected(self) -> int | None:
-        """What it may come to, by how much of the compressed file was read; None where
-        that cannot be told.
+        """An estimate of all its bytes, by the share of the compressed file that was
+        read; None without one.
         """
         if self.source.pages is not None:
             return self.source.pages * self._page_size
@@ -371,7 +373,7 @@ class FlatStream:
 
 
 def open_source(name: str, page_size: int, tally: Tally) -> PlannedFile | FlatStream:
-    """Looks at a file (``-``: standard input). Raises SourceError."""
+    """Opens a file (``-``: standard input) as a source. Raises SourceError."""
     source = Source("file", name, path=name)
     try:
         if name == "-":
@@ -383,7 +385,7 @@ def open_source(name: str, page_size: int, tally: Tally) -> PlannedFile | FlatSt
         if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
             kind = "a directory" if stat.S_ISDIR(mode) else "a device or socket"
             raise SourceError(
-                f"{name} is {kind}: give files, or pipe it in: ... | zswap-py report -"
+                f"{name} is {kind}: give a file, or pipe it in: ... | zswap-py report -"
             )
         return _file_source(source, name, page_size, tally)
     except OSError as e:
@@ -391,13 +393,13 @@ def open_source(name: str, page_size: int, tally: Tally) -> PlannedFile | FlatSt
 
 
 def _file_error(source: Source, e: OSError) -> SourceError:
-    as_root = f". Run it as root: {SUDO} {_operand(source)}"
+    as_root = f". Run as root: {SUDO} {_operand(source)}"
     remedy = {FileNotFoundError: ": check the name", PermissionError: as_root}
     return SourceError(f"cannot read {source.label}: {e.strerror}{remedy.get(type(e), '')}")
 
 
 def _operand(source: Source) -> str:
-    """The source in a command that a message suggests."""
+    """Returns the source as an operand of a suggested command."""
     return "FILE" if source.path in (None, "-") else operand(source.path or "")
 
 
@@ -443,8 +445,8 @@ def _file_source(
 def _stream_source(
     source: Source, origin: Stream | Callable[[], Stream], page_size: int, tally: Tally
 ) -> PlannedFile | FlatStream:
-    """A source that is read once through. It is looked at, and closed meanwhile if it
-    can be opened again.
+    """Returns a source that is read once. Looks at its front, then closes it if it can
+    be opened again.
     """
     stream = _innermost(source, origin() if callable(origin) else origin)
     try:
@@ -474,7 +476,7 @@ def _stream_source(
 
 
 def _innermost(source: Source, stream: Stream) -> Stream:
-    """What a stream holds in the end, however it is compressed."""
+    """Returns the stream inside all layers of compression."""
     for _ in range(_LAYERS):
         kind = formats.compression(stream.peek(formats.HEAD))
         if kind is None:
@@ -482,15 +484,14 @@ def _innermost(source: Source, stream: Stream) -> Stream:
         stream = stream.decompressed(kind)
     stream.close()
     raise SourceError(
-        f"{source.label} is compressed more than {_LAYERS} times: pipe what it "
-        "holds in: "
+        f"{source.label} is compressed more than {_LAYERS} times: decompress it and pipe it in: "
         "... | zswap-py report -"
     )
 
 
 def _reach(stream: Stream, far: bool) -> corefile.Read:
-    """Reads of a stream what is at its front; ``far``: then also what comes later, for
-    it can be opened again.
+    """Returns a reader of the stream's front; with ``far`` also of later bytes, as the
+    stream can be opened again.
     """
 
     def read(offset: int, length: int) -> bytes:
@@ -511,13 +512,13 @@ def _refuse_foreign(source: Source, head: bytes) -> None:
 
 def _too_short(source: Source, size: int, page_size: int) -> SourceError:
     return SourceError(
-        f"{source.label} has {size} bytes, not one page of {page_size}: give a file of memory pages"
+        f"{source.label} has {size} bytes, less than a page of {page_size}: give a larger file"
     )
 
 
 def _remark(head: bytes) -> str | None:
     if formats.is_swap_area(head):
-        return "is a swap area: what was swapped once and is free now counts too"
+        return "is a swap area: its free slots count too"
     return None
 
 
@@ -542,8 +543,8 @@ def _readelf(source: Source) -> str:
 def _whole_core(
     source: Source, core: corefile.Core, fd: int, size: int, page_size: int, tally: Tally
 ) -> PlannedFile:
-    """A core in a file, of which is known what is missing, and where it has holes. The
-    kernel leaves these for pages that were never written to, other tools for any page
+    """Returns a core in a file. Its missing pages and holes are known in advance. The
+    kernel leaves holes for pages that were never written to, other tools for any page
     of zeros.
     """
     runs: list[tuple[int, int]] = []
@@ -581,7 +582,7 @@ def _core_source(
     if core.cut_notes and not source.incomplete:
         source.incomplete = "is truncated: it ends before its notes"
     if not source.pages:
-        why = source.incomplete or "is a core without memory that could be swapped"
+        why = source.incomplete or "is a core without swappable memory"
         file.close()
         raise SourceError(f"{source.label} {why}: {_readelf(source)}")
     tally.not_read.file_backed += core.file_backed

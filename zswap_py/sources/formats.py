@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a file is, by its first bytes: compressed, an ELF core, or a format that holds
-no plain pages of memory.
+"""Recognizes a file by its first bytes: compressed, an ELF core, or a format without
+plain pages of memory.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# : bytes that tell: a page of the largest size, since some signatures stand at its end
+#: bytes to look at: a page of the largest size, since some signatures stand at its end
 HEAD = 1 << 16
 
-# A bzip2 file goes on with the magic number of a block, or of an empty file's end.
+# The magic number of a block, or of an empty file's end, follows in a bzip2 file.
 _COMPRESSED: tuple[tuple[str, tuple[bytes, ...]], ...] = (
     # and skippable frames
     ("zstd", (b"\x28\xb5\x2f\xfd", *(bytes((0x50 + n,)) + b"\x2a\x4d\x18" for n in range(16)))),
@@ -29,9 +29,7 @@ _COMPRESSED: tuple[tuple[str, tuple[bytes, ...]], ...] = (
 
 
 class _Foreign(NamedTuple):
-    """A format that is not read. ``remedy`` has ``{}`` where the file's quoted name
-    goes.
-    """
+    """A rejected format. ``{}`` in ``remedy`` stands for the file's quoted name."""
 
     name: str
     remedy: str
@@ -40,7 +38,7 @@ class _Foreign(NamedTuple):
 
 
 _PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
-# More than 42 architectures: a Java class, which begins like a universal binary.
+# With more than 42 architectures it is a Java class, which has the same magic number.
 _FAT = tuple(
     magic
     for n in range(1, 43)
@@ -77,7 +75,7 @@ _FOREIGN = (
     ),
     _Foreign(
         "a hibernation image",
-        "no tool turns it into a core. Resume that machine, and there: zswap-py report --all",
+        "no tool turns it into a core. Resume that machine and run: zswap-py report --all",
         (b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"),
         tuple(size - 10 for size in _PAGE_SIZES),
     ),
@@ -117,7 +115,7 @@ _FOREIGN = (
     ),
     _Foreign(
         "a crash report",
-        "take its core out: apport-unpack {} DIR && zswap-py report DIR/CoreDump",
+        "extract its core: apport-unpack {} DIR && zswap-py report DIR/CoreDump",
         (b"ProblemType: ",),
     ),
     _Foreign(
@@ -152,12 +150,12 @@ _SWAP = _Foreign(
 
 
 def compression(head: bytes) -> str | None:
-    """The name of the compression, where there is one that can be read through."""
+    """Returns the name of a supported compression, or None."""
     return next((name for name, magics in _COMPRESSED if head.startswith(magics)), None)
 
 
 def is_core(head: bytes) -> bool:
-    """Whether a file that begins so is an ELF core: e_type, in its own byte order, is
+    """Returns whether the file is an ELF core: e_type, in its own byte order, is
     ET_CORE.
     """
     return (
@@ -168,13 +166,13 @@ def is_core(head: bytes) -> bool:
 
 
 def is_swap_area(head: bytes) -> bool:
-    """Whether it is what mkswap makes."""
+    """Returns whether the file is a swap area, as mkswap makes it."""
     return _matches(_SWAP, head)
 
 
 def foreign(head: bytes, name: str) -> str | None:
-    """The format that holds no plain pages, and what to do about it; ``name`` is quoted
-    for a shell.
+    """Returns the name of a format without plain pages and the remedy, or None.
+    ``name`` is quoted for a shell.
     """
     for form in _FOREIGN:
         if _matches(form, head):

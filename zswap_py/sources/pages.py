@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A set of sources of pages: flat files, ELF cores, streams, live processes; which of
-their pages are read, and how.
+"""A set of sources of pages: flat files, ELF cores, streams, live processes. Chooses
+the pages to read, and reads them.
 
 ::
 
@@ -9,9 +9,10 @@ their pages are read, and how.
             ...
         print(pages.pages_read, "of", pages.pages_total, pages.not_read.as_dict())
 
-All sources of a set are read in one pass, whole or as one sample over all of them.
-Memory of processes is what reclaim could swap of it: see :mod:`zswap_py.procmem`; what
-files are: see :mod:`zswap_py.files`.
+All sources of a set are read in one pass, whole or as one sample over all of them. Of a
+process the set has the memory that reclaim could swap: see
+:mod:`zswap_py.sources.survey`. For the formats of files see
+:mod:`zswap_py.sources.files`.
 """
 
 from __future__ import annotations
@@ -26,36 +27,27 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import final
 
+from zswap_py.sources.denial import denial
 from zswap_py.sources.files import FlatStream, open_source
-from zswap_py.sources.procmem import (
-    PAGE_SIZE,
-    KernelThread,
-    Kind,
-    Memories,
-    NotRead,
-    Process,
-    ProcessDenied,
-    ProcessGone,
-    SourceError,
-    Survey,
-    all_pids,
-    denial,
-)
-from zswap_py.sources.source import Reader, Source, Tally
+from zswap_py.sources.pagemap import PAGE_SIZE, Kind
+from zswap_py.sources.process import KernelThread, Memories, Process, ProcessDenied
+from zswap_py.sources.procfs import ProcessGone, all_pids
+from zswap_py.sources.source import NotRead, Reader, Source, SourceError, Tally
+from zswap_py.sources.survey import Survey
 
 __all__ = ["DEFAULT_SAMPLE", "PIECE", "NotRead", "Pages", "Source", "SourceError", "open_pages"]
 
-DEFAULT_SAMPLE = 64 << 20  #: bytes read of processes unless all is asked for
+DEFAULT_SAMPLE = 64 << 20  #: bytes of the sample of a set with processes
 PIECE = 16 << 20  #: bytes of a piece
 
 
 @dataclass
 class _Extents:
-    """Runs of pages to read, in order; compact, for there may be millions."""
+    """Runs of pages to read, in order; compact, as there may be millions."""
 
     readers: list[Reader] = field(default_factory=list)
     reader: array[int] = field(default_factory=lambda: array("L"))  #: index into readers
-    # : address or file offset, in bytes
+    #: address or file offset, in bytes
     where: array[int] = field(default_factory=lambda: array("Q"))
     pages: array[int] = field(default_factory=lambda: array("Q"))
 
@@ -69,13 +61,13 @@ class _Extents:
         return sum(self.pages)
 
     def sample(self, pages: int, run: int, page_size: int, seed: int) -> _Extents:
-        """About ``pages`` pages, in runs of ``run``. The extents are cut into runs, of
-        which each is as likely to be chosen as another, and so is each page.
+        """Returns about ``pages`` pages, in runs of ``run``. Cuts the extents into runs
+        and chooses each run, and so each page, with the same probability.
         """
         total = self.total
         if pages >= total:
             return self
-        # an extent's runs end before this one
+        # the number of the first run behind each extent
         last = array("Q", accumulate(-(-count // run) for count in self.pages))
         chosen = max(1, pages * last[-1] // total)
         picked = _Extents(self.readers)
@@ -91,16 +83,16 @@ class _Extents:
 @final
 class Pages:
     """An opened set of sources, to be read once. A context manager; ``open_pages``
-    makes it.
+    returns it.
     """
 
     def __init__(self, page_size: int) -> None:
         self.page_size = page_size
         self.sources: list[Source] = []
-        # : processes skipped as they may not be read, when all were asked for
+        #: number of processes skipped, with ``all_processes``, as they may not be read
         self.processes_denied = 0
-        self.processes_gone: dict[int, str] = {}  #: had exited, or exited while read: how, by pid
-        self.estimated = False  #: whether processes share pages that could not be told apart
+        self.processes_gone: dict[int, str] = {}  #: the message for each exited process, by pid
+        self.estimated = False  #: whether shared pages could not be told apart
         self._extents = _Extents()
         self._plan = self._extents
         self._streams: list[FlatStream] = []
@@ -110,39 +102,41 @@ class Pages:
 
     @property
     def not_read(self) -> NotRead:
-        """What is swapped or swappable memory, and is not in the pieces."""
+        """Pages of swapped or swappable memory that are not in the pieces."""
         return self._tally.not_read
 
     @property
     def pages_read(self) -> int:
-        """Pages so far: those in the pieces, and ``hole_pages``."""
+        """Number of pages so far: those in the pieces, and ``hole_pages``."""
         return self._got + self._tally.hole_pages
 
     @property
     def hole_pages(self) -> int:
-        """Pages of zeros so far that ``pieces(skip_holes=True)`` left out."""
+        """Number of pages of zeros that ``pieces(skip_holes=True)`` has left out so
+        far.
+        """
         return self._tally.hole_pages
 
     @property
     def pages_total(self) -> int | None:
-        """Swappable pages over all sources, whether read or not; None until the end of
-        each flat stream. ``not_read`` is not in it, except for what vanished or was
-        unreadable while the pieces were read.
+        """Number of swappable pages over all sources, read or not; None until the end
+        of each flat stream. Does not include ``not_read``, except for pages that
+        vanished or were unreadable while the pieces were read.
         """
         pages = [source.pages for source in self.sources]
         return None if None in pages else sum(n for n in pages if n)
 
     @property
     def pages_planned(self) -> int | None:
-        """Pages that ``pieces`` will read: the sample, or all; None with flat pages in
-        a stream. Pages of zeros in a core go out of it as they are found.
+        """Number of pages that ``pieces`` reads: the sample, or all; None with flat
+        pages in a stream. Shrinks as pages of zeros are found in a core.
         """
         return None if self._streams else self._plan.total - self._tally.dropped
 
     @property
     def bytes_expected(self) -> int | None:
         """The same in bytes, with an estimate for flat pages in a compressed file; None
-        where that cannot be told.
+        without an estimate.
         """
         streams = [stream.bytes_expected for stream in self._streams]
         planned = (self._plan.total - self._tally.dropped) * self.page_size
@@ -150,21 +144,21 @@ class Pages:
 
     @property
     def sampled(self) -> bool:
-        """Whether the pieces are a sample, so that figures must be scaled by
-        pages_total / pages_read.
+        """Whether the pieces are a sample. Figures must then be scaled by pages_total /
+        pages_read.
         """
         return self._plan is not self._extents
 
     @property
     def tail_bytes(self) -> int:
-        """Bytes left out at the ends of sources, as they fill no page."""
+        """Bytes left out at the ends of sources, where they fill no page."""
         return sum(source.tail_bytes for source in self.sources)
 
     def pieces(self, nbytes: int = PIECE, *, skip_holes: bool = False) -> Iterator[memoryview]:
-        """The pages, ``nbytes`` (a multiple of page_size) at a time, the last piece
-        shorter. Every piece is the same buffer: use it before the next. Once only: the
-        sources are read in one pass. With ``skip_holes`` large holes of flat files are
-        counted in ``hole_pages``, and not read.
+        """Yields the pages in pieces of ``nbytes``, a multiple of page_size; the last
+        is shorter. All pieces are the same buffer: use each before the next. May be
+        called once. With ``skip_holes``, large holes of flat files are counted in
+        ``hole_pages`` and not read.
         """
         if nbytes <= 0 or nbytes % self.page_size:
             raise ValueError(
@@ -188,8 +182,8 @@ class Pages:
             yield buffer[:filled]
 
     def _reads(self, buffer: memoryview) -> Iterator[int]:
-        """Fills the buffer, round and round; the bytes got, at most up to the buffer's
-        end.
+        """Fills the buffer as a ring. Yields the bytes of each read, which ends at the
+        buffer's end at the latest.
         """
         at, room = 0, len(buffer)
         plan, last = self._plan, None
@@ -219,7 +213,7 @@ class Pages:
     def _read_stream(
         self, stream: FlatStream, buffer: memoryview, at: int
     ) -> Generator[int, None, int]:
-        """The same for a stream; returns where the next goes on."""
+        """Does the same for a stream. Returns the place in the buffer for the next."""
         while True:
             room = len(buffer) - at
             got = stream.read(buffer[at:])
@@ -232,7 +226,7 @@ class Pages:
                 return at
 
     def close(self) -> None:
-        """Closes what is open. Idempotent."""
+        """Closes all sources. Idempotent."""
         for reader in self._extents.readers:
             reader.close()
         for stream in self._streams:
@@ -259,11 +253,12 @@ def open_pages(
     """Opens files (``-``: standard input), core dumps and processes as one set of
     pages.
 
-    With no source: all processes that the user may read, this one left out. A set with
-    a process in it is sampled, DEFAULT_SAMPLE bytes in runs of ``run_pages`` pages,
-    chosen by ``seed`` over all its sources; others are read whole. ``sample_bytes``
-    samples any set (except flat pages in a stream), ``full`` none. Raises SourceError
-    for a source that cannot be read, ValueError for a wrong argument.
+    Without a source, opens all processes that the user may read, except this one. A
+    set with a process is sampled: DEFAULT_SAMPLE bytes in runs of ``run_pages`` pages,
+    chosen by ``seed`` over all sources. Other sets are read whole. ``sample_bytes``
+    samples any set but one with flat pages in a stream; ``full`` reads any set whole.
+    Raises SourceError for a source that cannot be read, and ValueError for a wrong
+    argument.
     """
     if page_size < 4096 or page_size & (page_size - 1):
         raise ValueError(f"page_size is {page_size}: give a power of two from 4096 on")
@@ -288,9 +283,8 @@ def open_pages(
             label = pages._streams[0].source.label
             pages.close()
             raise SourceError(
-                f"{label} cannot be sampled, nor read together with a sample of "
-                "processes: "
-                "its pages come once, in order. Give it alone, or add --full"
+                f"{label} cannot be sampled, nor read with a sample of processes: its pages "
+                "come once, in order. Give it alone, or add --full"
             )
         pages._plan = pages._extents.sample(sample_bytes // page_size, run_pages, page_size, seed)
         pages._tally.weight = pages._extents.total / max(1, pages._plan.total)
@@ -324,7 +318,7 @@ class _ProcessReader:
         try:
             self.process.open()
             got = self.process.read(where, pages, self.kind, out, self.not_read)
-        except PermissionError:  # it has become another user's, say
+        except PermissionError:  # it may have changed its user
             self.not_read.unreadable += pages
         except (FileNotFoundError, ProcessLookupError):
             self.not_read.vanished += pages
@@ -344,8 +338,7 @@ def _add_processes(pages: Pages, pids: list[int], all_processes: bool) -> None:
     if pages.page_size != PAGE_SIZE:
         raise SourceError(
             f"this machine's processes have pages of {PAGE_SIZE} bytes, not "
-            f"{pages.page_size}: "
-            "give another page size only with files"
+            f"{pages.page_size}: give another page size only with files"
         )
     survey = Survey(pages.not_read)
     _survey(pages, survey, pids, all_processes)
@@ -381,7 +374,7 @@ def _add_processes(pages: Pages, pids: list[int], all_processes: bool) -> None:
 
 
 def _survey(pages: Pages, survey: Survey, pids: list[int], all_processes: bool) -> None:
-    """Surveys each process once, whichever of its threads are named."""
+    """Surveys each process once, even if several of its threads are named."""
     seen: set[int] = set()
     memories = Memories()
     for pid in [*pids, *(all_pids() if all_processes else ())]:
@@ -389,8 +382,8 @@ def _survey(pages: Pages, survey: Survey, pids: list[int], all_processes: bool) 
             with Process.find(pid) as process:
                 if process.pid == os.getpid():
                     raise SourceError(
-                        f"pid {pid} is this very process, whose memory changes "
-                        "as it is read: leave it out"
+                        f"pid {pid} is zswap-py itself, and reading it changes its memory: "
+                        "leave it out"
                     )
                 if process.pid not in seen and memories.add(process):
                     seen.add(process.pid)

@@ -1,29 +1,67 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a source of pages is, what reads it, and what is counted meanwhile."""
+"""A source of pages, its reader, and the counts of a reading."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, Protocol
 
 from zswap_py._lib.names import shown
-from zswap_py.sources.procmem import NotRead
+
+
+class SourceError(Exception):
+    """A source cannot be read. The message names the source, the cause and the remedy;
+    unprintable characters in it are escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
+
+
+@dataclass
+class NotRead:
+    """Pages of swapped or swappable memory that were not read, by cause."""
+
+    swapped: int = 0  #: in swap (or zswap) already
+    locked: int = 0  #: mlock()ed: reclaim keeps them
+    hugetlb: int = 0  #: hugetlbfs pages are never swapped
+    droppable: int = 0  #: reclaim drops them (MAP_DROPPABLE, as the C library's random state)
+    #: in a core: pages of files and of the kernel, which reclaim drops or keeps
+    file_backed: int = 0
+    #: only ever read: maps the kernel's zero page; in cores holes, and pages of zeros
+    zero_mapped: int = 0
+    vanished: int = 0  #: freed, swapped out or moved between the survey and the reading
+    unreadable: int = 0  #: present, but reading failed
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by the names above, in pages."""
+        return asdict(self)
+
+    @property
+    def total(self) -> int:
+        """The sum of the counts, in pages."""
+        return sum(self.as_dict().values())
+
+    def add(self, other: NotRead) -> None:
+        """Adds another's counts to these."""
+        for cause, pages in other.as_dict().items():
+            setattr(self, cause, getattr(self, cause) + pages)
 
 
 @dataclass
 class Source:
-    """One of a set's sources."""
+    """One source of a set."""
 
     kind: Literal["file", "core", "stdin", "process"]
     label: str  #: for people: ``pid 1234 "redis-server"``, or the file's name
     path: str | None = None
     pid: int | None = None
-    # : swappable pages; of shmem those no earlier source has; None until the end of a
-    # stream
+    #: swappable pages, without shmem that an earlier source has; None until the end of
+    #: a stream
     pages: int | None = None
-    tail_bytes: int = 0  #: left out at the ends of a file or segments, as they fill no page
-    incomplete: str | None = None  #: what of it is missing: "is truncated: ..."
-    remark: str | None = None  #: what its figures cannot tell: "has no NT_FILE note: ..."
+    tail_bytes: int = 0  #: at the end of a file or segment, where they fill no page; left out
+    incomplete: str | None = None  #: which part is missing: "is truncated: ..."
+    remark: str | None = None  #: a limit of its figures: "has no NT_FILE note: ..."
 
     def __post_init__(self) -> None:
         self.label = shown(self.label)
@@ -31,17 +69,17 @@ class Source:
 
 @dataclass
 class Tally:
-    """What the readers of a set count while they read."""
+    """The counts that the readers of a set share."""
 
     not_read: NotRead = field(default_factory=NotRead)
-    skip_holes: bool = False  #: whether holes of flat files may be counted in place of reading them
-    hole_pages: int = 0  #: these
-    dropped: int = 0  #: pages of zeros in cores, of those that were planned
-    weight: float = 1.0  #: pages that each page of a sample stands for
+    skip_holes: bool = False  #: whether to count holes of flat files, not read them
+    hole_pages: int = 0  #: pages of these holes
+    dropped: int = 0  #: planned pages of cores that are zeros
+    weight: float = 1.0  #: number of pages that each page of a sample stands for
 
     def drop(self, source: Source, pages: int) -> None:
-        """Counts planned pages of a core as zero_mapped: in a sample, those that they
-        stand for.
+        """Counts planned pages of a core as zero_mapped; in a sample, the pages that
+        they stand for.
         """
         before = round(self.dropped * self.weight)
         self.dropped += pages
@@ -51,13 +89,13 @@ class Tally:
 
 
 class Reader(Protocol):
-    """Gives the pages of one source that a plan names."""
+    """Reads the pages of one source that a plan names."""
 
     def read(self, where: int, pages: int, out: memoryview) -> int:
-        """Reads ``pages`` pages at ``where`` into ``out``; returns how many were got,
-        the others are counted. Raises EOFError where the source has ended before:
-        nothing is counted then, and there is nothing after it.
+        """Reads ``pages`` pages at ``where`` into ``out``. Returns the number of pages
+        read, and counts the others. Raises EOFError, and counts nothing, if the source
+        ends before ``where``.
         """
 
     def close(self) -> None:
-        """Gives back what it holds; the next ``read`` takes it again."""
+        """Closes the source; the next ``read`` opens it again."""

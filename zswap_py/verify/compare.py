@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The same pages through this machine's own zswap and zram and through ours, and what
-differs.
+"""Sends the same pages through this machine's own zswap and zram and through ours, and
+compares the figures.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Any, Protocol, TypeVar
 from zswap_py import crypto
 from zswap_py.corpus import FIGURES, Driver, churn
 from zswap_py.kernels import KERNELS
+from zswap_py.verify.data import SCHEMA, Comparison, Steps, Verdict
 from zswap_py.verify.host import PAGE_SIZE, Check, Host, HostError, interruptions
-from zswap_py.verify.verdict import SCHEMA, Comparison, Steps, Verdict
 from zswap_py.zswap import Zswap
 
-#: How often the kernel is asked until it says something twice: its counters are of the
-#: whole machine.
+#: Runs on the kernel before its figures count as unsteady: its counters are those of
+#: the whole machine.
 RUNS = 3
 
-#: Bytes that must be free for each of the pages': they themselves, the kernel's copy
-#: and pool, our pool.
+#: Bytes that must be free for each byte of the pages: the pages, the kernel's copy and
+#: pool, our pool.
 ROOM = 4
 
 ZRAM_FIGURES = ("mem_used_total", "compr_data_size", "same_pages", "huge_pages")
 
 Progress = Callable[[str], None]
-"""Called with what is asked next: "zswap lzo"."""
+"""Called with the name of the next comparison: "zswap lzo"."""
 
 T = TypeVar("T")
 
@@ -38,8 +38,8 @@ class _ZramDriver(Driver, Protocol):
 
 
 class OurZram:
-    """zram's rules over our zsmalloc, for `churn`: a repeated word is only counted,
-    what would be huge is raw.
+    """zram's rules over our zsmalloc, for `churn`. A page of one repeated word is only
+    counted. A page of the huge class is stored raw.
     """
 
     def __init__(self, zswap: Zswap) -> None:
@@ -47,17 +47,17 @@ class OurZram:
         self._huge_from = zswap.pool.huge_class_size
         self._sizes: dict[int, int] = {}
         self._total = 0
-        self._same: dict[int, bytes] = {}  # the word, which is in no pool
+        self._same: dict[int, bytes] = {}  # the repeated word, which is in no pool
 
     def store(self, entry: int, folio: bytes) -> None:
-        """Write a page."""
+        """Writes a page."""
         if folio[:8] * (len(folio) // 8) == folio:
             self.invalidate(entry)
             self._same[entry] = folio[:8]
             return
         if not self._zswap.store(entry, folio):
             raise HostError(
-                f"page {entry} was not stored by ours: memory is too short; give fewer pages"
+                f"zswap_py did not store page {entry}: memory is short; give fewer pages"
             )
         length = self._zswap.length(entry)
         self._forget(entry)
@@ -65,7 +65,7 @@ class OurZram:
         self._total += self._sizes[entry]
 
     def load(self, entry: int, out: bytearray) -> None:
-        """Read a page, which stays."""
+        """Reads a page and keeps it."""
         if entry in self._same:
             out[:] = self._same[entry] * (len(out) // 8)
         else:
@@ -76,16 +76,16 @@ class OurZram:
         self._same.pop(entry, None)
 
     def invalidate(self, entry: int) -> None:
-        """Discard a page."""
+        """Discards a page."""
         self._zswap.invalidate(entry)
         self._forget(entry)
 
     def compr_data_size(self) -> int:
-        """The bytes of all pages, compressed."""
+        """Returns the compressed size of all pages, in bytes."""
         return self._total
 
     def stats(self) -> dict[str, int]:
-        """As mm_stat has them."""
+        """Returns the fields of mm_stat that depend on the pages."""
         huge = sum(length == self._zswap.page_size for length in self._sizes.values())
         return {
             "compr_data_size": self._total,
@@ -96,7 +96,7 @@ class OurZram:
 
 
 class _Sized:
-    """A zram driver, and the size that each store's page came to."""
+    """A zram driver that records the compressed size of each store."""
 
     def __init__(self, driver: _ZramDriver) -> None:
         self._driver = driver
@@ -116,11 +116,11 @@ class _Sized:
 
 
 def settled(run: Callable[[], T], expected: Sequence[T]) -> tuple[T, bool]:
-    """What the kernel says: what is expected, or the same twice; else the last of RUNS,
-    and False.
+    """Runs until the kernel's figures are expected ones, or repeat. Returns them and
+    True; after RUNS runs the last figures and False.
 
-    Other memory that is swapped meanwhile adds pages of its own. It does not make many
-    figures agree by chance.
+    Other memory that is swapped at the same time adds pages to the figures. It does not
+    make them agree by chance.
     """
     seen: list[T] = []
     for _ in range(RUNS):
@@ -132,7 +132,7 @@ def settled(run: Callable[[], T], expected: Sequence[T]) -> tuple[T, bool]:
 
 
 class _Verifying:
-    """One run: the pages, and both sides."""
+    """One verification: the pages, the kernel's side and ours."""
 
     def __init__(
         self,
@@ -151,8 +151,8 @@ class _Verifying:
         ]
         self.names = list(dict.fromkeys(c.name for c in self.codecs))
         self.found: list[Comparison] = []
-        self.missing: dict[str, str] = {}  # and why
-        self.broken_off: dict[str, str] = {}  # likewise
+        self.missing: dict[str, str] = {}  # the reason, by name
+        self.broken_off: dict[str, str] = {}  # the error, by name
 
     def _of(self, name: str) -> list[crypto.CompressorInfo]:
         return [c for c in self.codecs if c.name == name]
@@ -174,7 +174,7 @@ class _Verifying:
     # ---- zswap ----
 
     def zswap(self, name: str) -> Iterator[Comparison]:
-        """Each backend of `name` beside the kernel's zswap."""
+        """Compares each backend of `name` with the kernel's zswap."""
         self.progress(f"zswap {name}")
         codecs = self._of(name)
         ours = [self._our_zswap(codec) for codec in codecs]
@@ -193,7 +193,7 @@ class _Verifying:
     # ---- zram ----
 
     def zram(self, name: str) -> Iterator[Comparison]:
-        """Each backend of `name` beside the kernel's zram, page by page too."""
+        """Compares each backend of `name` with the kernel's zram, also page by page."""
         self.progress(f"zram {name}")
         codecs = self._of(name)
         ours = [self._our_zram(codec) for codec in codecs]
@@ -216,8 +216,8 @@ class _Verifying:
     # ---- both ----
 
     def run(self) -> None:
-        """Fills `found`, `missing` and `broken_off`. OSError only where nothing was
-        found until then.
+        """Fills `found`, `missing` and `broken_off`. Raises OSError only if `found` is
+        empty.
         """
         if reason := self.host.no_zswap():
             self.missing["zswap"] = reason
@@ -234,8 +234,8 @@ class _Verifying:
         taken: Callable[[], list[str]],
         compare: Callable[[str], Iterable[Comparison]],
     ) -> None:
-        """Compares what the kernel takes there. What was found before an error is worth
-        its table.
+        """Compares each compressor that the kernel takes there. An error after the
+        first comparison goes to `broken_off`, so that the table is still printed.
         """
         what = where
         try:
@@ -275,8 +275,8 @@ def _comparison(
 
 
 def rules_of(host: Host) -> str:
-    """The newest of KERNELS that is not newer than the host's; the oldest for all that
-    are older.
+    """Returns the newest of KERNELS that is not newer than the host's kernel; the
+    oldest if all are newer.
     """
     older = [k for k in KERNELS if tuple(map(int, k.split("."))) <= host.version]
     return older[-1] if older else KERNELS[0]
@@ -291,16 +291,17 @@ def verify(
     host: Host | None = None,
     progress: Progress = lambda _: None,
 ) -> Verdict:
-    """Pages of this machine's page size through its kernel and through ours.
+    """Compares pages of this machine's page size in its kernel and in ours.
 
-    HostError says why that cannot be. KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP.
-    Whatever ends it, the machine's settings are put back, and compared with what they
-    were: `host.meanwhile` has what others changed of them.
+    Raises HostError, with the reason, if the kernel cannot be asked, and
+    KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP. In every case it restores the
+    machine's settings and compares them with their old values: `host.meanwhile` lists
+    those that other programs changed.
     """
     host = host or Host()
     host.must_be_usable()
     if not pages:
-        raise HostError(f"{source}: not one whole page of {PAGE_SIZE} bytes")
+        raise HostError(f"{source} has less than one page of {PAGE_SIZE} bytes: give a larger file")
     must_have_room(host, len(pages))
     with interruptions() as check:
         before = host.settings()
@@ -308,7 +309,7 @@ def verify(
             verifying = _Verifying(host, pages, directory, check, progress)
             verifying.run()
         except AssertionError as e:
-            raise HostError(f"the figures are worth nothing: {e}") from e
+            raise HostError(f"the figures are invalid: {e}") from e
         finally:
             host.note_changes(before)
     return Verdict(
@@ -329,10 +330,10 @@ def verify(
 
 
 def must_have_room(host: Host, pages: int) -> None:
-    """HostError if so many pages take more than the memory that is free."""
+    """Raises HostError if `pages` pages need more than the available memory."""
     need, there = ROOM * pages * PAGE_SIZE, host.mem_available()
     if need > there:
         raise HostError(
-            f"{pages:,} pages need {need >> 20:,} MiB and {there >> 20:,} are free: "
-            "give fewer pages"
+            f"{pages:,} pages need {need >> 20:,} MiB of memory, and {there >> 20:,} MiB are "
+            "available: give fewer pages"
         )

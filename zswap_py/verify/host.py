@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""This machine's own zswap and zram, made to take pages of ours; whatever is changed
-for that is put back.
+"""Drives this machine's own zswap and zram, and restores every setting afterwards.
 
 ::
 
-    host = Host() with interruptions() as check, host.zswap("lzo", pages=100,
-    directory="/var/tmp") as zswap:
+    host = Host()
+    with (
+        interruptions() as check,
+        host.zswap("lzo", pages=100, directory="/var/tmp") as zswap,
+    ):
         check()
         zswap.store(0, page)
         zswap.stats()["pool_total_size"]
 
-Signals are why this is safe: while `interruptions` is entered none of them raises
-anywhere but in `check`, so that no change can be made without its undoing being known,
-and no undoing be cut short.
+Within `interruptions` a signal raises only in `check`. So no signal can come between a
+change and the registration of its undoing, or cut the undoing short.
 
-What others change meanwhile is theirs: a setting that another wrote to while it was
-ours stays as it was written, and `Host.meanwhile` names it. Devices, swap areas and
-settings that are not touched here are not looked at.
+If another program writes to a setting while it is changed here, its value stays, and
+`Host.meanwhile` names it. Devices, swap areas and settings that are not changed here
+are not checked.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ PAGE_SIZE = mmap.PAGESIZE
 MADV_PAGEOUT = 21
 BLKDISCARD = 0x1277
 PAGEMAP_SWAPPED = 1 << 62
-TRIES = 50  #: of paging a page out, and of removing a device that something has just opened
-OLDEST = (6, 16)  #: the first Linux whose zswap has the rules known here
+TRIES = 50  #: attempts to page a page out, and to remove a device that another program has open
+OLDEST = (6, 16)  #: the first Linux with the zswap rules known here
 
 #: zswap's parameters that are changed here.
 CHANGED = ("enabled", "compressor", "max_pool_percent", "shrinker_enabled")
 
-# Any of these means that the pool is not what the pages alone make of it.
+# If one of these changes, the pool is not made by the pages alone.
 _MUST_NOT_MOVE = (
     "pool_limit_hit",
     "written_back_pages",
@@ -60,12 +61,12 @@ _MUST_NOT_MOVE = (
 )
 
 Check = Callable[[], None]
-"""To be called often, between two pages: KeyboardInterrupt if a signal came."""
+"""Call it often, between two pages. Raises KeyboardInterrupt if a signal came."""
 
 
 class HostError(OSError):
-    """This machine cannot be asked, or not now. The message says what to do; names in
-    it are shown.
+    """This machine's kernel cannot be asked, or not now. The message names the remedy;
+    names in it are escaped.
     """
 
     def __init__(self, message: str) -> None:
@@ -74,8 +75,8 @@ class HostError(OSError):
 
 @contextmanager
 def interruptions() -> Iterator[Check]:
-    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt in the function given and at
-    the end, nowhere else.
+    """Makes SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt only in the function
+    that it yields, and at the end of the block.
     """
     came: list[int] = []
 
@@ -97,9 +98,7 @@ def interruptions() -> Iterator[Check]:
 
 
 def _syscall(name: str, *args: Any) -> None:
-    """A call of libc's; OSError with its errno. One that a signal cuts short is made
-    again.
-    """
+    """Calls a function of libc, again after EINTR. Raises OSError with its errno."""
     libc = ctypes.CDLL(None, use_errno=True)
     while getattr(libc, name)(*args):
         err = ctypes.get_errno()
@@ -108,7 +107,7 @@ def _syscall(name: str, *args: Any) -> None:
 
 
 class Host:
-    """What the kernel shows below `root`; tests have a tree of their own there."""
+    """The kernel's files below `root`; tests give a tree of their own."""
 
     def __init__(self, root: str | Path = "/") -> None:
         self.root = Path(root)
@@ -116,24 +115,24 @@ class Host:
         self.debugfs = self.root / "sys/kernel/debug"
         self.zram_control = self.root / "sys/class/zram-control"
         self.page_cluster = self.root / "proc/sys/vm/page-cluster"
-        self.meanwhile: list[str] = []  #: what others changed of what was ours
+        self.meanwhile: list[str] = []  #: changes by other programs to the settings changed here
 
-    # ---- what it is ----
+    # ---- description ----
 
     @property
     def release(self) -> str:
-        """uname -r."""
+        """The release, as uname -r prints it."""
         return platform.release()
 
     @property
     def version(self) -> tuple[int, int]:
-        """(6, 18); (0, 0) if the release says something else."""
+        """The release as two numbers, (6, 18); (0, 0) if it begins with none."""
         match = re.match(r"(\d+)\.(\d+)", self.release)
         return (int(match[1]), int(match[2])) if match else (0, 0)
 
     def chain_size(self) -> int:
-        """CONFIG_ZSMALLOC_CHAIN_SIZE; its default, 8, where the kernel's configuration
-        is not to be had.
+        """Returns CONFIG_ZSMALLOC_CHAIN_SIZE, or its default, 8, if the kernel's
+        configuration cannot be read.
         """
         for path in (self.root / "proc/config.gz", self.root / f"boot/config-{self.release}"):
             try:
@@ -146,14 +145,14 @@ class Host:
         return 8
 
     def mem_available(self) -> int:
-        """Bytes that can be had without swapping."""
+        """Returns MemAvailable, in bytes."""
         match = re.search(
             r"^MemAvailable: +(\d+) kB", (self.root / "proc/meminfo").read_text(), re.MULTILINE
         )
         return 1024 * int(match[1]) if match else 0
 
     def swaps(self) -> list[str]:
-        """The swap areas in use."""
+        """Returns the swap areas in use."""
         try:
             lines = (self.root / "proc/swaps").read_text().splitlines()[1:]
         except FileNotFoundError:  # no CONFIG_SWAP
@@ -161,7 +160,7 @@ class Host:
         return [line.split()[0] for line in lines]
 
     def settings(self) -> dict[str, str]:
-        """All that is changed here, to compare before and after."""
+        """Returns all settings changed here, to compare before and after."""
         found = {
             "swap areas": " ".join(self.swaps()),
             "debugfs": str(os.path.ismount(self.debugfs)),
@@ -171,7 +170,7 @@ class Host:
         return found
 
     def note_changes(self, before: dict[str, str]) -> None:
-        """To `meanwhile`: the settings that are not what they were, and that it does
+        """Adds to `meanwhile` the settings that differ from `before` and that it does
         not name yet.
         """
         after = self.settings()
@@ -182,41 +181,40 @@ class Host:
             and not any(said.startswith(f"{name} ") for said in self.meanwhile)
         ]
 
-    # ---- whether it can be asked ----
+    # ---- requirements ----
 
     def no_zswap(self) -> str | None:
-        """Why zswap cannot be asked; None if it can."""
+        """Returns the reason that zswap cannot be asked, or None if it can."""
         if not self.parameters.is_dir():
             return "this kernel has no zswap: boot one with CONFIG_ZSWAP=y"
         if self.version < OLDEST:
             return (
-                f"zswap of Linux {self.release} has other rules: boot "
+                f"zswap of Linux {self.release} follows other rules: boot "
                 f"{'.'.join(map(str, OLDEST))} or later"
             )
         zpool = self.parameters / "zpool"
         if zpool.is_file() and (name := zpool.read_text().strip()) != "zsmalloc":
-            return f"zswap has its pages in {name}: echo zsmalloc > {operand(zpool)}"
+            return f"zswap keeps its pages in {name}: echo zsmalloc > {operand(zpool)}"
         return None
 
     def no_zram(self) -> str | None:
-        """Why zram cannot be asked; None if it can."""
+        """Returns the reason that zram cannot be asked, or None if it can."""
         if not (self.zram_control / "hot_add").exists():
             return "there is no zram: modprobe zram (a kernel with CONFIG_ZRAM)"
         return None
 
     def must_be_usable(self, euid: int | None = None) -> None:
-        """HostError unless this is root, nothing is swapped, and zswap or zram is
-        there.
+        """Raises HostError unless this process is root's, no swap is in use, and zswap
+        or zram can be asked.
         """
         if (os.geteuid() if euid is None else euid) != 0:
             raise HostError(
-                "root alone may change zswap's and zram's settings: sudo zswap-py verify"
+                "only root may change the settings of zswap and zram: sudo zswap-py verify"
             )
         if swaps := self.swaps():
             raise HostError(
-                f"swap is in use ({', '.join(swaps)}), whose pages would be counted "
-                "with ours: swapoff -a, "
-                "and swapon -a afterwards"
+                f"swap is in use ({', '.join(swaps)}), and its pages would count with ours: "
+                "swapoff -a, and swapon -a afterwards"
             )
         zswap, zram = self.no_zswap(), self.no_zram()
         if zswap and zram:
@@ -226,8 +224,8 @@ class Host:
 
     @contextmanager
     def setting(self, path: Path, value: str) -> Iterator[None]:
-        """`value` in `path` for the time of the block, then what was there, or what
-        another wrote meanwhile.
+        """Writes `value` to `path` for the block, then the old value. If another
+        program wrote to `path` in the block, leaves its value.
         """
         old = path.read_text().strip()
         path.write_text(value)
@@ -240,14 +238,13 @@ class Host:
                 path.write_text(old)
             else:
                 self.meanwhile.append(
-                    f"{path} was {old!r}, and another made it {now!r} while it "
-                    f"was {ours!r} here: "
-                    "it was left so"
+                    f"{path} was {old!r}, then {ours!r} here; another program wrote {now!r}, "
+                    "which stays"
                 )
 
     @contextmanager
     def debugfs_mounted(self) -> Iterator[None]:
-        """debugfs for the time of the block; unmounted if it was not there."""
+        """Mounts debugfs for the block, if it is not mounted."""
         if os.path.ismount(self.debugfs):
             yield
             return
@@ -260,17 +257,17 @@ class Host:
             except OSError as e:
                 if e.errno != errno.EBUSY:
                     raise
-                self.meanwhile.append(f"{self.debugfs} stays mounted: another uses it")
+                self.meanwhile.append(f"{self.debugfs} stays mounted: another program uses it")
 
     @contextmanager
     def swap_area(self, directory: str | Path, size: int) -> Iterator[None]:
-        """A swap file of `size` bytes in a new directory of `directory`, and nothing
-        else swapped.
+        """Swaps to a file of `size` bytes in a new directory of `directory`, for the
+        block. Raises HostError if other swap is in use.
         """
         if swaps := self.swaps():
             raise HostError(f"swap is in use ({', '.join(swaps)}): swapoff -a")
         if not os.path.isdir(directory):
-            raise HostError(f"{directory} is no directory: name one by --dir")
+            raise HostError(f"{directory} is not a directory: name one with --dir")
         with tempfile.TemporaryDirectory(prefix="zswap-py-", dir=directory) as made:
             path = Path(made) / "swap"
             _write_swap_file(path, size)
@@ -278,9 +275,8 @@ class Host:
                 _syscall("swapon", os.fsencode(path), 0)
             except OSError as e:
                 raise HostError(
-                    f"{directory}: no swap file can be used there "
-                    f"({os.strerror(e.errno or 0)}): name a "
-                    "directory on ext4 or xfs by --dir"
+                    f"{directory} cannot hold a swap file ({os.strerror(e.errno or 0)}): name a "
+                    "directory on ext4 or xfs with --dir"
                 ) from e
             try:
                 yield
@@ -289,33 +285,33 @@ class Host:
 
     @contextmanager
     def zswap(self, compressor: str, pages: int, directory: str | Path) -> Iterator[HostZswap]:
-        """A pool of `compressor` that is empty, for `pages` slots; no read-ahead, no
-        limit, no shrinker.
+        """Yields the kernel's zswap with an empty pool of `compressor`, for `pages`
+        slots; without read-ahead, limit and shrinker.
 
-        HostError if the kernel has no such compressor.
+        Raises HostError if the kernel has no such compressor.
         """
         with ExitStack() as stack:
             change = stack.enter_context
-            # twice: a slot is free again only some time after its page was
+            # twice: the kernel frees a slot some time after its page
             change(self.swap_area(directory, 2 * pages * PAGE_SIZE + (8 << 20)))
             change(_this_cpu_only())
             change(self.setting(self.page_cluster, "0"))
             change(self.setting(self.parameters / "max_pool_percent", "100"))
             if (self.parameters / "shrinker_enabled").is_file():
                 change(self.setting(self.parameters / "shrinker_enabled", "N"))
-            # before: until the first Y any name is taken
+            # before the compressor: until the first Y the kernel takes any name
             change(self.setting(self.parameters / "enabled", "Y"))
             try:
                 change(self.setting(self.parameters / "compressor", compressor))
             except OSError as e:
                 raise HostError(
-                    f"this kernel's zswap does not take {compressor}: {os.strerror(e.errno or 0)}"
+                    f"this kernel's zswap rejects {compressor}: {os.strerror(e.errno or 0)}"
                 ) from e
             change(self.debugfs_mounted())
             yield stack.enter_context(HostZswap(self, pages))
 
     def zswap_compressors(self, names: list[str]) -> list[str]:
-        """Those of `names` that zswap takes."""
+        """Returns those of `names` that zswap takes."""
         found = []
         with self.setting(self.parameters / "enabled", "Y"):
             for name in names:
@@ -328,7 +324,7 @@ class Host:
 
     @contextmanager
     def zram_device(self) -> Iterator[Path]:
-        """A zram device that did not exist before: its directory in /sys/block."""
+        """Adds a zram device for the block; yields its directory in /sys/block."""
         number = (self.zram_control / "hot_add").read_text().strip()
         try:
             yield self.root / "sys/block" / f"zram{number}"
@@ -339,19 +335,18 @@ class Host:
                 if e.errno != errno.EBUSY:
                     raise
                 self.meanwhile.append(
-                    f"zram{number} stays, as another has it open: then echo "
-                    f"{number} > "
-                    f"{self.zram_control / 'hot_remove'}"
+                    f"zram{number} stays: another program has it open. Once it is closed: echo "
+                    f"{number} > {self.zram_control / 'hot_remove'}"
                 )
 
     def zram_algorithms(self) -> list[str]:
-        """What a zram device can be set to."""
+        """Returns the algorithms that a zram device offers."""
         with self.zram_device() as device:
             return (device / "comp_algorithm").read_text().replace("[", "").replace("]", "").split()
 
     @contextmanager
     def zram(self, algorithm: str, pages: int) -> Iterator[HostZram]:
-        """A new zram device with `algorithm` and room for `pages` pages."""
+        """Yields a new zram device with `algorithm` and room for `pages` pages."""
         with self.zram_device() as device:
             (device / "comp_algorithm").write_text(algorithm)
             (device / "disksize").write_text(str(pages * PAGE_SIZE))
@@ -360,8 +355,8 @@ class Host:
 
 
 def _write_swap_file(path: Path, size: int) -> None:
-    """What mkswap writes: version 1, the last page's number, no bad pages; the magic
-    ends the first page.
+    """Writes the header of mkswap: version 1, the last page's number, no bad pages. The
+    magic ends the first page.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -371,9 +366,8 @@ def _write_swap_file(path: Path, size: int) -> None:
         os.fsync(fd)
     except OSError as e:
         raise HostError(
-            f"{path}: a swap file of {size >> 20} MiB: {e.strerror}: name another "
-            "directory by --dir, or "
-            "fewer pages"
+            f"cannot write a swap file of {size >> 20} MiB at {path}: {e.strerror}: name another "
+            "directory with --dir, or give fewer pages"
         ) from e
     finally:
         os.close(fd)
@@ -381,8 +375,8 @@ def _write_swap_file(path: Path, size: int) -> None:
 
 @contextmanager
 def _this_cpu_only() -> Iterator[None]:
-    """One CPU for this thread: a page just written waits in its CPU's LRU batch, which
-    a page-out drains.
+    """Binds this thread to one CPU for the block. A page just written waits in the LRU
+    batch of its CPU, which a page-out on that CPU drains.
     """
     old = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(old)})
@@ -393,7 +387,9 @@ def _this_cpu_only() -> Iterator[None]:
 
 
 def _try_often(call: Callable[[], Any]) -> None:
-    """Something that looks at each new device may have it open for a moment."""
+    """Calls it again while it fails with EBUSY, up to TRIES times. A program that
+    watches devices may have a new one open for a moment.
+    """
     for left in reversed(range(TRIES)):
         try:
             call()
@@ -405,8 +401,8 @@ def _try_often(call: Callable[[], Any]) -> None:
 
 
 class HostZswap:
-    """The kernel's zswap as a driver for `churn`: slot i is page i of an anonymous
-    mapping of ours.
+    """The kernel's zswap as a driver for `churn`. Slot i is page i of an anonymous
+    mapping of this process.
     """
 
     def __init__(self, host: Host, pages: int) -> None:
@@ -420,7 +416,7 @@ class HostZswap:
         self._before = self._counters()
         if self._before["stored_pages"]:
             raise HostError(
-                f"zswap still holds {self._before['stored_pages']} pages of others: swapoff -a"
+                f"zswap still holds {self._before['stored_pages']} other pages: swapoff -a"
             )
 
     def __enter__(self) -> HostZswap:
@@ -441,7 +437,7 @@ class HostZswap:
         return bool(state & PAGEMAP_SWAPPED)
 
     def store(self, entry: int, folio: bytes) -> None:
-        """Page a page out; it waits until it is. HostError if it stays."""
+        """Pages a page out and waits for it. Raises HostError if it stays in memory."""
         self._memory[self._at(entry)] = folio
         for _ in range(TRIES):
             self._memory.madvise(MADV_PAGEOUT, entry * PAGE_SIZE, PAGE_SIZE)
@@ -449,42 +445,40 @@ class HostZswap:
                 return
             time.sleep(0.001)
         raise HostError(
-            f"page {entry} did not go out: look whether this control group may swap "
-            "(memory.swap.max, "
-            "memory.zswap.max), and run again"
+            f"page {entry} was not swapped out: check that this cgroup may swap "
+            "(memory.swap.max, memory.zswap.max), and run again"
         )
 
     def load(self, entry: int, out: bytearray) -> None:
-        """Page a page in."""
+        """Pages a page in."""
         out[:] = self._memory[self._at(entry)]
 
     def invalidate(self, entry: int) -> None:
-        """Give a page up, and its slot."""
+        """Frees a page and its slot."""
         self._memory.madvise(mmap.MADV_DONTNEED, entry * PAGE_SIZE, PAGE_SIZE)
 
     def stats(self) -> dict[str, int]:
-        """debugfs' counters, `stored_incompressible_pages` 0 where the kernel has
-        none.
+        """Returns the counters in debugfs; `stored_incompressible_pages` is 0 if the
+        kernel has none.
         """
         now = self._counters()
         for name in _MUST_NOT_MOVE:
             if now.get(name) != self._before.get(name):
                 raise HostError(
-                    f"{name} moved: memory is too short for figures of these pages "
-                    "alone; give fewer"
+                    f"{name} changed: memory is too short to measure these pages alone; give fewer"
                 )
         return {"stored_incompressible_pages": 0, **now}
 
 
 class HostZram:
-    """A zram device as a driver for `churn`: slot i is its page i. A load leaves the
-    page where it is.
+    """A zram device as a driver for `churn`. Slot i is its page i. A load keeps the
+    page.
     """
 
     def __init__(self, device: Path, node: Path) -> None:
         self._fd = os.open(node, os.O_RDWR | os.O_DIRECT)
         self._stat = os.open(device / "mm_stat", os.O_RDONLY)
-        self._page = mmap.mmap(-1, PAGE_SIZE)  # aligned, as O_DIRECT wants it
+        self._page = mmap.mmap(-1, PAGE_SIZE)  # aligned, as O_DIRECT requires
 
     def __enter__(self) -> HostZram:
         return self
@@ -495,28 +489,28 @@ class HostZram:
         self._page.close()
 
     def store(self, entry: int, folio: bytes) -> None:
-        """Write a page."""
+        """Writes a page."""
         self._page[:] = folio
         os.pwrite(self._fd, self._page, entry * PAGE_SIZE)
 
     def load(self, entry: int, out: bytearray) -> None:
-        """Read a page."""
+        """Reads a page."""
         os.preadv(self._fd, [self._page], entry * PAGE_SIZE)
         out[:] = self._page
 
     def invalidate(self, entry: int) -> None:
-        """Discard a page."""
+        """Discards a page."""
         fcntl.ioctl(self._fd, BLKDISCARD, struct.pack("=QQ", entry * PAGE_SIZE, PAGE_SIZE))
 
     def _mm_stat(self) -> list[int]:
         return [int(word) for word in os.pread(self._stat, 256, 0).split()]
 
     def compr_data_size(self) -> int:
-        """The bytes of all pages, compressed."""
+        """Returns the compressed size of all pages, in bytes."""
         return self._mm_stat()[1]
 
     def stats(self) -> dict[str, int]:
-        """mm_stat's fields that depend on the pages."""
+        """Returns the fields of mm_stat that depend on the pages."""
         fields = self._mm_stat()
         return {
             "compr_data_size": fields[1],
