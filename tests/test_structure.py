@@ -221,6 +221,7 @@ KNOW_ZSWAP = {
     "mm/zswap.c",
     "mm/zswap_batch.c",
     "mm/zswap_debug.c",
+    "mm/zswap_call.c",
     "mm/zswap_instance.c",
     "mm/zswap_internal.h",
     "mm/page_io.c",

@@ -245,9 +245,19 @@ struct idxd_wq {
 	unsigned int queued;
 };
 
+/* An actor that waits for a descriptor, in wq->waiters. */
+struct idxd_wq_waiter {
+	struct list_head list;
+	struct vclock_actor *actor;
+};
+
 /* Allocates the queue's descriptors, all free. Returns 0 or -ENOMEM. */
 int idxd_wq_init(struct idxd_wq *wq);
 void idxd_wq_deinit(struct idxd_wq *wq);
+/* Takes a free descriptor; NULL if there is none. */
+struct idxd_desc *idxd_wq_get_desc(struct idxd_wq *wq);
+/* Wakes the actor that has waited longest, if a descriptor is free. */
+void idxd_wq_wake_waiter(struct idxd_wq *wq);
 /* Wakes all actors that wait for a descriptor: the device is not enabled. */
 void idxd_wq_wake_all(struct idxd_wq *wq);
 /*

@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * idxd's submission side, as drivers/dma/idxd/submit.c has it: a queue's
- * descriptors are allocated, submitted, waited for and freed.
- *
- * struct idxd_wq holds a queue's free descriptors in a stack. wq->free_lock
- * guards it, and no other lock is taken inside it. In virtual time the actors
- * that wait for a descriptor stand in wq->waiters, which only the actor that
- * holds the turn touches.
+ * idxd's submission side, as drivers/dma/idxd/submit.c has it: descriptors are
+ * allocated, submitted and waited for. wq.c holds the free ones.
  *
  * Whether a descriptor is queued, worked on or aborted is the device's matter:
  * this file reaches it through the portal (see iaa/idxd.h).
  */
 #include <linux/futex.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -25,98 +19,7 @@
 #define RETRY_NS 50000   /* between two tries of a caller that waits without limit */
 #define LOOK_NS  5000000 /* between a sleeper's two looks at the device's time */
 
-struct wq_waiter {
-	struct list_head list;
-	struct vclock_actor *actor;
-};
-
-/* ---- a queue and its free descriptors ---- */
-
-int idxd_wq_init(struct idxd_wq *wq)
-{
-	unsigned int size = wq->config.size;
-
-	wq->descs = aligned_alloc(64, size * sizeof(*wq->descs));
-	if (!wq->descs)
-		return -ENOMEM;
-	memset(wq->descs, 0, size * sizeof(*wq->descs));
-	for (unsigned int i = 0; i < size; i++) {
-		struct idxd_desc *desc = &wq->descs[i];
-
-		desc->wq = wq;
-		desc->id = i;
-		INIT_LIST_HEAD(&desc->list);
-		wq->free[size - 1 - i] = i;
-	}
-	wq->nr_free = size;
-	return 0;
-}
-
-void idxd_wq_deinit(struct idxd_wq *wq)
-{
-	free(wq->descs);
-}
-
-static struct idxd_desc *wq_get_desc(struct idxd_wq *wq)
-{
-	struct idxd_desc *desc = NULL;
-
-	spin_lock(&wq->free_lock);
-	if (wq->nr_free)
-		desc = &wq->descs[wq->free[--wq->nr_free]];
-	spin_unlock(&wq->free_lock);
-	return desc;
-}
-
-/* Wakes the actor that has waited longest, if a descriptor is free. */
-static void wake_waiter(struct idxd_wq *wq)
-{
-	if (wq->clock && wq->nr_free && !list_empty(&wq->waiters))
-		vclock_wake(wq->clock,
-			    list_first_entry(&wq->waiters, struct wq_waiter, list)->actor);
-}
-
-void idxd_wq_wake_all(struct idxd_wq *wq)
-{
-	struct wq_waiter *waiter;
-
-	list_for_each_entry(waiter, &wq->waiters, list)
-		vclock_wake(wq->clock, waiter->actor);
-}
-
-static void wq_put_desc(struct idxd_wq *wq, struct idxd_desc *desc)
-{
-	spin_lock(&wq->free_lock);
-	wq->free[wq->nr_free++] = desc->id;
-	spin_unlock(&wq->free_lock);
-	wake_waiter(wq);
-}
-
-static bool wq_drained(struct idxd_wq *wq)
-{
-	bool drained;
-
-	spin_lock(&wq->free_lock);
-	drained = wq->nr_free == wq->config.size;
-	spin_unlock(&wq->free_lock);
-	return drained;
-}
-
-bool idxd_wq_drain(struct idxd_wq *wq)
-{
-	u64 ns = 1000;
-
-	if (!wq->clock) {
-		for (int i = 0; i < 200 && !wq_drained(wq); i++)
-			nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
-		return wq_drained(wq);
-	}
-	for (; !wq_drained(wq); ns += ns / 8) /* a fault may hold an engine for a virtual year */
-		vclock_sleep(wq->clock, ns);
-	return true;
-}
-
-/* ---- alloc and free ---- */
+/* ---- alloc ---- */
 
 /*
  * Between two tries the caller spins on the CPU's pause instruction for
@@ -159,17 +62,17 @@ static u64 tries_ns(const struct idxd_wq *wq, unsigned int tries)
  */
 static struct idxd_desc *virtual_await_desc(struct idxd_wq *wq, unsigned int tries)
 {
-	struct wq_waiter waiter = { .actor = vclock_current(wq->clock) };
+	struct idxd_wq_waiter waiter = { .actor = vclock_current(wq->clock) };
 	u64 deadline = tries ? vclock_add(vclock_now(wq->clock), tries_ns(wq, tries)) :
 			       VCLOCK_NEVER;
 	struct idxd_desc *desc;
 
 	list_add_tail(&waiter.list, &wq->waiters);
-	while (!(desc = wq_get_desc(wq)) && vclock_now(wq->clock) < deadline &&
+	while (!(desc = idxd_wq_get_desc(wq)) && vclock_now(wq->clock) < deadline &&
 	       idxd_device_state(wq->device) == IDXD_DEV_ENABLED)
 		vclock_park(wq->clock, deadline);
 	list_del_init(&waiter.list);
-	wake_waiter(wq); /* a second descriptor may have come free meanwhile */
+	idxd_wq_wake_waiter(wq); /* a second descriptor may have come free meanwhile */
 	return desc;
 }
 
@@ -178,7 +81,7 @@ static struct idxd_desc *real_await_desc(struct idxd_wq *wq, unsigned int tries)
 	u64 start = ktime_get_ns();
 
 	for (unsigned int i = 1;; i++) {
-		struct idxd_desc *desc = wq_get_desc(wq);
+		struct idxd_desc *desc = idxd_wq_get_desc(wq);
 
 		if (likely(desc) || i == tries || idxd_device_state(wq->device) != IDXD_DEV_ENABLED)
 			return desc;
@@ -202,14 +105,6 @@ struct idxd_desc *idxd_alloc_desc(struct idxd_wq *wq, unsigned int tries)
 		return ERR_PTR(idxd_device_state(wq->device) == IDXD_DEV_ENABLED ? -EAGAIN : -EIO);
 	desc_prepare(desc);
 	return desc;
-}
-
-void idxd_free_desc(struct idxd_desc *desc)
-{
-	if (atomic_fetch_sub_explicit(&desc->refs, 1, memory_order_acq_rel) > 1)
-		return;
-	atomic_store_explicit(&desc->state, IDXD_DESC_FREE, memory_order_release);
-	wq_put_desc(desc->wq, desc);
 }
 
 void idxd_renew_desc(struct idxd_desc *desc)

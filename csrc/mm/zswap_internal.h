@@ -4,6 +4,7 @@
  *
  *   zswap.c           the mirror of mm/zswap.c
  *   zswap_batch.c     loads in batches
+ *   zswap_call.c      the shell of a call
  *   zswap_instance.c  the life of an instance and of its pools; parameters
  *   zswap_debug.c     statistics, information, faults, checks
  *

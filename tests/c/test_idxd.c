@@ -7,6 +7,7 @@
  */
 #include "hw/idxd.c"
 #include "iaa/submit.c"
+#include "iaa/wq.c"
 
 #include "iaa_test.h"
 
