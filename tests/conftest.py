@@ -10,7 +10,7 @@ import os
 import pathlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -84,3 +84,29 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(crypto, "_loaded", {})
     monkeypatch.setattr(crypto, "_LIBRARIES", dict(crypto._LIBRARIES))
     return crypto._LIBRARIES
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command line in this process: exit code, output, errors."""
+    from zswap_py import cli
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(arg) for arg in argv])
+        except SystemExit as e:
+            code = int(e.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def memory(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Corpus 1 as a file: 2,000 pages, of which 52 are zero."""
+    from zswap_py.corpus import corpus
+
+    path = tmp_path / "memory"
+    path.write_bytes(b"".join(corpus(1)))
+    return path

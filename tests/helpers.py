@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import zswap_py as zs
+
+#: A command line's exit code, standard output and standard error: conftest.run.
+Run = Callable[..., tuple[int, str, str]]
 
 
 def of_kernel_sizes(name: str) -> None:

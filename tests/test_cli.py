@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 from corpus import corpus
+from helpers import Run
 
 from zswap_py import cli
 from zswap_py.report import measure
@@ -36,34 +37,6 @@ pytestmark = [
     pytest.mark.skipif(P != 4096, reason="the corpora's pages are of 4,096 bytes"),
     pytest.mark.timeout(60),
 ]
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line in this process: exit code, standard output, standard
-    error.
-    """
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        try:
-            code = cli.main([str(arg) for arg in argv])
-        except SystemExit as e:
-            code = int(e.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Path:
-    """Corpus 1 as a file: 2,000 pages, of which 52 are zero."""
-    path = tmp_path / "memory"
-    path.write_bytes(b"".join(corpus(1)))
-    return path
-
 
 # 2,048 pages of words, each its own, then 1,024 of noise, in one mapping; then it
 # waits.

@@ -45,12 +45,6 @@ def only(result: Result) -> Figures:
     return f
 
 
-@pytest.fixture
-def memory(tmp_path: Path) -> Path:
-    """Corpus 1 as a file: 2,000 pages, of which 52 are zero."""
-    return write(tmp_path / "memory", *corpus(1))
-
-
 def write(path: Path, *pages: bytes) -> Path:
     path.write_bytes(b"".join(pages))
     return path

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from corpus import SEEDS, corpus
-from helpers import of_kernel_sizes
+from helpers import Run, of_kernel_sizes
 
 import zswap_py as zs
 from zswap_py import cli, verify
@@ -588,20 +588,10 @@ def test_no_page_and_too_many(fake: Callable[..., Verdict], tree: Path) -> None:
 
 # ---- the command line ----
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*argv: str) -> tuple[int, str, str]:
-        try:
-            code = cli.main(["verify", *argv])
-        except SystemExit as e:
-            code = int(e.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+def run(run: Run) -> Run:
+    return lambda *argv: run("verify", *argv)
 
 
 @pytest.mark.parametrize(
