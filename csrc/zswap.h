@@ -12,8 +12,9 @@
  *   - A call that can fail returns 0 or a negative errno. A call that returns a
  *     pointer returns NULL and sets *err.
  *   - 'cpu' is the simulated CPU that a call runs on, 0 to nr_cpus - 1. It
- *     selects the context that compresses and the node that pays. Any number of
- *     threads may pass the same CPU: they take turns at its context.
+ *     selects the context that compresses, and the node on which the call
+ *     allocates. Any number of threads may pass the same CPU: they take turns
+ *     at its context.
  *   - 'swp' is a swap entry, type << 58 | offset. A page is page_size bytes. A
  *     folio is 1 to ZSWAP_MAX_FOLIO pages for as many consecutive slots.
  *   - Any number of threads may call into one instance at once, unless a
@@ -68,7 +69,7 @@ struct zswap_config {
 	unsigned int highmem;
 	/* the machine's memory in pages, for max_pool_percent */
 	uint64_t totalram_pages;
-	/* a page that does not shrink: stored raw (Linux 6.18) or rejected */
+	/* an incompressible page is stored raw (Linux 6.18), else rejected */
 	bool store_incompressible;
 	/*
 	 * Linux 6.18: a dlen of 0 or of page_size and more is a failed
@@ -341,8 +342,8 @@ enum zswap_reject {
  * Returns ZSWAP_STORED; another enum zswap_reject; -ENODEV if this CPU has no
  * context; -EINVAL if nr_pages is not 1 to ZSWAP_MAX_FOLIO, or if there is no
  * such CPU; -EBADSLT, -EDEADLK, -ESHUTDOWN, -ECHILD. After a reject and after
- * -ENODEV none of the slots holds anything, not even what was there before, and
- * the pages are the caller's to keep.
+ * -ENODEV all slots are empty, also those that held a page before, and the
+ * caller must keep the pages.
  */
 int zswap_store(struct zswap *z, unsigned int cpu, uint64_t swp, const void *folio,
 		unsigned int nr_pages);
@@ -407,7 +408,7 @@ int zswap_contains(struct zswap *z, unsigned int cpu, uint64_t swp);
 
 struct zswap_entry_info {
 	uint32_t length; /* compressed bytes; page_size: stored raw */
-	uint32_t node;   /* that pays for the entry */
+	uint32_t node;   /* of the entry's memory and LRU list */
 	bool referenced; /* has its second chance on the LRU */
 	const struct zswap_pool *pool;
 };
@@ -476,9 +477,9 @@ int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span 
 
 /*
  * zswap_peek_runs() calls zswap_peek() for each page of a span into 'out', a
- * buffer for run_pages pages, and compares each with the span while the clock
- * stands. A run counts the pages that were peeked; pages that zswap does not
- * hold are skipped. *wrong is the number of pages that are corrupt or differ.
+ * buffer for run_pages pages, and then compares each with the span, untimed. A
+ * run counts the pages that were peeked; pages that zswap does not hold are
+ * skipped. *wrong is the number of pages that are corrupt or differ.
  *
  * Returns 0; -EINVAL if the span is not valid; the first error of zswap_peek()
  * other than -ENOENT and -EIO.
@@ -491,7 +492,7 @@ int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *
 /* The kernel's debugfs directory zswap. Only a gauge can fall. */
 struct zswap_stats {
 	uint64_t pool_limit_hit;      /* +1: a store saw the pools at or over their limit */
-	uint64_t reject_reclaim_fail; /* +1: a writeback attempt failed */
+	uint64_t reject_reclaim_fail; /* 0: there is no writeback yet */
 	/*
 	 * +1: the allocator had no memory, or the tree could not take the entry
 	 */
@@ -504,8 +505,8 @@ struct zswap_stats {
 	uint64_t reject_compress_fail;
 	/* +1: the compressor or the allocator failed with -ENOSPC */
 	uint64_t reject_compress_poor;
-	uint64_t decompress_fail;    /* +1: a load or writeback could not decompress */
-	uint64_t written_back_pages; /* +1: a page went to the swap device */
+	uint64_t decompress_fail;    /* +1: a load or peek could not decompress */
+	uint64_t written_back_pages; /* 0: there is no writeback yet */
 	uint64_t pool_total_size;    /* gauge, bytes: pages of all pools, killed ones too */
 	uint64_t stored_pages;       /* gauge: entries */
 	uint64_t stored_incompressible_pages; /* gauge: entries that are stored raw */
@@ -580,13 +581,14 @@ int zswap_next_message(struct zswap *z, char *buf, size_t len);
 const char *zswap_fault_kind(unsigned int kind);
 
 /*
- * zswap_fault_arm() makes the nth try of a kind from now fail with 'error', a
- * negative errno, and the 'times' - 1 tries after it too; with 'times' 0 all
- * after it. Only tries on 'cpu' count, or with -1 those on any CPU. It replaces
- * the kind's fault before. Any kind but those of zswap_fault_kind() is ignored.
+ * zswap_fault_arm() makes tries nth to nth + times - 1 of a kind, counted from
+ * 1, fail with 'error', a negative errno; with times 0 all tries from the nth
+ * on. It counts the tries on 'cpu', or on every CPU if 'cpu' is -1. It replaces
+ * the fault of that kind that was armed before. Any kind but those of
+ * zswap_fault_kind() is ignored.
  *
  * zswap_fault_disarm() removes a kind's fault. zswap_fault_hits() returns the
- * number of tries that a kind's fault made fail since it was armed.
+ * number of tries that have failed by a kind's fault since it was armed.
  *
  * One thread at a time may arm and disarm.
  */

@@ -45,10 +45,10 @@ FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
 
-DESCRIPTION = "zswap in user space: what would the kernel's compressed swap save of this memory?"
+DESCRIPTION = "zswap in user space: how much of this memory would the kernel's zswap save?"
 
 REPORT = """\
-Reports what zswap would save of the memory of files, core dumps or live
+Reports how much memory zswap would save for files, core dumps or live
 processes. Stores every page with each compressor, loads it and compares it.
 Nothing is swapped, and processes are only read.
 
@@ -197,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     sub = commands.add_parser(
         "report",
-        help="report what zswap would save of this memory, by compressor",
+        help="report how much of this memory zswap would save, by compressor",
         description=REPORT,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -491,8 +491,8 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], str]:
-    """Returns the pages and the name of their source. Raises HostError before they
-    fill the memory.
+    """Returns the pages and the name of their source. Raises HostError if they
+    need more than the available memory.
     """
     page_size = mmap.PAGESIZE
     if args.file:

@@ -13,13 +13,13 @@
 
 /*
  * Counts one submission to 'device' and 'wq', and returns all faults planned
- * for it. Of Stop and Remove the later one in the plan holds.
+ * for it. If both Stop and Remove hit, the later one in the plan takes effect.
  */
 struct idxd_desc_faults idxd_plan_next(struct idxd_plan *plan, unsigned int device, unsigned int wq,
 				       int opcode);
 /*
- * Counts one request to 'wq', and returns true if the plan has it that the
- * queue has no room for the request, however often it is tried.
+ * Counts one request to 'wq'. Returns true if the plan keeps the queue full for
+ * all tries of the request.
  */
 bool idxd_plan_is_full(struct idxd_plan *plan, unsigned int device, unsigned int wq);
 

@@ -179,10 +179,10 @@ static struct idxd_wq *wq_table_next_wq(struct iaa *iaa, bool compress)
 
 	if (likely(tables && t < tables->nr && tables->table[t].n_wqs)) {
 		struct wq_table *table = &tables->table[t];
+		unsigned int next =
+			atomic_fetch_add_explicit(&table->cur_wq, 1, memory_order_relaxed) + 1;
 
-		wq = table->wqs[(atomic_fetch_add_explicit(&table->cur_wq, 1, memory_order_relaxed) +
-				 1) %
-				table->n_wqs];
+		wq = table->wqs[next % table->n_wqs];
 	}
 	srcu_read_unlock(&iaa->srcu, cpu, idx);
 	return wq;

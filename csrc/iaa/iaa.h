@@ -61,9 +61,10 @@ struct iaa_wq_stats {
 };
 
 /*
- * 'engine' does the devices' work. 'software' decompresses where a device has
- * failed. 'clock' is NULL in real time. All three must outlive the driver.
- * nr_cpus is the size of a CPU table: CPU c uses entry c % nr_cpus.
+ * Creates a driver. 'engine' does the devices' work. 'software' decompresses
+ * where a device has failed. 'clock' is NULL in real time. All three must
+ * outlive the driver. nr_cpus is the size of a CPU table: CPU c uses entry c %
+ * nr_cpus.
  *
  * Returns the driver, with a reference for the caller; NULL and *err: -EINVAL,
  * -ENOMEM.
@@ -80,13 +81,14 @@ void iaa_put(struct iaa *iaa);
 void iaa_forked(struct iaa *iaa);
 struct acomp_alg *iaa_alg(struct iaa *iaa);
 /*
- * Must not run while a context is being made. A context keeps the mode that it
- * was made with. The tries must not change after the first context.
+ * Sets the mode of the contexts that are made later. A context keeps its mode.
+ * Must not run while a context is being made. The tries must not change after
+ * the first context.
  */
 void iaa_set_mode(struct iaa *iaa, const struct iaa_mode *mode);
 /*
- * While the driver is disabled every request fails with -ENODEV. A descriptor
- * that times out disables it.
+ * Enables or disables the driver. A disabled driver fails every request with
+ * -ENODEV. A descriptor that times out disables it.
  */
 void iaa_set_enabled(struct iaa *iaa, bool enabled);
 bool iaa_enabled(struct iaa *iaa);
@@ -99,13 +101,13 @@ bool iaa_enabled(struct iaa *iaa);
 int iaa_device_add(struct iaa *iaa, unsigned int nid, const struct idxd_config *config);
 enum idxd_device_state iaa_device_state(struct iaa *iaa, unsigned int device);
 /*
- * A device that does not stay enabled aborts its descriptors, and wakes their
- * owners.
+ * Sets the state. A device that is disabled or removed aborts its descriptors,
+ * and wakes their owners.
  */
 void iaa_device_set_state(struct iaa *iaa, unsigned int device, enum idxd_device_state state);
 /*
- * The body of an engine's thread in real time: runs until iaa_device_stop(). A
- * stopped device takes no descriptor, also if it is enabled again.
+ * Runs an engine in the calling thread, in real time, until iaa_device_stop().
+ * A stopped device takes no descriptor, also if it is enabled again.
  */
 void iaa_engine_run(struct iaa *iaa, unsigned int device, unsigned int engine);
 void iaa_device_stop(struct iaa *iaa, unsigned int device);
@@ -131,7 +133,7 @@ int iaa_set_tables(struct iaa *iaa, unsigned int nr_tables, const unsigned int *
  * Returns 0; -ENOSPC for more than 256 faults.
  */
 int iaa_set_plan(struct iaa *iaa, const struct idxd_fault *faults, unsigned int nr);
-/* Returns how many submissions fault i has hit. */
+/* Returns the number of submissions that fault i has hit. */
 uint64_t iaa_plan_hits(struct iaa *iaa, unsigned int i);
 
 void iaa_get_stats(struct iaa *iaa, struct iaa_stats *ret);

@@ -7,17 +7,16 @@
  * csrc/hw/ is the silicon; csrc/iaa/ is its driver. This header is all that
  * they share: submit.c calls the device through the portal below.
  *
- * A descriptor's way, in its state:
+ * A descriptor's states:
  *
- *	alloc       submit        an engine claims it     works in memory of its own
- *	 FREE ─> PREPARED ─> SUBMITTED ─> FETCHING ─> RUNNING ─> COMMITTING ─> DONE ─> FREE
- *	                         │           └─ src is copied in    │      └─ dst and record are copied out
- *	                         └────────────> ABORTED <───────────┘   by its owner's timeout, or the device's removal
+ *  alloc       submit        an engine claims it     works in memory of its own
+ *   FREE ─> PREPARED ─> SUBMITTED ─> FETCHING ─> RUNNING ─> COMMITTING ─> DONE ─> FREE
+ *                           │           └─ src is copied in    │      └─ dst, record are copied out
+ *                           └────────────> ABORTED <───────────┘   by a timeout or a removal
  *
  * An abort waits out FETCHING and COMMITTING, so the caller's buffers are never
- * touched after a call has returned. After submission two hold a reference to a
- * descriptor, its owner and the device. It is free again when both have dropped
- * theirs.
+ * touched after a call has returned. After submission the owner and the device
+ * each hold a reference to the descriptor. Dropping the last one frees it.
  *
  * There are two clocks. In real time (clock NULL) engines are threads, in
  * idxd_engine_run(). In virtual time the actor that holds the turn does the
@@ -237,7 +236,7 @@ struct idxd_wq {
 	spinlock_t free_lock; /* nr_free, free; no lock is taken inside it */
 	unsigned int nr_free;
 	u8 free[IDXD_MAX_WQ_SIZE];
-	struct list_head waiters; /* virtual time: actors that wait for a free descriptor; the turn */
+	struct list_head waiters; /* actors that wait for a descriptor; the turn's */
 	struct idxd_desc *descs;
 	/* The device's, under group->lock: */
 	struct idxd_group *group;
@@ -296,11 +295,11 @@ int idxd_desc_wait(struct idxd_desc *desc);
 
 /* ---- the portal: the device, for submit.c ---- */
 
-/* The plan has it that the queue has no room for this request. */
+/* Counts a request. Returns true if the plan keeps the queue full for it. */
 bool idxd_portal_is_full(struct idxd_wq *wq);
 /*
- * Begins a submission: the plan's faults for it are set, and a Stop holds from
- * here on. Returns true if the submission's end removes the device.
+ * Begins a submission: takes its faults from the plan, and stops the device if
+ * Stop is one of them. Returns true if the submission's end removes the device.
  */
 bool idxd_portal_open(struct idxd_desc *desc);
 /*
@@ -317,15 +316,15 @@ void idxd_portal_close(struct idxd_wq *wq, bool remove);
 void idxd_portal_withdraw(struct idxd_desc *desc);
 
 /*
- * Aborts a descriptor that is SUBMITTED or RUNNING, and waits out FETCHING and
- * COMMITTING. 'why' is IDXD_DESC_TIMED_OUT, or 0 if its device does not stay
- * enabled. Returns the state before, with its flags; 0 if the descriptor is
+ * Aborts a descriptor that is SUBMITTED or RUNNING. Waits while it is FETCHING
+ * or COMMITTING. 'why' is IDXD_DESC_TIMED_OUT, or 0 if its device was disabled
+ * or removed. Returns the state before, with its flags; 0 if the descriptor is
  * DONE or ABORTED already.
  */
 u32 idxd_desc_abort(struct idxd_desc *desc, u32 why);
 /*
- * The device time that the descriptor has taken. In real time that is only what
- * a fault makes it wait, so a busy host is no dead device.
+ * Returns the device time that the descriptor has taken. In real time that is
+ * only the time for which a fault holds it, so a busy host causes no timeout.
  */
 u64 idxd_desc_device_ns(struct idxd_desc *desc);
 
@@ -339,7 +338,7 @@ void idxd_plan_free(struct idxd_plan *plan);
  * more than 256.
  */
 int idxd_plan_set(struct idxd_plan *plan, const struct idxd_fault *faults, unsigned int nr);
-/* Returns how many submissions fault i has hit. */
+/* Returns the number of submissions that fault i has hit. */
 u64 idxd_plan_hits(struct idxd_plan *plan, unsigned int i);
 
 /*
@@ -352,19 +351,19 @@ struct idxd_device *idxd_device_create(struct kmem *mm, unsigned int id, unsigne
 				       const struct idxd_profile *profile,
 				       const struct acomp_alg *software, struct idxd_plan *plan,
 				       struct vclock *clock, int *err);
-/* No call may be inside, and no engine may run. */
+/* Frees a device. No call may use it, and no engine may run. */
 void idxd_device_free(struct idxd_device *device);
 /* Returns queue 'wq'; NULL if the device has none of that number. */
 struct idxd_wq *idxd_device_wq(struct idxd_device *device, unsigned int wq);
 unsigned int idxd_device_id(const struct idxd_device *device);
 enum idxd_device_state idxd_device_state(struct idxd_device *device);
 /*
- * A device that does not stay enabled aborts its descriptors, and wakes their
- * owners.
+ * Sets the state. A device that is disabled or removed aborts its descriptors,
+ * and wakes their owners.
  */
 void idxd_device_set_state(struct idxd_device *device, enum idxd_device_state state);
 
-/* The body of an engine's thread in real time: runs until idxd_device_stop(). */
+/* Runs an engine in the calling thread, until idxd_device_stop(). Real time. */
 void idxd_engine_run(struct idxd_device *device, unsigned int engine);
 void idxd_device_stop(struct idxd_device *device);
 

@@ -16,7 +16,7 @@
  * A waiting actor also waits, in real time, for the stall limit of the one that
  * runs, and preempts it.
  *
- * Locks: clock->lock covers all of the clock and its actors, but for 'outer' and
+ * Locks: clock->lock covers the clock and its actors, but not 'outer' and
  * 'attached', which are the thread's. It is the innermost, and free while an
  * event fires or an actor runs.
  */

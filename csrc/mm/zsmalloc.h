@@ -26,8 +26,8 @@ struct zs_host {
 size_t zs_zspage_size(const struct arena *arena, unsigned int chain_size);
 
 /*
- * Returns 0, and zpool_destroy_pool() frees the pool; -ENOMEM, and *zpool is as
- * it was.
+ * Creates a pool in *zpool, which zpool_destroy_pool() frees. Returns 0;
+ * -ENOMEM, and *zpool is unchanged.
  */
 int zs_create_pool(struct zs_host *host, struct zpool *zpool);
 

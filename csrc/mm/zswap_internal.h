@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files behind zswap.h share, and no other file includes.
+ * Shared by the files that implement zswap.h. No other file includes it.
  *
  *   zswap.c           the mirror of mm/zswap.c
  *   zswap_batch.c     loads in batches
@@ -81,9 +81,9 @@ struct zswap_pool {
  *
  *   length      compressed bytes; page_size where the page is stored raw
  *   referenced  second chance, set by a store; under the LRU lock
- *   nid         the node that pays
+ *   nid         the node of the entry's memory and LRU list
  *   handle      the allocator's; an error value until it has one
- *   objcg       the cgroup that pays; NULL: none
+ *   objcg       always NULL: cgroups are not modelled
  *   lru         under the LRU lock; empty while the entry is on no list
  */
 struct zswap_entry {
@@ -165,7 +165,7 @@ static inline void zswap_exit(struct zswap *z, struct zswap_call *call)
 	srcu_read_unlock(&z->srcu, cpu, call->srcu_idx);
 }
 
-/* ---- small things that all of them need ---- */
+/* ---- helpers ---- */
 
 static inline void zswap_count(struct zswap *z, enum zswap_stat stat)
 {
@@ -183,8 +183,8 @@ static inline unsigned int cpu_to_node(const struct zswap *z, unsigned int cpu)
 }
 
 /*
- * Before Linux 6.18 no page was stored raw, and a length of one page is a
- * compressed one.
+ * Returns true if the entry's page is stored raw. Before Linux 6.18 none was:
+ * there a length of one page is a compressed length.
  */
 static inline bool stored_raw(const struct zswap *z, const struct zswap_entry *entry)
 {
