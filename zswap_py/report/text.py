@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from zswap_py._lib.names import shown
 from zswap_py.report.data import ALIKE, Figures, Report, Unavailable, load_ns
 from zswap_py.report.format import micros, percent, size
+from zswap_py.report.screen import Screen
 
 
 def advice(report: Report) -> str | None:
@@ -183,26 +183,10 @@ def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = 
     """Returns the report for people: headline, table, advice, notes. `micro` replaces
     µ where the output cannot encode it.
     """
-    from rich.console import Console
-    from rich.text import Text
-
-    out = io.StringIO()
-    # wider than the output: better a table that does not fit than one cut off
-    console = Console(
-        file=out,
-        width=max(width, 200),
-        force_terminal=colour,
-        no_color=not colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        _environ={},
-    )
+    screen = Screen(width, colour)
+    say = screen.say
     made_by = f"as Linux {report.kernel}{f', batching {report.series}' if report.series else ''}"
     folio = size(report.folio_pages * report.page_size).replace(".0", "")
-
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(shown(text), style=style), width=width)
-
     say(f"{_sources(report)}: {_pages_read(report)}")
     for source in report.source:
         if "incomplete" in source:
@@ -212,10 +196,7 @@ def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = 
     say(headline(report), "bold")
     if report.pages and report.figures:
         say("")
-        table = _table(report, micro)
-        if console.measure(table).maximum > width:
-            table.padding = (0, 1, 0, 0)
-        console.print(table)
+        screen.table(_table(report, micro))
     if sentence := advice(report):
         say("")
         say(sentence)
@@ -223,7 +204,7 @@ def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = 
         say("")
         for note in notes:
             say(note, "dim")
-    return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
+    return screen.text()
 
 
 def _table(report: Report, micro: str) -> Any:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 from zswap_py._lib.names import shown
 from zswap_py.report.format import size
+from zswap_py.report.screen import Screen
 from zswap_py.verify.data import POOL, Comparison, Verdict
 
 
@@ -65,24 +65,8 @@ def notes(verdict: Verdict) -> list[str]:
 
 def to_text(verdict: Verdict, width: int = 80, colour: bool = False) -> str:
     """Returns the verdict for people: headline, table, notes."""
-    from rich.console import Console
-    from rich.text import Text
-
-    out = io.StringIO()
-    # wider than the output: better a table that does not fit than one cut off
-    console = Console(
-        file=out,
-        width=max(width, 200),
-        force_terminal=colour,
-        no_color=not colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        _environ={},
-    )
-
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(shown(text), style=style), width=width)
-
+    screen = Screen(width, colour)
+    say = screen.say
     host, page = verdict.host, size(verdict.page_size).replace(".0", "")
     say(f"{verdict.source}: {verdict.pages:,} pages, {size(verdict.pages * verdict.page_size)}")
     say(
@@ -94,15 +78,12 @@ def to_text(verdict: Verdict, width: int = 80, colour: bool = False) -> str:
     say("")
     say(headline(verdict), "bold" if not verdict.exit_code else "bold red")
     say("")
-    table = _table(verdict)
-    if console.measure(table).maximum > width:
-        table.padding = (0, 1, 0, 0)
-    console.print(table)
+    screen.table(_table(verdict))
     if below := notes(verdict):
         say("")
         for note in below:
             say(note, "dim")
-    return "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
+    return screen.text()
 
 
 def _table(verdict: Verdict) -> Any:
