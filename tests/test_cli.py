@@ -821,6 +821,7 @@ def test_a_processs_name_in_an_error_is_shown(named: tuple[int, bytes]) -> None:
         ("report {} 2>&- <&-", 0, None),
         ("report none 2>&-", 1, None),
         ("report none 2>/dev/full", 1, None),
+        ("report --no-such-option 2>/dev/full", 2, None),
         ("report {} >&- 2>&- <&-", 1, None),
     ],
 )

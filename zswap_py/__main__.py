@@ -19,6 +19,7 @@ def main() -> int:
     except KeyboardInterrupt:  # just before or after cli.main()
         return cli.INTERRUPTED
     finally:
+        cli.settle()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # the exit code is settled
 

@@ -17,7 +17,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import zswap_py
 from zswap_py import crypto, report, verify
@@ -389,11 +389,26 @@ def _write(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as e:
-        # the interpreter flushes the rest at exit, which must not fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         if isinstance(e, BrokenPipeError):
             raise
         raise CommandError(f"cannot write to standard output: {e.strerror}") from None
+
+
+def _discard(stream: TextIO) -> None:
+    """Points a stream that cannot be written to /dev/null. Else the interpreter, which
+    flushes it at exit, would fail again and change the exit code to 120.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def settle() -> None:
+    """Flushes standard error for the last time, whether it can be written or not."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
 
 
 def _say(message: str) -> None:
