@@ -273,19 +273,23 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="number of threads, each a CPU of its own (default: the number of cores)",
     )
-    running.add_argument(
+    _add_output(running)
+    _add_verify(commands)
+    return top
+
+
+def _add_output(group: Any) -> None:
+    group.add_argument(
         "--json",
         action="store_true",
         help="print one JSON object with raw numbers, not the table",
     )
-    running.add_argument(
+    group.add_argument(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
         help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
     )
-    _add_verify(commands)
-    return top
 
 
 def _add_verify(commands: Any) -> None:
@@ -316,17 +320,7 @@ def _add_verify(commands: Any) -> None:
         metavar="DIR",
         help="directory for the swap file, on ext4 or xfs, not tmpfs (default: %(default)s)",
     )
-    sub.add_argument(
-        "--json",
-        action="store_true",
-        help="print one JSON object with raw numbers, not the table",
-    )
-    sub.add_argument(
-        "--color",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
-    )
+    _add_output(sub)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,11 +31,6 @@ void crypto_free_acomp(struct crypto_acomp *tfm)
 	kfree(tfm->mm, tfm);
 }
 
-bool acomp_is_async(const struct crypto_acomp *tfm)
-{
-	return tfm->alg->async;
-}
-
 unsigned int crypto_acomp_batch_size(const struct crypto_acomp *tfm)
 {
 	const struct acomp_alg *alg = tfm->alg;

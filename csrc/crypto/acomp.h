@@ -108,7 +108,6 @@ struct crypto_wait {
 struct crypto_acomp *crypto_alloc_acomp_node(struct kmem *mm, const struct acomp_alg *alg,
 					     unsigned int node);
 void crypto_free_acomp(struct crypto_acomp *tfm);
-bool acomp_is_async(const struct crypto_acomp *tfm);
 /* Returns the pages that one request may carry, at least 1. */
 unsigned int crypto_acomp_batch_size(const struct crypto_acomp *tfm);
 
