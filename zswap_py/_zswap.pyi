@@ -39,6 +39,7 @@ class _Lib:
     ZSWAP_REJECT_COMPRESS_POOR: int
     ZSWAP_REJECT_DISABLED: int
     ZSWAP_REJECT_KMEMCACHE_FAIL: int
+    ZSWAP_REJECT_LARGE_FOLIO: int
     ZSWAP_REJECT_NO_POOL: int
     ZSWAP_STORED: int
     @staticmethod
@@ -51,6 +52,10 @@ class _Lib:
     def acomp_alg_run(_0: Any, _1: bool, _2: Any, _3: int, _4: Any, _5: Any, /) -> int: ...
     @staticmethod
     def acomp_alg_set_batch_size(_0: Any, _1: int, /) -> None: ...
+    @staticmethod
+    def acomp_alg_set_level(_0: Any, _1: int, /) -> None: ...
+    @staticmethod
+    def acomp_alg_set_nospace(_0: Any, _1: int, /) -> None: ...
     @staticmethod
     def acomp_alg_set_symbol(_0: Any, _1: int, _2: Any, /) -> None: ...
     @staticmethod

@@ -428,11 +428,33 @@ static void count_crossing(struct crossing *crossing)
 }
 
 /*
+ * Linux 7.0 and later: a reader gets the object's one or two pieces. Two are
+ * counted: an accelerator that takes only one fails there. The caller needs the
+ * bytes in a row, so without contiguous pages they are copied, which the kernel
+ * does not do.
+ */
+static void *read_pieces(struct zs_pool *pool, const struct zspage *zspage, size_t off, size_t len,
+			 void *local)
+{
+	size_t room;
+	u8 *obj = zspage_byte(pool, zspage, off, &room);
+
+	if ((off & (pool->page_size - 1)) + len > pool->page_size)
+		count_crossing(&pool->crossing[raw_smp_processor_id()]);
+	if (len <= room)
+		return obj;
+	memcpy(local, obj, room);
+	memcpy((u8 *)local + room, zspage_byte(pool, zspage, off + room, &(size_t){ 0 }),
+	       len - room);
+	return local;
+}
+
+/*
  * Linux 6.15 to 6.18: an object that crosses pages is copied whole, with its
  * handle, to 'local', and 'local' + 8 is returned. Where a zspage's pages are
  * contiguous the object is used in place, and the copy is only counted.
  */
-static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
+static void *zs_obj_read_begin(void *arg, unsigned long handle, size_t len, void *local)
 {
 	struct zs_pool *pool = arg;
 	struct zspage *zspage;
@@ -444,6 +466,9 @@ static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 	location(handle, &zspage, &idx);
 	class = zspage->class;
 	off = (size_t)idx * class->size;
+	if (pool->host->sg_reads)
+		return read_pieces(pool, zspage, off + (class->huge ? 0 : ZS_HANDLE_SIZE), len,
+				   local);
 	obj = zspage_byte(pool, zspage, off, &room);
 	if (crosses_pages(pool, class, idx)) {
 		count_crossing(&pool->crossing[raw_smp_processor_id()]);

@@ -20,6 +20,7 @@ struct zs_host {
 	struct kmem_cache *handles; /* cells of 8 bytes */
 	struct kmem_cache *zspages; /* zs_zspage_size() each */
 	unsigned int page_shift, chain_size;
+	bool sg_reads; /* Linux 7.0: a reader gets an object's pieces */
 };
 
 /* Returns the bytes of a zspage's descriptor. */
@@ -43,7 +44,8 @@ struct zs_class_info {
 int zs_class_info(struct zs_pool *pool, unsigned int i, struct zs_class_info *ret);
 
 /*
- * Returns the number of reads of objects that cross pages: the kernel copies.
+ * Returns the number of reads of objects that cross pages: the kernel copies or,
+ * since Linux 7.0, hands over two pieces.
  */
 u64 zs_crossing_reads(struct zs_pool *pool);
 

@@ -63,7 +63,8 @@ static bool config_is_valid(const struct zswap_config *config)
 	       config->nr_cpus && config->nr_nodes && config->nr_nodes <= config->nr_cpus &&
 	       config->nr_nodes <= UINT8_MAX && config->highmem <= 1000 && config->max_batch &&
 	       config->max_batch <= ZSWAP_MAX_BATCH_SIZE && config->sequential_batch &&
-	       config->sequential_batch <= ZSWAP_MAX_BATCH_SIZE;
+	       config->sequential_batch <= ZSWAP_MAX_BATCH_SIZE && config->buffer_pages >= 1 &&
+	       config->buffer_pages <= 2;
 }
 
 struct zswap *zswap_create(const struct zswap_config *config, int *err)
