@@ -959,7 +959,9 @@ def test_a_wheel_that_hides_its_symbols_gives_way_to_the_systems_library(
     libraries, tmp_path, monkeypatch, spec
 ):
     library = libraries[BORROWED[spec]]
-    there = crypto._open(library, [])[1]  # a file that has them stands for the system's library
+    there = next(crypto._places(library, []))[
+        1
+    ]  # a file that has them stands for the system's library
     libraries[BORROWED[spec]] = crypto._Library(
         (hidden(tmp_path, monkeypatch), "_block*.so"), there, library.version, library.install
     )
