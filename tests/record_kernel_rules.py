@@ -4,7 +4,9 @@
     python tests/record_kernel_rules.py     # as root, with a disk to swap to: /dev/vda
 
 Symbols tell which functions a kernel has. A large folio is paged out whole, to a block
-device, and vmstat tells whether zswap took it. Prints one JSON object.
+device, and vmstat tells whether zswap took it. A page of zram is overwritten, and the
+pool tells whether its old object was freed before the new one was allocated. Prints one
+JSON object.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import ctypes
 import json
 import mmap
 import os
+import random
 import subprocess
 import time
 from pathlib import Path
@@ -62,6 +65,19 @@ def large_folio() -> dict[str, int]:
     return {"folio_kb": huge, **{name: after[name] - before[name] for name in EVENTS}}
 
 
+def overwrite(host: Host) -> list[int]:
+    """Writes two pages that share a page of the pool, then the first one anew. Returns
+    mem_used_total after each.
+    """
+    noise = random.Random(1).randbytes
+    used = []
+    with host.zram("lz4", 2) as zram:
+        for slot in (0, 1, 0):
+            zram.store(slot, noise(1950) + bytes(4096 - 1950))
+            used.append(zram.stats()["mem_used_total"])
+    return used
+
+
 def main() -> None:
     host = Host()
     zpool = host.parameters / "zpool"
@@ -79,6 +95,7 @@ def main() -> None:
         "parameters": sorted(path.name for path in host.parameters.iterdir()),
         "counters": sorted(path.name for path in (host.debugfs / "zswap").iterdir()),
         "large_folio": large_folio(),
+        "zram_overwrite": overwrite(host),
     }
     print(json.dumps(recorded))
 

@@ -349,6 +349,7 @@ def calls(
     yield "remove", hp.remove_instance, {"state": state, "node": 1}
     yield "remove_state", hp.remove_state, {"state": state}
     yield "alg", z.pool.compressor.alg, {"method": NEWEST}
+    yield "choose", z.pool.compressor.choose, {"method": NEWEST}
     yield (
         "run",
         z.pool.compressor.run,

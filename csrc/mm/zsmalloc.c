@@ -210,11 +210,6 @@ static struct zspage *find_get_zspage(struct size_class *class)
 
 /* ---- zspages ---- */
 
-size_t zs_zspage_size(const struct arena *arena, unsigned int chain_size)
-{
-	return sizeof(struct zspage) + (arena_has_highmem(arena) ? chain_size : 1) * sizeof(u8 *);
-}
-
 static void free_zspage_pages(struct zs_pool *pool, struct zspage *zspage, unsigned int nr)
 {
 	struct arena *arena = pool->host->arena;
@@ -523,6 +518,26 @@ static const struct zpool_driver zs_zpool_driver = {
 	.total_pages = zs_get_total_pages,
 	.destroy = zs_destroy_pool,
 };
+
+int zs_host_init(struct zs_host *host, u64 max_pages, unsigned int highmem)
+{
+	unsigned int nr = highmem ? host->chain_size : 1; /* pages that a descriptor names */
+
+	host->arena = arena_create(host->page_shift, max_pages, highmem);
+	host->handles = kmem_cache_create(host->mm, FAULT_HANDLE, sizeof(u64));
+	host->zspages = kmem_cache_create(host->mm, FAULT_ZSPAGE,
+					  sizeof(struct zspage) + nr * sizeof(u8 *));
+	return host->arena && host->handles && host->zspages ? 0 : -ENOMEM;
+}
+
+void zs_host_deinit(struct zs_host *host)
+{
+	kmem_cache_destroy(host->zspages);
+	kmem_cache_destroy(host->handles);
+	arena_destroy(host->arena);
+	host->zspages = host->handles = NULL;
+	host->arena = NULL;
+}
 
 int zs_create_pool(struct zs_host *host, struct zpool *zpool)
 {

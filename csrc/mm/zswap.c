@@ -1164,14 +1164,10 @@ int zswap_setup(struct zswap *z)
 	host->page_shift = config->page_shift;
 	host->chain_size = config->chain_size;
 	host->sg_reads = config->sg_reads;
-	host->arena = arena_create(config->page_shift, config->totalram_pages, config->highmem);
-	if (!host->arena)
+	if (zs_host_init(host, config->totalram_pages, config->highmem))
 		return -ENOMEM;
-	host->handles = kmem_cache_create(&z->mm, FAULT_HANDLE, sizeof(u64));
-	host->zspages = kmem_cache_create(&z->mm, FAULT_ZSPAGE,
-					  zs_zspage_size(host->arena, config->chain_size));
 	z->entry_cache = kmem_cache_create(&z->mm, FAULT_ENTRY, sizeof(struct zswap_entry));
-	return host->handles && host->zspages && z->entry_cache ? 0 : -ENOMEM;
+	return z->entry_cache ? 0 : -ENOMEM;
 }
 
 /* zswap_init() is zswap_create(), of an instance (zswap_instance.c). */

@@ -47,13 +47,10 @@ void zswap_release(struct zswap *z)
 	for (unsigned int type = 0; type < MAX_SWAPFILES; type++)
 		swap_index_free(&z->index, type);
 	kmem_cache_destroy(z->entry_cache);
-	kmem_cache_destroy(z->host.zspages);
-	kmem_cache_destroy(z->host.handles);
-	arena_destroy(z->host.arena);
+	zs_host_deinit(&z->host);
 	list_lru_destroy(&z->list_lru);
 	kmem_deinit(&z->mm);
-	z->entry_cache = z->host.zspages = z->host.handles = NULL;
-	z->host.arena = NULL;
+	z->entry_cache = NULL;
 }
 
 static bool config_is_valid(const struct zswap_config *config)
