@@ -49,7 +49,9 @@ def vmstat() -> dict[str, int]:
 
 
 def large_folio() -> dict[str, int]:
-    """Pages a folio of 2 MiB out. Returns its size and the changes of EVENTS."""
+    """Pages a folio of 2 MiB out. Returns the process's huge memory, of which it is
+    one, and the changes of EVENTS.
+    """
     Path("/sys/kernel/mm/transparent_hugepage/enabled").write_text("madvise")
     memory = mmap.mmap(-1, 2 * LARGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     first = ctypes.addressof(ctypes.c_char.from_buffer(memory))

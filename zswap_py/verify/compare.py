@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from zswap_py import crypto
 from zswap_py.corpus import FIGURES, Driver, churn
-from zswap_py.kernels import KERNELS
+from zswap_py.kernels import Kernel, kernel_for
 from zswap_py.verify.data import SCHEMA, Comparison, Steps, Verdict
 from zswap_py.verify.host import PAGE_SIZE, Check, Host, HostError, interruptions
+from zswap_py.zram import Zram
 from zswap_py.zswap import Zswap
 
 #: Runs on the kernel before its figures count as unsteady: its counters are those of
@@ -25,6 +26,7 @@ RUNS = 3
 #: pool, our pool.
 ROOM = 4
 
+ZSWAP_FIGURES = (*FIGURES, "reject_compress_fail", "reject_compress_poor")
 ZRAM_FIGURES = ("mem_used_total", "compr_data_size", "same_pages", "huge_pages")
 
 Progress = Callable[[str], None]
@@ -37,62 +39,43 @@ class _ZramDriver(Driver, Protocol):
     def compr_data_size(self) -> int: ...
 
 
-class OurZram:
-    """zram's rules over our zsmalloc, for `churn`. A page of one repeated word is only
-    counted. A page of the huge class is stored raw.
-    """
+class OurZswap:
+    """Our zswap for `churn`, with the disk below it: a rejected page goes there."""
 
     def __init__(self, zswap: Zswap) -> None:
         self._zswap = zswap
-        self._huge_from = zswap.pool.huge_class_size
-        self._sizes: dict[int, int] = {}
-        self._total = 0
-        self._same: dict[int, bytes] = {}  # the repeated word, which is in no pool
+        self._disk: dict[int, bytes] = {}
+        self.stats = zswap.stats
 
     def store(self, entry: int, folio: bytes) -> None:
-        """Writes a page."""
-        if folio[:8] * (len(folio) // 8) == folio:
-            self.invalidate(entry)
-            self._same[entry] = folio[:8]
-            return
-        if not self._zswap.store(entry, folio):
-            raise HostError(
-                f"zswap_py did not store page {entry}: memory is short; give fewer pages"
-            )
-        length = self._zswap.length(entry)
-        self._forget(entry)
-        self._sizes[entry] = length if length < self._huge_from else len(folio)
-        self._total += self._sizes[entry]
+        """Swaps a page out."""
+        if self._zswap.store(entry, folio):
+            self._disk.pop(entry, None)
+        else:
+            self._disk[entry] = folio
 
     def load(self, entry: int, out: bytearray) -> None:
-        """Reads a page and keeps it."""
-        if entry in self._same:
-            out[:] = self._same[entry] * (len(out) // 8)
-        else:
-            self._zswap.peek(entry, out)
-
-    def _forget(self, entry: int) -> None:
-        self._total -= self._sizes.pop(entry, 0)
-        self._same.pop(entry, None)
+        """Swaps a page in."""
+        if not self._zswap.load(entry, out):
+            out[:] = self._disk.get(entry, b"")
 
     def invalidate(self, entry: int) -> None:
-        """Discards a page."""
+        """Frees a page."""
         self._zswap.invalidate(entry)
-        self._forget(entry)
+        self._disk.pop(entry, None)
+
+
+class OurZram:
+    """Our zram for `churn`. A load keeps the page."""
+
+    def __init__(self, zram: Zram) -> None:
+        self._zram = zram
+        self.store, self.load, self.invalidate = zram.write, zram.read, zram.discard
+        self.stats = zram.mm_stat
 
     def compr_data_size(self) -> int:
         """Returns the compressed size of all pages, in bytes."""
-        return self._total
-
-    def stats(self) -> dict[str, int]:
-        """Returns the fields of mm_stat that depend on the pages."""
-        huge = sum(length == self._zswap.page_size for length in self._sizes.values())
-        return {
-            "compr_data_size": self._total,
-            "mem_used_total": self._zswap.stats()["pool_total_size"],
-            "same_pages": len(self._same),
-            "huge_pages": huge,
-        }
+        return self._zram.mm_stat()["compr_data_size"]
 
 
 class _Sized:
@@ -131,6 +114,14 @@ def settled(run: Callable[[], T], expected: Sequence[T]) -> tuple[T, bool]:
     return seen[-1], False
 
 
+class Claim(NamedTuple):
+    """What a backend claims for the host's kernel, and by which library."""
+
+    kernel_sizes: bool
+    library_version: str | None
+    remedy: str | None
+
+
 class _Verifying:
     """One verification: the pages, the kernel's side and ours."""
 
@@ -144,7 +135,7 @@ class _Verifying:
     ):
         self.host, self.pages, self.directory = host, pages, directory
         self.check, self.progress = check, progress
-        self.rules = rules_of(host)
+        self.kernel: Kernel = kernel_for(host.release)
         self.chain_size = host.chain_size()
         self.codecs = [
             c for c in crypto.compressors() if c.available and c.name in crypto.KERNEL_NAMES
@@ -157,19 +148,14 @@ class _Verifying:
     def _of(self, name: str) -> list[crypto.CompressorInfo]:
         return [c for c in self.codecs if c.name == name]
 
-    def _ours(self, codec: crypto.CompressorInfo, **settings: Any) -> Zswap:
-        z = Zswap(
-            f"{codec.name}:{codec.backend}",
-            page_size=PAGE_SIZE,
-            chain_size=self.chain_size,
-            nr_cpus=1,
-            max_pool_percent=100,
-            kernel=self.rules,
-            series=None,
-            **settings,
-        )
-        z.swapon(len(self.pages))
-        return z
+    def _machine(self) -> dict[str, Any]:
+        """Returns the arguments that Zswap and Zram share."""
+        return {
+            "kernel": self.kernel.name,
+            "page_size": PAGE_SIZE,
+            "chain_size": self.chain_size,
+            "nr_cpus": 1,
+        }
 
     # ---- zswap ----
 
@@ -178,17 +164,20 @@ class _Verifying:
         self.progress(f"zswap {name}")
         codecs = self._of(name)
         ours = [self._our_zswap(codec) for codec in codecs]
-        kernel, steady = settled(lambda: self._host_zswap(name), ours)
-        for codec, steps in zip(codecs, ours, strict=True):
-            yield _comparison("zswap", codec, kernel, steps, steady=steady)
+        kernel, steady = settled(lambda: self._host_zswap(name), [steps for _, steps in ours])
+        for codec, (claim, steps) in zip(codecs, ours, strict=True):
+            yield _comparison("zswap", codec, claim, kernel, steps, steady=steady)
 
-    def _our_zswap(self, codec: crypto.CompressorInfo) -> Steps:
-        with self._ours(codec) as z:
-            return churn(z, self.pages, FIGURES, self.check)
+    def _our_zswap(self, codec: crypto.CompressorInfo) -> tuple[Claim, Steps]:
+        spec = f"{codec.name}:{codec.backend}"
+        with Zswap(spec, max_pool_percent=100, series=None, **self._machine()) as z:
+            z.swapon(len(self.pages))
+            steps = churn(OurZswap(z), self.pages, ZSWAP_FIGURES, self.check)
+            return Claim(z.pool.kernel_sizes, z.pool.library_version, z.pool.remedy), steps
 
     def _host_zswap(self, name: str) -> Steps:
         with self.host.zswap(name, len(self.pages), self.directory) as zswap:
-            return churn(zswap, self.pages, FIGURES, self.check)
+            return churn(zswap, self.pages, ZSWAP_FIGURES, self.check)
 
     # ---- zram ----
 
@@ -197,16 +186,20 @@ class _Verifying:
         self.progress(f"zram {name}")
         codecs = self._of(name)
         ours = [self._our_zram(codec) for codec in codecs]
-        (kernel, sizes), steady = settled(lambda: self._host_zram(name), ours)
-        for codec, (steps, ours_sizes) in zip(codecs, ours, strict=True):
+        (kernel, sizes), steady = settled(
+            lambda: self._host_zram(name), [figures for _, figures in ours]
+        )
+        for codec, (claim, (steps, ours_sizes)) in zip(codecs, ours, strict=True):
             yield _comparison(
-                "zram", codec, kernel, steps, steady=steady, sizes=(sizes, ours_sizes)
+                "zram", codec, claim, kernel, steps, steady=steady, sizes=(sizes, ours_sizes)
             )
 
-    def _our_zram(self, codec: crypto.CompressorInfo) -> tuple[Steps, list[int]]:
-        with self._ours(codec, incompressible="store") as z:
+    def _our_zram(self, codec: crypto.CompressorInfo) -> tuple[Claim, tuple[Steps, list[int]]]:
+        spec = f"{codec.name}:{codec.backend}"
+        with Zram(spec, pages=len(self.pages), **self._machine()) as z:
             driver = _Sized(OurZram(z))
-            return churn(driver, self.pages, ZRAM_FIGURES, self.check), driver.sizes
+            steps = churn(driver, self.pages, ZRAM_FIGURES, self.check)
+            return Claim(z.kernel_sizes, z.library_version, z.remedy), (steps, driver.sizes)
 
     def _host_zram(self, name: str) -> tuple[Steps, list[int]]:
         with self.host.zram(name, len(self.pages)) as zram:
@@ -252,6 +245,7 @@ class _Verifying:
 def _comparison(
     where: str,
     codec: crypto.CompressorInfo,
+    claim: Claim,
     kernel: Steps,
     ours: Steps,
     *,
@@ -263,8 +257,9 @@ def _comparison(
         where=where,
         name=codec.name,
         backend=codec.backend or "",
-        library_version=codec.library_version,
-        kernel_sizes=codec.kernel_sizes,
+        library_version=claim.library_version,
+        kernel_sizes=claim.kernel_sizes,
+        remedy=claim.remedy,
         kernel=kernel,
         ours=ours,
         steady=steady,
@@ -272,14 +267,6 @@ def _comparison(
         page_stores_differ=None if off is None else sum(map(bool, off)),
         page_largest_difference=None if off is None else max(off, key=abs, default=0),
     )
-
-
-def rules_of(host: Host) -> str:
-    """Returns the newest of KERNELS that is not newer than the host's kernel; the
-    oldest if all are newer.
-    """
-    older = [k for k in KERNELS if tuple(map(int, k.split("."))) <= host.version]
-    return older[-1] if older else KERNELS[0]
 
 
 def verify(
@@ -319,7 +306,8 @@ def verify(
         source=source,
         page_size=PAGE_SIZE,
         chain_size=verifying.chain_size,
-        rules=verifying.rules,
+        rules=verifying.kernel.name,
+        remark=verifying.kernel.remark,
         pages=len(pages),
         zero_pages=sum(not any(page) for page in pages),
         comparisons=verifying.found,

@@ -40,6 +40,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from zswap_py import kernels
 from zswap_py._lib.names import operand, shown
 
 PAGE_SIZE = mmap.PAGESIZE
@@ -47,7 +48,6 @@ MADV_PAGEOUT = 21
 BLKDISCARD = 0x1277
 PAGEMAP_SWAPPED = 1 << 62
 TRIES = 50  #: attempts to page a page out, and to remove a device that another program has open
-OLDEST = (6, 16)  #: the first Linux with the zswap rules known here
 
 #: zswap's parameters that are changed here.
 CHANGED = ("enabled", "compressor", "max_pool_percent", "shrinker_enabled")
@@ -59,6 +59,9 @@ _MUST_NOT_MOVE = (
     "reject_alloc_fail",
     "reject_kmemcache_fail",
 )
+
+#: The counters of pages that do not compress.
+REJECTS = ("reject_compress_fail", "reject_compress_poor")
 
 Check = Callable[[], None]
 """Call it often, between two pages. Raises KeyboardInterrupt if a signal came."""
@@ -187,10 +190,9 @@ class Host:
         """Returns the reason that zswap cannot be asked, or None if it can."""
         if not self.parameters.is_dir():
             return "this kernel has no zswap: boot one with CONFIG_ZSWAP=y"
-        if self.version < OLDEST:
+        if self.version < kernels.parse(kernels.OLDEST):
             return (
-                f"zswap of Linux {self.release} follows other rules: boot "
-                f"{'.'.join(map(str, OLDEST))} or later"
+                f"zswap of Linux {self.release} follows other rules: boot {kernels.OLDEST} or later"
             )
         zpool = self.parameters / "zpool"
         if zpool.is_file() and (name := zpool.read_text().strip()) != "zsmalloc":
@@ -458,8 +460,8 @@ class HostZswap:
         self._memory.madvise(mmap.MADV_DONTNEED, entry * PAGE_SIZE, PAGE_SIZE)
 
     def stats(self) -> dict[str, int]:
-        """Returns the counters in debugfs; `stored_incompressible_pages` is 0 if the
-        kernel has none.
+        """Returns the counters in debugfs, of REJECTS those since the pool was made;
+        `stored_incompressible_pages` is 0 if the kernel has none.
         """
         now = self._counters()
         for name in _MUST_NOT_MOVE:
@@ -467,7 +469,8 @@ class HostZswap:
                 raise HostError(
                     f"{name} changed: memory is too short to measure these pages alone; give fewer"
                 )
-        return {"stored_incompressible_pages": 0, **now}
+        counted = {name: now[name] - self._before[name] for name in REJECTS if name in now}
+        return {"stored_incompressible_pages": 0, **now, **counted}
 
 
 class HostZram:
