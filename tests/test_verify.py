@@ -28,7 +28,7 @@ from helpers import Run, of_kernel_sizes
 
 import zswap_py as zs
 from zswap_py import cli, verify
-from zswap_py.verify import Comparison, Verdict, compare
+from zswap_py.verify import Comparison, Verdict, compare, walk
 from zswap_py.verify import host as hostkernel
 from zswap_py.verify.host import Host, HostError
 
@@ -242,16 +242,15 @@ def test_refused_with_neither_and_usable_with_one(tree: Path, linux: Callable[[s
 
 
 def test_zswap_of_other_rules_is_not_compared(tree: Path, linux: Callable[[str], None]) -> None:
-    linux("6.15.9-generic")
-    assert "boot 6.16 or later" in str(Host(tree).no_zswap())
-    linux("6.17.1")
+    linux("6.11.9-generic")
+    assert "boot 6.12 or later" in str(Host(tree).no_zswap())
+    linux("6.12.0")
     assert Host(tree).no_zswap() is None
-    assert compare.rules_of(Host(tree)) == "6.16"
-    linux("7.0.0")
-    assert compare.rules_of(Host(tree)) == "6.18"
-    zpool = tree / "sys/module/zswap/parameters/zpool"
-    zpool.write_text("zbud\n")
-    assert Host(tree).no_zswap() == f"zswap keeps its pages in zbud: echo zsmalloc > {zpool}"
+    assert [compare.rules_of(release) for release in ("6.1.0-50-amd64", "6.17.1", "7.0.0-rc1")] == [
+        "6.16",
+        "6.16",
+        "6.18",
+    ]
 
 
 def test_the_chain_size_is_the_configured_one(tree: Path, linux: Callable[[str], None]) -> None:
@@ -259,6 +258,13 @@ def test_the_chain_size_is_the_configured_one(tree: Path, linux: Callable[[str],
     (tree / "boot").mkdir()
     (tree / "boot/config-6.18.7").write_text("CONFIG_ZSMALLOC=y\nCONFIG_ZSMALLOC_CHAIN_SIZE=10\n")
     assert Host(tree).chain_size() == 10
+    linux("6.18.8")
+    assert Host(tree).chain_size() == 8
+    (tree / "lib/modules/6.18.8").mkdir(parents=True)
+    (tree / "lib/modules/6.18.8/config").write_text("CONFIG_ZSMALLOC_CHAIN_SIZE=16\n")
+    assert Host(tree).chain_size() == 16
+    linux("6.2.16")
+    assert Host(tree).chain_size() == 4
 
 
 def test_what_is_changed_is_put_back(tree: Path) -> None:
@@ -357,7 +363,7 @@ def test_our_zram_has_the_kernels_totals(seed: int, algorithm: str) -> None:
     of_kernel_sizes(algorithm)
     with zs.Zswap(algorithm, total_ram=1 << 32, max_pool_percent=100, nr_cpus=1) as z:
         z.swapon(len(corpus(seed)))
-        zram = compare.OurZram(z)
+        zram = walk.OurZram(z)
         for slot, page in enumerate(corpus(seed)):
             zram.store(slot, page)
         assert zram.stats() == RECORDED[f"corpus:{seed}"][f"zram:{algorithm}"]
@@ -392,27 +398,36 @@ class FakeHost(Host):
         return ["lz4", "none-of-ours"]
 
     @contextmanager
-    def _machine(self, compressor: str, pages: int) -> Iterator[zs.Zswap]:
-        with zs.Zswap(compressor, nr_cpus=1, max_pool_percent=100) as z:
-            z.swapon(pages)
+    def _machine(self, compressor: str, incompressible: str | None = None) -> Iterator[zs.Zswap]:
+        rules = compare.rules_of(self.release)
+        size = self.chain_size()
+        with zs.Zswap(
+            compressor,
+            nr_cpus=1,
+            max_pool_percent=100,
+            kernel=rules,
+            chain_size=size,
+            incompressible=incompressible,
+        ) as z:
             yield z
 
     @contextmanager
     def zswap(self, compressor: str, pages: int, directory: str | Path) -> Iterator[Any]:
-        with self._machine(compressor, pages) as z, self.setting(self.page_cluster, "0"):
-            yield self.spoil(z)
+        with self._machine(compressor) as z, self.setting(self.page_cluster, "0"):
+            yield self.spoil(walk.OurZswap(z, pages))
 
     @contextmanager
     def zram(self, algorithm: str, pages: int) -> Iterator[Any]:
-        with self._machine(algorithm, pages) as z:
-            yield self.spoil(compare.OurZram(z))
+        with self._machine(algorithm, "store") as z:
+            z.swapon(pages)
+            yield self.spoil(walk.OurZram(z))
 
 
 class Wrapped:
     """A driver that does something else at a page."""
 
     def __init__(self, driver: Any) -> None:
-        self._driver = copy.copy(driver) if isinstance(driver, compare.OurZram) else driver
+        self._driver = copy.copy(driver) if isinstance(driver, walk.OurZram) else driver
         self._asked = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -437,7 +452,7 @@ class OtherSize(Spoilt):
 
     def store(self, entry: int, folio: bytes) -> None:
         self._driver.store(entry, folio)
-        if entry == 5 and isinstance(self._driver, compare.OurZram):
+        if entry == 5 and isinstance(self._driver, walk.OurZram):
             self._driver._total += 2
             self._driver._sizes[5] += 2
 
@@ -470,6 +485,36 @@ def test_equal_sides_are_exact(fake: Callable[..., Verdict]) -> None:
     zram = next(c for c in claimed if c.where == "zram")
     assert zram.page_stores is not None
     assert zram.page_stores > 500
+
+
+def test_a_kernel_that_refuses_pages(
+    fake: Callable[..., Verdict], linux: Callable[[str], None]
+) -> None:
+    linux("6.16.12")
+    found = fake()
+    assert (found.exit_code, found.rules) == (0, "6.16")
+    lzo = next(c for c in found.comparisons if c.name == "lzo")
+    refused = [step["reject_compress_fail"] for step in lzo.kernel]
+    assert refused[0] > 0
+    assert refused == sorted(refused)
+    assert len(set(refused)) > 1  # some are refused again when they are rewritten
+
+
+def test_before_linux_6_4_page_sizes_alone_are_compared(
+    fake: Callable[..., Verdict], linux: Callable[[str], None]
+) -> None:
+    linux("6.1.0-50-amd64")
+    found = fake()
+    zram = [c for c in found.comparisons if c.where == "zram" and c.kernel_sizes]
+    assert zram
+    for c in zram:
+        assert c.exact
+        assert c.differences == []
+        assert c.page_stores
+    text = verify.to_text(found, width=200)
+    assert "zram's pool was not compared: zsmalloc of Linux 6.1.0-50-amd64 chains" in text
+    row = next(line for line in text.splitlines() if "lz4:kernel" in line)
+    assert row.split()[2:] == ["-", "-", "-", "0", "exact"]
 
 
 def test_a_kernel_that_is_a_page_off_in_one_step(fake: Callable[..., Verdict]) -> None:
@@ -522,7 +567,7 @@ class Failing(Wrapped):
     """zram ends in an error, after zswap was compared."""
 
     def store(self, entry: int, folio: bytes) -> None:
-        if isinstance(self._driver, compare.OurZram):
+        if isinstance(self._driver, walk.OurZram):
             raise HostError("no \x1b[31mmore")
         self._driver.store(entry, folio)
 
