@@ -158,7 +158,7 @@ def ours(z: zs.Zswap) -> list[int | None]:
 def test_each_page_is_kept_at_the_kernels_length(kernel: str, name: str) -> None:
     with zs.Zswap(name, kernel=kernel, series=None, total_ram=1 << 32) as z:
         if not z.pool.kernel_sizes:
-            pytest.skip(f"needs {z.pool.remedy}")
+            pytest.skip(f"needs {z.pool.info.remedy}")
         assert ours(z) == LENGTHS[kernel]["zswap"][name]
         counted = LENGTHS[kernel]["zswap_counters"][name]
         stats = z.stats()
@@ -196,8 +196,8 @@ def test_a_library_without_a_kernels_sizes_says_what_to_install(
     by = method("zstd", rules(kernel, None))
     with zs.Zswap("zstd", kernel=kernel) as z:
         assert not z.pool.kernel_sizes
-        assert z.pool.remedy == LIBRARIES[by.sizes or "zstd"]
-        assert z.pool.library_version == z.pool.compressor.library_version
+        assert z.pool.info.remedy == LIBRARIES[by.sizes or "zstd"]
+        assert z.pool.info.library_version == z.pool.compressor.library_version
 
 
 def test_a_level_of_zram_is_its_codecs() -> None:

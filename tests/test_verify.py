@@ -30,7 +30,7 @@ from helpers import Run, of_kernel_sizes
 import zswap_py as zs
 from zswap_py import verify
 from zswap_py.kernels import kernel_for
-from zswap_py.verify import Comparison, Verdict, compare
+from zswap_py.verify import Comparison, Verdict, compare, walk
 from zswap_py.verify import host as hostkernel
 from zswap_py.verify.host import Host, HostError
 from zswap_py.zram import Zram
@@ -249,11 +249,13 @@ def test_refused_with_neither_and_usable_with_one(tree: Path, linux: Callable[[s
 def test_zswap_of_other_rules_is_not_compared(tree: Path, linux: Callable[[str], None]) -> None:
     linux("6.11.9-generic")
     assert "boot 6.12 or later" in str(Host(tree).no_zswap())
-    linux("6.12.1")
+    linux("6.12.0")
     assert Host(tree).no_zswap() is None
-    zpool = tree / "sys/module/zswap/parameters/zpool"
-    zpool.write_text("zbud\n")
-    assert Host(tree).no_zswap() == f"zswap keeps its pages in zbud: echo zsmalloc > {zpool}"
+    assert [compare.rules_of(release) for release in ("6.1.0-50-amd64", "6.17.1", "7.0.0-rc1")] == [
+        "6.12",
+        "6.17",
+        "7.0",
+    ]
 
 
 def test_the_chain_size_is_the_configured_one(tree: Path, linux: Callable[[str], None]) -> None:
@@ -261,6 +263,13 @@ def test_the_chain_size_is_the_configured_one(tree: Path, linux: Callable[[str],
     (tree / "boot").mkdir()
     (tree / "boot/config-6.18.7").write_text("CONFIG_ZSMALLOC=y\nCONFIG_ZSMALLOC_CHAIN_SIZE=10\n")
     assert Host(tree).chain_size() == 10
+    linux("6.18.8")
+    assert Host(tree).chain_size() == 8
+    (tree / "lib/modules/6.18.8").mkdir(parents=True)
+    (tree / "lib/modules/6.18.8/config").write_text("CONFIG_ZSMALLOC_CHAIN_SIZE=16\n")
+    assert Host(tree).chain_size() == 16
+    linux("6.2.16")
+    assert Host(tree).chain_size() == 4
 
 
 def test_what_is_changed_is_put_back(tree: Path) -> None:
@@ -358,7 +367,7 @@ def test_a_signal_after_the_last_look_is_not_lost() -> None:
 def test_our_zram_has_the_kernels_totals(seed: int, algorithm: str) -> None:
     of_kernel_sizes(algorithm)
     with Zram(algorithm, pages=len(corpus(seed)), total_ram=1 << 32, nr_cpus=1) as z:
-        zram = compare.OurZram(z)
+        zram = walk.OurZram(z)
         for slot, page in enumerate(corpus(seed)):
             zram.store(slot, page)
         recorded = RECORDED[f"corpus:{seed}"][f"zram:{algorithm}"]
@@ -394,27 +403,32 @@ class FakeHost(Host):
     def zram_algorithms(self) -> list[str]:
         return ["lz4", "none-of-ours"]
 
+    def _machine(self) -> dict[str, Any]:
+        return {
+            "kernel": compare.rules_of(self.release),
+            "chain_size": self.chain_size(),
+            "nr_cpus": 1,
+        }
+
     @contextmanager
     def zswap(self, compressor: str, pages: int, directory: str | Path) -> Iterator[Any]:
-        kernel = kernel_for(self.release).name
         with (
-            zs.Zswap(compressor, nr_cpus=1, max_pool_percent=100, kernel=kernel) as z,
+            zs.Zswap(compressor, max_pool_percent=100, **self._machine()) as z,
             self.setting(self.page_cluster, "0"),
         ):
-            z.swapon(pages)
-            yield self.spoil(compare.OurZswap(z))
+            yield self.spoil(walk.OurZswap(z, pages))
 
     @contextmanager
     def zram(self, algorithm: str, pages: int) -> Iterator[Any]:
-        with Zram(algorithm, pages=pages, nr_cpus=1) as z:
-            yield self.spoil(compare.OurZram(z))
+        with Zram(algorithm, pages=pages, **self._machine()) as z:
+            yield self.spoil(walk.OurZram(z))
 
 
 class Wrapped:
     """A driver that does something else at a page."""
 
     def __init__(self, driver: Any) -> None:
-        self._driver = copy.copy(driver) if isinstance(driver, compare.OurZram) else driver
+        self._driver = copy.copy(driver) if isinstance(driver, walk.OurZram) else driver
         self._asked = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -478,6 +492,36 @@ def test_equal_sides_are_exact(fake: Callable[..., Verdict]) -> None:
     assert zram.page_stores > 500
 
 
+def test_a_kernel_that_refuses_pages(
+    fake: Callable[..., Verdict], linux: Callable[[str], None]
+) -> None:
+    linux("6.16.12")
+    found = fake()
+    assert (found.exit_code, found.rules) == (0, "6.16")
+    lzo = next(c for c in found.comparisons if c.name == "lzo")
+    refused = [step["reject_compress_fail"] for step in lzo.kernel]
+    assert refused[0] > 0
+    assert refused == sorted(refused)
+    assert len(set(refused)) > 1  # some are refused again when they are rewritten
+
+
+def test_before_linux_6_4_page_sizes_alone_are_compared(
+    fake: Callable[..., Verdict], linux: Callable[[str], None]
+) -> None:
+    linux("6.1.0-50-amd64")
+    found = fake()
+    zram = [c for c in found.comparisons if c.where == "zram" and c.kernel_sizes]
+    assert zram
+    for c in zram:
+        assert c.exact
+        assert c.differences == []
+        assert c.page_stores
+    text = verify.to_text(found, width=200)
+    assert "zram's pool was not compared: zsmalloc of Linux 6.1.0-50-amd64 chains" in text
+    row = next(line for line in text.splitlines() if "lz4:kernel" in line)
+    assert row.split()[2:] == ["-", "-", "-", "0", "exact"]
+
+
 @pytest.mark.parametrize("release", ["6.12.117+deb13-amd64", "6.16.3", "6.17.13", "7.3.4"])
 def test_each_kernel_is_compared_by_its_own_rules(
     fake: Callable[..., Verdict], linux: Callable[[str], None], release: str
@@ -490,7 +534,7 @@ def test_each_kernel_is_compared_by_its_own_rules(
     assert all(c.exact for c in claimed)
     lzo = next(c for c in claimed if c.name == "lzo")
     rejected = lzo.kernel[0]["reject_compress_fail"]
-    assert (rejected > 0) == release.startswith(("6.12", "6.16", "6.17"))
+    assert (rejected > 0) == release.startswith("6.1")
     assert (lzo.kernel[0]["stored_incompressible_pages"] > 0) == release.startswith("7")
 
 
@@ -555,7 +599,7 @@ class Failing(Wrapped):
     """zram ends in an error, after zswap was compared."""
 
     def store(self, entry: int, folio: bytes) -> None:
-        if isinstance(self._driver, compare.OurZram):
+        if isinstance(self._driver, walk.OurZram):
             raise HostError("no \x1b[31mmore")
         self._driver.store(entry, folio)
 

@@ -24,7 +24,7 @@ from zswap_py._lib.fixed import Owner
 from zswap_py._lib.params import whole
 from zswap_py._native import check, drain_messages, ffi, lib, log, oserror
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
-from zswap_py.crypto import Chosen, Compressor
+from zswap_py.crypto import Chosen, Compressor, CompressorInfo
 from zswap_py.crypto.methods import method
 
 PREPARE = CpuhpState.MM_ZSWP_POOL_PREPARE
@@ -135,23 +135,16 @@ class Pool(Owner):
         return self._compressor
 
     @property
-    def library_version(self) -> str | None:
-        """The version of the library that compresses here: where kernels have the sizes
-        of different versions, that of this Zswap's kernel if it is there.
+    def info(self) -> CompressorInfo:
+        """What compresses here: the library, where kernels have the sizes of different
+        versions, is the one with those of this Zswap's kernel, if it is there.
         """
-        return self._chosen.build.version
+        return self._compressor.info(self._chosen)
 
     @property
     def kernel_sizes(self) -> bool:
         """True if the known pages compressed to the sizes of this Zswap's kernel."""
         return self._chosen.kernel_sizes
-
-    @property
-    def remedy(self) -> str | None:
-        """The library to install for the kernel's sizes; None if the pool has them, or
-        no library is known that has.
-        """
-        return self._chosen.remedy
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[Any]:

@@ -133,9 +133,9 @@ class Zram(Owner):
         return self._compressor
 
     @property
-    def library_version(self) -> str | None:
-        """The version of the library that compresses here."""
-        return self._chosen.build.version
+    def info(self) -> crypto.CompressorInfo:
+        """What compresses here, as Pool.info."""
+        return self._compressor.info(self._chosen)
 
     @property
     def kernel_sizes(self) -> bool:
@@ -143,11 +143,6 @@ class Zram(Owner):
         with a level: no sizes are recorded for one.
         """
         return self._chosen.kernel_sizes
-
-    @property
-    def remedy(self) -> str | None:
-        """The library to install for the kernel's sizes, if one is missing."""
-        return self._chosen.remedy
 
     @property
     def level(self) -> int | None:

@@ -111,6 +111,7 @@ class CompressorInfo:
     library: str | None  # the file that has the functions
     library_version: str | None
     batch_size: int = 1
+    remedy: str | None = None  # the library to install for the kernel's sizes
 
 
 MAX_ROOM = 1 << 24
@@ -217,6 +218,21 @@ class Compressor(Owner):
 
     def __repr__(self) -> str:
         return f"<Compressor {self.spec}>"
+
+    def info(self, chosen: Chosen) -> CompressorInfo:
+        """Returns the entry of compressors() for what runs it by a method."""
+        build = chosen.build
+        return CompressorInfo(
+            self.name,
+            self.backend,
+            True,
+            None,
+            chosen.kernel_sizes,
+            build.library,
+            build.version,
+            self.batch_size,
+            chosen.remedy,
+        )
 
     def alg(self, method: Method = NEWEST) -> Any:
         """The C algorithm for a method."""
@@ -522,9 +538,7 @@ def compressors() -> list[CompressorInfo]:
 
 
 def _info(c: Compressor) -> CompressorInfo:
-    return CompressorInfo(
-        c.name, c.backend, True, None, c.kernel_sizes, c.library, c.library_version, c.batch_size
-    )
+    return c.info(c.choose())
 
 
 # ---- accelerators ----

@@ -5,18 +5,17 @@ compares the figures.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TypeVar
 
 from zswap_py import crypto
-from zswap_py.corpus import FIGURES, Driver, churn
-from zswap_py.kernels import Kernel, kernel_for
-from zswap_py.verify.data import SCHEMA, Comparison, Steps, Verdict
+from zswap_py.kernels import kernel_for
+from zswap_py.verify.data import POOL, SCHEMA, Comparison, Steps, Verdict
 from zswap_py.verify.host import PAGE_SIZE, Check, Host, HostError, interruptions
-from zswap_py.zram import Zram
-from zswap_py.zswap import Zswap
+from zswap_py.verify.walk import Ours, Walk, host_zram, host_zswap
 
 #: Runs on the kernel before its figures count as unsteady: its counters are those of
 #: the whole machine.
@@ -26,76 +25,10 @@ RUNS = 3
 #: pool, our pool.
 ROOM = 4
 
-ZSWAP_FIGURES = (*FIGURES, "reject_compress_fail", "reject_compress_poor")
-ZRAM_FIGURES = ("mem_used_total", "compr_data_size", "same_pages", "huge_pages")
-
 Progress = Callable[[str], None]
 """Called with the name of the next comparison: "zswap lzo"."""
 
 T = TypeVar("T")
-
-
-class _ZramDriver(Driver, Protocol):
-    def compr_data_size(self) -> int: ...
-
-
-class OurZswap:
-    """Our zswap for `churn`, with the disk below it: a rejected page goes there."""
-
-    def __init__(self, zswap: Zswap) -> None:
-        self._zswap = zswap
-        self._disk: dict[int, bytes] = {}
-        self.stats = zswap.stats
-
-    def store(self, entry: int, folio: bytes) -> None:
-        """Swaps a page out."""
-        if self._zswap.store(entry, folio):
-            self._disk.pop(entry, None)
-        else:
-            self._disk[entry] = folio
-
-    def load(self, entry: int, out: bytearray) -> None:
-        """Swaps a page in."""
-        if not self._zswap.load(entry, out):
-            out[:] = self._disk.get(entry, b"")
-
-    def invalidate(self, entry: int) -> None:
-        """Frees a page."""
-        self._zswap.invalidate(entry)
-        self._disk.pop(entry, None)
-
-
-class OurZram:
-    """Our zram for `churn`. A load keeps the page."""
-
-    def __init__(self, zram: Zram) -> None:
-        self._zram = zram
-        self.store, self.load, self.invalidate = zram.write, zram.read, zram.discard
-        self.stats = zram.mm_stat
-
-    def compr_data_size(self) -> int:
-        """Returns the compressed size of all pages, in bytes."""
-        return self._zram.mm_stat()["compr_data_size"]
-
-
-class _Sized:
-    """A zram driver that records the compressed size of each store."""
-
-    def __init__(self, driver: _ZramDriver) -> None:
-        self._driver = driver
-        self._held: dict[int, int] = {}
-        self.sizes: list[int] = []
-        self.load, self.stats = driver.load, driver.stats
-
-    def store(self, entry: int, folio: bytes) -> None:
-        before = self._driver.compr_data_size() - self._held.get(entry, 0)
-        self._driver.store(entry, folio)
-        self._held[entry] = self._driver.compr_data_size() - before
-        self.sizes.append(self._held[entry])
-
-    def invalidate(self, entry: int) -> None:
-        self._driver.invalidate(entry)
-        self._held.pop(entry, None)
 
 
 def settled(run: Callable[[], T], expected: Sequence[T]) -> tuple[T, bool]:
@@ -114,14 +47,6 @@ def settled(run: Callable[[], T], expected: Sequence[T]) -> tuple[T, bool]:
     return seen[-1], False
 
 
-class Claim(NamedTuple):
-    """What a backend claims for the host's kernel, and by which library."""
-
-    kernel_sizes: bool
-    library_version: str | None
-    remedy: str | None
-
-
 class _Verifying:
     """One verification: the pages, the kernel's side and ours."""
 
@@ -135,8 +60,7 @@ class _Verifying:
     ):
         self.host, self.pages, self.directory = host, pages, directory
         self.check, self.progress = check, progress
-        self.kernel: Kernel = kernel_for(host.release)
-        self.chain_size = host.chain_size()
+        self.ours = Ours(rules_of(host.release), host.chain_size())
         self.codecs = [
             c for c in crypto.compressors() if c.available and c.name in crypto.KERNEL_NAMES
         ]
@@ -148,65 +72,37 @@ class _Verifying:
     def _of(self, name: str) -> list[crypto.CompressorInfo]:
         return [c for c in self.codecs if c.name == name]
 
-    def _machine(self) -> dict[str, Any]:
-        """Returns the arguments that Zswap and Zram share."""
-        return {
-            "kernel": self.kernel.name,
-            "page_size": PAGE_SIZE,
-            "chain_size": self.chain_size,
-            "nr_cpus": 1,
-        }
-
-    # ---- zswap ----
+    def _compare(
+        self,
+        where: str,
+        name: str,
+        ours: Callable[[str, Sequence[bytes], Check], Walk],
+        kernels: Callable[[], Walk],
+    ) -> Iterator[Comparison]:
+        """Compares each backend of `name` with the kernel's."""
+        self.progress(f"{where} {name}")
+        codecs = self._of(name)
+        walks = [ours(f"{c.name}:{c.backend}", self.pages, self.check) for c in codecs]
+        kernel, steady = settled(kernels, [walk._replace(by=None) for walk in walks])
+        for codec, walk in zip(codecs, walks, strict=True):
+            yield comparison(where, codec, kernel, walk, steady=steady)
 
     def zswap(self, name: str) -> Iterator[Comparison]:
         """Compares each backend of `name` with the kernel's zswap."""
-        self.progress(f"zswap {name}")
-        codecs = self._of(name)
-        ours = [self._our_zswap(codec) for codec in codecs]
-        kernel, steady = settled(lambda: self._host_zswap(name), [steps for _, steps in ours])
-        for codec, (claim, steps) in zip(codecs, ours, strict=True):
-            yield _comparison("zswap", codec, claim, kernel, steps, steady=steady)
 
-    def _our_zswap(self, codec: crypto.CompressorInfo) -> tuple[Claim, Steps]:
-        spec = f"{codec.name}:{codec.backend}"
-        with Zswap(spec, max_pool_percent=100, series=None, **self._machine()) as z:
-            z.swapon(len(self.pages))
-            steps = churn(OurZswap(z), self.pages, ZSWAP_FIGURES, self.check)
-            return Claim(z.pool.kernel_sizes, z.pool.library_version, z.pool.remedy), steps
+        def kernels() -> Walk:
+            return host_zswap(self.host, name, self.pages, self.directory, self.check)
 
-    def _host_zswap(self, name: str) -> Steps:
-        with self.host.zswap(name, len(self.pages), self.directory) as zswap:
-            return churn(zswap, self.pages, ZSWAP_FIGURES, self.check)
-
-    # ---- zram ----
+        return self._compare("zswap", name, self.ours.zswap, kernels)
 
     def zram(self, name: str) -> Iterator[Comparison]:
         """Compares each backend of `name` with the kernel's zram, also page by page."""
-        self.progress(f"zram {name}")
-        codecs = self._of(name)
-        ours = [self._our_zram(codec) for codec in codecs]
-        (kernel, sizes), steady = settled(
-            lambda: self._host_zram(name), [figures for _, figures in ours]
-        )
-        for codec, (claim, (steps, ours_sizes)) in zip(codecs, ours, strict=True):
-            yield _comparison(
-                "zram", codec, claim, kernel, steps, steady=steady, sizes=(sizes, ours_sizes)
-            )
 
-    def _our_zram(self, codec: crypto.CompressorInfo) -> tuple[Claim, tuple[Steps, list[int]]]:
-        spec = f"{codec.name}:{codec.backend}"
-        with Zram(spec, pages=len(self.pages), **self._machine()) as z:
-            driver = _Sized(OurZram(z))
-            steps = churn(driver, self.pages, ZRAM_FIGURES, self.check)
-            return Claim(z.kernel_sizes, z.library_version, z.remedy), (steps, driver.sizes)
+        def kernels() -> Walk:
+            return host_zram(self.host, name, self.pages, self.check)
 
-    def _host_zram(self, name: str) -> tuple[Steps, list[int]]:
-        with self.host.zram(name, len(self.pages)) as zram:
-            driver = _Sized(zram)
-            return churn(driver, self.pages, ZRAM_FIGURES, self.check), driver.sizes
-
-    # ---- both ----
+        compared = self._compare("zram", name, self.ours.zram, kernels)
+        return map(without_pool, compared) if self.host.no_pool() else compared
 
     def run(self) -> None:
         """Fills `found`, `missing` and `broken_off`. Raises OSError only if `found` is
@@ -219,6 +115,8 @@ class _Verifying:
         if reason := self.host.no_zram():
             self.missing["zram"] = reason
         else:
+            if reason := self.host.no_pool():
+                self.missing["zram's pool"] = reason
             self._each("zram", self.host.zram_algorithms, self.zram)
 
     def _each(
@@ -242,17 +140,19 @@ class _Verifying:
             self.broken_off[what] = str(e)
 
 
-def _comparison(
+def comparison(
     where: str,
     codec: crypto.CompressorInfo,
-    claim: Claim,
-    kernel: Steps,
-    ours: Steps,
+    kernel: Walk,
+    ours: Walk,
     *,
-    steady: bool,
-    sizes: tuple[list[int], list[int]] | None = None,
+    steady: bool = True,
 ) -> Comparison:
-    off = [b - a for a, b in zip(*sizes, strict=True)] if sizes else None
+    """Compares what the kernel and a backend of ours told of the same walk."""
+    claim = ours.by or codec
+    off = None
+    if kernel.sizes is not None and ours.sizes is not None:
+        off = [b - a for a, b in zip(kernel.sizes, ours.sizes, strict=True)]
     return Comparison(
         where=where,
         name=codec.name,
@@ -260,13 +160,27 @@ def _comparison(
         library_version=claim.library_version,
         kernel_sizes=claim.kernel_sizes,
         remedy=claim.remedy,
-        kernel=kernel,
-        ours=ours,
+        kernel=kernel.steps,
+        ours=ours.steps,
         steady=steady,
         page_stores=None if off is None else len(off),
         page_stores_differ=None if off is None else sum(map(bool, off)),
         page_largest_difference=None if off is None else max(off, key=abs, default=0),
     )
+
+
+def without_pool(c: Comparison) -> Comparison:
+    """Leaves the pool's size out of a comparison."""
+
+    def rest(steps: Steps) -> Steps:
+        return [{k: n for k, n in step.items() if k != POOL[c.where]} for step in steps]
+
+    return dataclasses.replace(c, kernel=rest(c.kernel), ours=rest(c.ours))
+
+
+def rules_of(release: str) -> str:
+    """Returns the kernel whose rules stand for a release, as uname -r prints it."""
+    return kernel_for(release).name
 
 
 def verify(
@@ -305,9 +219,9 @@ def verify(
         host={"kernel": host.release, "machine": os.uname().machine},
         source=source,
         page_size=PAGE_SIZE,
-        chain_size=verifying.chain_size,
-        rules=verifying.kernel.name,
-        remark=verifying.kernel.remark,
+        chain_size=verifying.ours.chain_size,
+        rules=verifying.ours.kernel,
+        remark=kernel_for(host.release).remark,
         pages=len(pages),
         zero_pages=sum(not any(page) for page in pages),
         comparisons=verifying.found,

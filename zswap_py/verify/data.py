@@ -43,10 +43,12 @@ class Comparison:
 
     @property
     def differences(self) -> list[int]:
-        """The differences of the pool, after each step."""
+        """The differences of the pool, after each step; none if it was not compared."""
         pool = POOL[self.where]
         return [
-            ours[pool] - kernel[pool] for kernel, ours in zip(self.kernel, self.ours, strict=True)
+            ours[pool] - kernel[pool]
+            for kernel, ours in zip(self.kernel, self.ours, strict=True)
+            if pool in kernel
         ]
 
     @property

@@ -41,16 +41,18 @@ from pathlib import Path
 from typing import Any
 
 from zswap_py import kernels
-from zswap_py._lib.names import operand, shown
+from zswap_py._lib.names import shown
 
 PAGE_SIZE = mmap.PAGESIZE
 MADV_PAGEOUT = 21
 BLKDISCARD = 0x1277
 PAGEMAP_SWAPPED = 1 << 62
 TRIES = 50  #: attempts to page a page out, and to remove a device that another program has open
+CHAINS = (6, 3)  #: the first Linux whose zsmalloc has chains of a configured size
+ZSMALLOC = (6, 4)  #: the first Linux with the zsmalloc rules known here
 
 #: zswap's parameters that are changed here.
-CHANGED = ("enabled", "compressor", "max_pool_percent", "shrinker_enabled")
+CHANGED = ("enabled", "zpool", "compressor", "max_pool_percent", "shrinker_enabled")
 
 # If one of these changes, the pool is not made by the pages alone.
 _MUST_NOT_MOVE = (
@@ -59,9 +61,6 @@ _MUST_NOT_MOVE = (
     "reject_alloc_fail",
     "reject_kmemcache_fail",
 )
-
-#: The counters of pages that do not compress.
-REJECTS = ("reject_compress_fail", "reject_compress_poor")
 
 Check = Callable[[], None]
 """Call it often, between two pages. Raises KeyboardInterrupt if a signal came."""
@@ -135,9 +134,15 @@ class Host:
 
     def chain_size(self) -> int:
         """Returns CONFIG_ZSMALLOC_CHAIN_SIZE, or its default, 8, if the kernel's
-        configuration cannot be read.
+        configuration cannot be read; 4 before Linux 6.3, which first has it.
         """
-        for path in (self.root / "proc/config.gz", self.root / f"boot/config-{self.release}"):
+        if self.version < CHAINS:
+            return 4
+        for path in (
+            self.root / "proc/config.gz",
+            self.root / f"boot/config-{self.release}",
+            self.root / f"lib/modules/{self.release}/config",
+        ):
             try:
                 data = path.read_bytes()
             except OSError:
@@ -194,9 +199,15 @@ class Host:
             return (
                 f"zswap of Linux {self.release} follows other rules: boot {kernels.OLDEST} or later"
             )
-        zpool = self.parameters / "zpool"
-        if zpool.is_file() and (name := zpool.read_text().strip()) != "zsmalloc":
-            return f"zswap keeps its pages in {name}: echo zsmalloc > {operand(zpool)}"
+        return None
+
+    def no_pool(self) -> str | None:
+        """Returns the reason that zsmalloc's pool cannot be compared, or None."""
+        if self.version < ZSMALLOC:
+            return (
+                f"zsmalloc of Linux {self.release} chains and groups its pages by other rules: "
+                f"boot {'.'.join(map(str, ZSMALLOC))} or later"
+            )
         return None
 
     def no_zram(self) -> str | None:
@@ -301,8 +312,10 @@ class Host:
             change(self.setting(self.parameters / "max_pool_percent", "100"))
             if (self.parameters / "shrinker_enabled").is_file():
                 change(self.setting(self.parameters / "shrinker_enabled", "N"))
-            # before the compressor: until the first Y the kernel takes any name
+            # before the others: until the first Y the kernel takes any name
             change(self.setting(self.parameters / "enabled", "Y"))
+            if (self.parameters / "zpool").is_file():
+                change(self.setting(self.parameters / "zpool", "zsmalloc"))
             try:
                 change(self.setting(self.parameters / "compressor", compressor))
             except OSError as e:
@@ -460,7 +473,7 @@ class HostZswap:
         self._memory.madvise(mmap.MADV_DONTNEED, entry * PAGE_SIZE, PAGE_SIZE)
 
     def stats(self) -> dict[str, int]:
-        """Returns the counters in debugfs, of REJECTS those since the pool was made;
+        """Returns the counters in debugfs, rejects since this was made;
         `stored_incompressible_pages` is 0 if the kernel has none.
         """
         now = self._counters()
@@ -469,8 +482,11 @@ class HostZswap:
                 raise HostError(
                     f"{name} changed: memory is too short to measure these pages alone; give fewer"
                 )
-        counted = {name: now[name] - self._before[name] for name in REJECTS if name in now}
-        return {"stored_incompressible_pages": 0, **now, **counted}
+        since = {
+            name: value - self._before[name] if name.startswith("reject_") else value
+            for name, value in now.items()
+        }
+        return {"stored_incompressible_pages": 0, **since}
 
 
 class HostZram:

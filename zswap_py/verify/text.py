@@ -108,16 +108,24 @@ def _table(verdict: Verdict) -> Any:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("\n", no_wrap=True)
     for c in verdict.comparisons:
-        grown, worst = c.differences[0], max(c.differences, key=abs)
-        pages = "-" if c.page_stores is None else f"{c.page_stores_differ:,}"
         table.add_row(
             c.where,
             shown(_label(c)),
-            f"{c.kernel[0][POOL[c.where]]:,}",
-            f"{grown:+,}" if grown else "0",
-            f"{worst:+,}" if worst else "0",
-            pages,
+            *_pool_cells(c),
+            "-" if c.page_stores is None else f"{c.page_stores_differ:,}",
             "exact" if c.exact else "differs",
             style="red" if c in verdict.failed else "green" if c.exact else None,
         )
     return table
+
+
+def _pool_cells(c: Comparison) -> tuple[str, str, str]:
+    """Returns the first step's pool, its difference, and the largest of all steps."""
+    if not c.differences:
+        return "-", "-", "-"
+    grown, worst = c.differences[0], max(c.differences, key=abs)
+    return (
+        f"{c.kernel[0][POOL[c.where]]:,}",
+        f"{grown:+,}" if grown else "0",
+        f"{worst:+,}" if worst else "0",
+    )
