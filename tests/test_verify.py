@@ -366,7 +366,7 @@ def test_a_signal_after_the_last_look_is_not_lost() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_our_zram_has_the_kernels_totals(seed: int, algorithm: str) -> None:
     of_kernel_sizes(algorithm)
-    with Zram(algorithm, pages=len(corpus(seed)), total_ram=1 << 32, nr_cpus=1) as z:
+    with Zram(algorithm, pages=len(corpus(seed)), nr_cpus=1) as z:
         zram = walk.OurZram(z)
         for slot, page in enumerate(corpus(seed)):
             zram.store(slot, page)
