@@ -181,9 +181,9 @@ class Accelerator(Owner):
 
     `series` "v10" (default; "v13" and "v14" are the same) maps CPUs by package and
     batches `batch_size` pages (8). It fails with ENODEV if no descriptor is free after
-    all tries, and decompresses in software after any failure. None is mainline before the
-    series: it maps CPUs by node, takes one page at a time, waits for a descriptor, and
-    decompresses in software only after a bad stream. (Zswap's own `series` says how
+    all tries, and decompresses in software after any failure. None is mainline before
+    the series: it maps CPUs by node, takes one page at a time, waits for a descriptor,
+    and decompresses in software only after a bad stream. (Zswap's own `series` says how
     many pages it gives at a time.)
 
     `clock` None is real time, in which the engines are threads. With a VirtualClock
