@@ -22,7 +22,6 @@ import pytest
 from corpus import corpus
 from helpers import Run
 
-from zswap_py import cli
 from zswap_py.cli.options import size
 from zswap_py.report import measure
 from zswap_py.sources import pages as pages_module

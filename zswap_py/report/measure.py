@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import statistics
+import time
+import uuid
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from zswap_py import crypto
@@ -19,8 +23,18 @@ from zswap_py._lib.params import whole
 from zswap_py._native import check, ffi, lib
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.pool import SizeClass
-from zswap_py.report.data import SCHEMA, Figures, Report, Unavailable, scale_of
+from zswap_py.report.data import (
+    SCHEMA,
+    Cost,
+    Estimate,
+    Figures,
+    Report,
+    Sample,
+    Savings,
+    Unavailable,
+)
 from zswap_py.report.format import size
+from zswap_py.report.host import read_host
 from zswap_py.sources.pages import PIECE, Pages
 from zswap_py.sources.source import SourceError
 from zswap_py.zswap import Zswap
@@ -204,23 +218,30 @@ class _Meter:
         if len(self._scratch) == 1:
             pool = pool._replace(total_size=mark.stats["pool_total_size"])
             estimated = estimated if scale > 1 else pool
+        sample = {
+            "stored_pages": stored,
+            "stored_incompressible_pages": mark.stats["stored_incompressible_pages"],
+            "rejected_pages": mark.given - mark.events["zswpout"],
+            "compressed_bytes": mark.events["zswap_bytes"],
+            "pool_total_size": pool.total_size,
+            "net_saved_bytes": stored * self.page_size - sum(pool),
+        }
+        estimates = {name: round(count * scale) for name, count in sample.items()} | {
+            "pool_total_size": estimated.total_size,
+            "net_saved_bytes": round(stored * scale) * self.page_size - sum(estimated),
+        }
         return Figures(
             name=c.name,
             backend=c.backend,
             library_version=c.library_version,
             kernel_sizes=c.kernel_sizes,
-            stored_pages=stored,
-            stored_incompressible_pages=mark.stats["stored_incompressible_pages"],
-            rejected_pages=mark.given - mark.events["zswpout"],
-            compressed_bytes=mark.events["zswap_bytes"],
-            pool_total_size=pool.total_size,
-            ratio=stored * self.page_size / pool.total_size if pool.total_size else None,
-            net_saved_bytes=stored * self.page_size - sum(pool),
-            estimated_pool_total_size=estimated.total_size,
-            estimated_net_saved_bytes=round(stored * scale) * self.page_size - sum(estimated),
+            intact=mark.intact,
+            all=Savings(**{name: Estimate.exactly(n) for name, n in estimates.items()}),
+            cold=None,
+            classes={str(c.size): [c.objs_inuse * scale] for c in mark.classes if c.objs_inuse},
             **_quartiles("store_ns", self._store_ns[: mark.store_runs]),
             **_quartiles("load_ns", self._load_ns[: mark.load_runs]),
-            intact=mark.intact,
+            sample=sample,
         )
 
 
@@ -386,35 +407,54 @@ def _report(measuring: _Measuring, kernel: str, command: str, complete: bool) ->
     pages = measuring.pages
     read, zero_pages, marks = measuring.done
     by_meter = dict(zip(measuring.meters, marks, strict=True))
-    scale = scale_of(pages.pages_total, read, pages.not_read.vanished) if complete else 1.0
+    # pages of a sample that vanished stand for others that vanished
+    scale, total = 1.0, pages.pages_total
+    if complete and total and read:
+        scale = total / (read + pages.not_read.vanished)
     return Report(
         schema=SCHEMA,
+        id=uuid.uuid4().hex,
+        time=datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z"),
         complete=complete,
         command=command,
-        host={"cpu": _cpu_model(), "kernel": os.uname().release},
+        host=read_host(),
+        labels={},
         source=[
             {k: v for k, v in dataclasses.asdict(s).items() if v is not None} for s in pages.sources
         ],
         kernel=kernel,
+        target="zswap",
         series=measuring.meters[0].zswap.series,
         page_size=pages.page_size,
         folio_pages=measuring.folio_pages,
-        pages_total=pages.pages_total,
+        pages_total=round(read * scale) if complete else pages.pages_total,
+        cold_pages=None,
+        zero_pages=Estimate.exactly(round(zero_pages * scale)),
         estimated=pages.estimated,
-        pages=read,
-        zero_pages=zero_pages,
-        not_read=pages.not_read.as_dict(),
-        processes_gone=sorted(pages.processes_gone),
+        cold=None,
+        groups=[],
         compressors=[
             row.figures(by_meter[row], scale) if isinstance(row, _Meter) else row
             for row in measuring.rows
         ],
+        sample=Sample(
+            pages=read,
+            zero_pages=zero_pages,
+            runs=0,
+            seed=0,
+            precision=None,
+            ended="all",
+            not_read=pages.not_read.as_dict(),
+            processes_gone=sorted(pages.processes_gone),
+            processes_denied=pages.processes_denied,
+            heated_pages=0,
+        ),
+        cost=Cost(
+            cpu_seconds=time.process_time(),
+            wall_seconds=0.0,
+            bytes_read=read * pages.page_size,
+            peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            threads=measuring.jobs,
+            policy="other",
+        ),
     )
-
-
-def _cpu_model() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as f:
-        for line in f:
-            if line.startswith(("model name", "Model", "cpu model")):
-                return " ".join(line.partition(":")[2].split())
-    return os.uname().machine

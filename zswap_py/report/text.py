@@ -16,42 +16,41 @@ def advice(report: Report) -> str | None:
     Says nothing about speed where quartiles overlap.
     """
     figures = [f for f in report.figures if f.intact]
-    if not any(f.stored_pages + f.rejected_pages for f in figures):
+    if not any(f.savings.pages for f in figures):
         return None
     pick = report.pick
     if pick is None:
         return f"zswap would save nothing here: {_why_not(report, figures[0])}."
-    given = report.page_size * report.scale * (pick.stored_pages + pick.rejected_pages)
-    share = pick.estimated_net_saved_bytes / given
+    share = pick.saved / (report.page_size * pick.savings.pages)
     if share < 0.1:
         return (
-            f"zswap would save little here, {percent(share)} with {_label(report, pick)}: "
+            f"zswap would save little here, {percent(share)} with {report.label(pick)}: "
             f"{_why_not(report, pick)}."
         )
     others = [f for f in figures if f is not pick]
     if not others:
         return (
-            f"{_label(report, pick)} would save {percent(share)} of this memory, without its "
+            f"{report.label(pick)} would save {percent(share)} of this memory, without its "
             "zero-filled pages."
         )
     return _comparison(report, pick, others)
 
 
 def _why_not(report: Report, f: Figures) -> str:
-    share = percent(f.incompressible)
-    if f.incompressible < 0.05:
+    share = percent(f.savings.incompressible)
+    if f.savings.incompressible < 0.05:
         return (
             "there are too few pages to fill the zspages"
-            if f.stored_pages < 4096
+            if f.savings.stored_pages.value < 4096
             else "the pages compress badly"
         )
-    if report.folio_pages > 1 and f.rejected_pages:
+    if report.folio_pages > 1 and f.savings.rejected:
         return f"{share} of the pages lie in folios with a page that does not compress"
     return f"{share} of the pages do not compress"
 
 
 def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
-    name = _label(report, pick)
+    name = report.label(pick)
     faster = [f for f in others if f.loads_faster(pick)]
     if faster:
         fastest = min(faster, key=load_ns)
@@ -67,17 +66,17 @@ def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
         what = (
             "the most"
             if best is pick
-            else f"as much as {_label(report, best)}, to within {_less(best, pick)}"
+            else f"as much as {report.label(best)}, to within {_less(best, pick)}"
         )
         return f"{name} saves {what}, and its loads are the fastest."
     return f"{_more(report, pick, others[0])}."
 
 
 def _more(report: Report, pick: Figures, rival: Figures) -> str:
-    one, other = _label(report, pick), _label(report, rival)
-    if rival.estimated_net_saved_bytes <= 0:
+    one, other = report.label(pick), report.label(rival)
+    if rival.saved <= 0:
         return f"{one} saves memory, {other} saves none"
-    gain = pick.estimated_net_saved_bytes / rival.estimated_net_saved_bytes - 1
+    gain = pick.saved / rival.saved - 1
     if abs(gain) < ALIKE:
         return f"{one} and {other} save the same to within {percent(ALIKE)}"
     if gain > 0.9:
@@ -86,13 +85,7 @@ def _more(report: Report, pick: Figures, rival: Figures) -> str:
 
 
 def _less(best: Figures, pick: Figures) -> str:
-    return percent(1 - pick.estimated_net_saved_bytes / best.estimated_net_saved_bytes)
-
-
-def _label(report: Report, c: Figures | Unavailable) -> str:
-    """Returns the kernel's name, with the backend if the report has several of it."""
-    twins = [other for other in report.compressors if other.name == c.name]
-    return c.name if len(twins) == 1 or not c.backend else f"{c.name}:{c.backend}"
+    return percent(1 - pick.saved / best.saved)
 
 
 def _sources(report: Report) -> str:
@@ -113,10 +106,7 @@ def _count(pages: int) -> str:
 
 
 def _pages_read(report: Report) -> str:
-    # pages that vanished are in neither figure, so this total is the headline's
-    read, all_of_it = report.pages, report.pages_total
-    if report.complete and all_of_it is not None:
-        all_of_it = round(read * report.scale)
+    read, all_of_it = report.sample.pages, report.pages_total
     if all_of_it is None or read == all_of_it:
         text = f"{_count(read)}, {size(read * report.page_size)}"
     else:
@@ -126,27 +116,30 @@ def _pages_read(report: Report) -> str:
         text += ", estimated"
     if not report.complete:
         return text + "; incomplete, not scaled up"
-    return text + (", scaled up" if report.scale > 1 else "")
+    return text + (", scaled up" if not report.exact else "")
+
+
+def _pages(report: Report) -> int:
+    return report.sample.pages if report.pages_total is None else report.pages_total
 
 
 def headline(report: Report) -> str:
     """Returns the sentence with the most important figure."""
-    whole = size(report.pages * report.page_size * report.scale)
-    if not report.pages:
+    whole = size(_pages(report) * report.page_size)
+    if not report.sample.pages:
         return "Nothing was measured."
     if report.pick is None:
         return f"If all this were swapped, zswap would save nothing of {whole}."
-    saved = size(report.pick.estimated_net_saved_bytes)
+    saved = size(report.pick.saved)
     return (
-        f"If all this were swapped, {_label(report, report.pick)} would save {saved} of {whole}, "
-        "net."
+        f"If all this were swapped, {report.label(report.pick)} would save {saved} of {whole}, net."
     )
 
 
 def _notes(report: Report) -> list[str]:
     """Returns the lines below the table: pages left out, and the meaning of marks."""
     notes = [
-        f"{_label(report, c)} is not available: {c.unavailable}"
+        f"{report.label(c)} is not available: {c.unavailable}"
         for c in report.compressors
         if isinstance(c, Unavailable)
     ]
@@ -157,20 +150,20 @@ def _notes(report: Report) -> list[str]:
     if near := [f for f in report.figures if not f.kernel_sizes]:
         codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
         notes.append(f"~ sizes may differ from the kernel's: {codecs}")
-    if refused := [f for f in report.figures if f.rejected_pages]:
-        to_disk = "; ".join(f"{_label(report, f)} {_to_disk(report, f)}" for f in refused)
+    if refused := [f for f in report.figures if f.savings.rejected]:
+        to_disk = "; ".join(f"{report.label(f)} {_to_disk(f)}" for f in refused)
         notes.append(f"rejected by zswap, and so written to disk: {to_disk}")
-    if report.zero_pages:
-        zero = size(report.zero_pages * report.page_size * report.scale)
+    if report.zero_pages.value:
+        zero = size(report.zero_pages.value * report.page_size)
         notes.append(f"zero-filled pages: {zero} more, saved without zswap")
     if report.estimated:
         notes.append(
             "estimated: only root can tell which pages processes share; each process counts "
             "its share of them (Pss)"
         )
-    if any(report.not_read.values()):
+    if any(report.sample.not_read.values()):
         counts = ", ".join(
-            f"{n:,} {cause.replace('_', ' ')}" for cause, n in report.not_read.items() if n
+            f"{n:,} {cause.replace('_', ' ')}" for cause, n in report.sample.not_read.items() if n
         )
         notes.append(f"pages not read: {counts}")
     return notes
@@ -191,10 +184,10 @@ def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = 
     for source in report.source:
         if "incomplete" in source:
             say(f"{source['label']} {source['incomplete']}", "bold")
-    say(f"zswap {made_by}, folios of {folio}; {report.host['cpu']}", "dim")
+    say(f"zswap {made_by}, folios of {folio}; {report.host.cpu}", "dim")
     say("")
     say(headline(report), "bold")
-    if report.pages and report.figures:
+    if report.sample.pages and report.figures:
         say("")
         screen.table(_table(report, micro))
     if sentence := advice(report):
@@ -224,18 +217,18 @@ def _table(report: Report, micro: str) -> Any:
     ):
         table.add_column(name, justify="right", no_wrap=True)
     for f in report.figures:
-        pool, stored = f.estimated_pool_total_size, f.stored_pages * report.page_size * report.scale
+        ratio = f.savings.ratio(report.page_size)
         cells = [
-            size(f.estimated_net_saved_bytes),
-            f"{stored / pool:.2f}" if pool else "-",
-            size(pool),
-            percent(f.incompressible),
+            size(f.saved),
+            "-" if ratio is None else f"{ratio:.2f}",
+            size(f.savings.pool_total_size.value),
+            percent(f.savings.incompressible),
             micros(f.store_ns_p50),
             micros(f.load_ns_p50),
         ]
         if not f.intact:
             cells[0] = "DAMAGED"
-        name = shown(_label(report, f)) + ("" if f.kernel_sizes else " ~")
+        name = shown(report.label(f)) + ("" if f.kernel_sizes else " ~")
         picked = f is report.pick
         table.add_row(
             "*" if picked else "",
@@ -246,7 +239,7 @@ def _table(report: Report, micro: str) -> Any:
     return table
 
 
-def _to_disk(report: Report, f: Figures) -> str:
+def _to_disk(f: Figures) -> str:
     """Returns the pages that zswap rejected, and their share."""
-    pages = round(f.rejected_pages * report.scale)
-    return f"{_count(pages)}, {percent(f.rejected_pages / (f.stored_pages + f.rejected_pages))}"
+    pages = round(f.savings.rejected_pages.value)
+    return f"{_count(pages)}, {percent(f.savings.rejected)}"
