@@ -48,6 +48,28 @@ class Runs(NamedTuple):
         self.starts.extend(other.starts)
         self.ends.extend(other.ends)
 
+    def within(self, other: Runs) -> Runs:
+        """Returns the pages that are also in ``other``."""
+        both, i = Runs.none(), 0
+        for start, end in zip(*self, strict=True):
+            while i < len(other.ends) and other.ends[i] <= start:
+                i += 1
+            for j in range(i, len(other.starts)):
+                if other.starts[j] >= end:
+                    break
+                both.append(max(start, other.starts[j]), min(end, other.ends[j]))
+        return both
+
+    def without(self, other: Runs) -> Runs:
+        """Returns the pages that are not in ``other``."""
+        gaps, at = Runs.none(), 0
+        for start, end in zip(*other, strict=True):
+            if at < start:
+                gaps.append(at, start)
+            at = end
+        gaps.append(at, 2**64 - 1)
+        return self.within(gaps)
+
     def part(self, pages: int, phase: float) -> Runs:
         """Returns ``pages`` of the pages, in pieces of up to 8, evenly spaced.
         ``phase`` (0 to 1, exclusive) shifts the first piece.
