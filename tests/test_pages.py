@@ -756,6 +756,7 @@ MODULES = (
     "sources.smaps",
     "sources.procfs",
     "sources.denial",
+    "sources.kcore",
     "sources.process",
     "sources.survey",
     "sources.formats",
