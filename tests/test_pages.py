@@ -763,6 +763,7 @@ MODULES = (
     "sources.cgroup",
     "sources.selection",
     "sources.denial",
+    "sources.kcore",
     "sources.process",
     "sources.survey",
     "sources.formats",

@@ -165,6 +165,14 @@ class Pages:
         """Bytes left out at the ends of sources, where they fill no page."""
         return sum(source.tail_bytes for source in self.sources)
 
+    @property
+    def heated(self) -> int:
+        """Number of pages of processes so far that the kernel now takes for used, as
+        they were not read by their frames (:mod:`zswap_py.sources.kcore`).
+        """
+        readers = (r for r in self._extents.readers if isinstance(r, _ProcessReader))
+        return sum({id(r.process): r.process.heated for r in readers}.values())
+
     def pieces(self, nbytes: int = PIECE, *, skip_holes: bool = False) -> Iterator[memoryview]:
         """Yields the pages in pieces of ``nbytes``, a multiple of page_size; the last
         is shorter. All pieces are the same buffer: use each before the next. May be
