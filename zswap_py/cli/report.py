@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from zswap_py import report
-from zswap_py.cli.options import MAX_PID, add_output, compressor, number, seed, size
+from zswap_py.cli.options import add_output, compressor, number, seed, size
+from zswap_py.cli.sources import add_sources, open_sources
 from zswap_py.cli.streams import INTERRUPTED, micro, must_draw, progress_bar, say, style, write
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
 from zswap_py.sources.denial import denial
-from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages, open_pages
+from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
@@ -69,26 +70,7 @@ def add_report(commands: Any) -> None:
     )
     sub.set_defaults(run=_report, usage_error=sub.error)
 
-    sources = sub.add_argument_group("sources")
-    sources.add_argument(
-        "files",
-        nargs="*",
-        metavar="FILE",
-        help="memory pages, or an ELF core, compressed or not; -: standard input",
-    )
-    sources.add_argument(
-        "--pid",
-        dest="pids",
-        nargs="+",
-        type=number(MAX_PID),
-        action="extend",
-        default=[],
-        metavar="N",
-        help="live processes",
-    )
-    sources.add_argument(
-        "--all", dest="all_processes", action="store_true", help="all processes that you may read"
-    )
+    add_sources(sub)
 
     reading = sub.add_argument_group("amount")
     amount = reading.add_mutually_exclusive_group()
@@ -168,21 +150,14 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
-    try:
-        # a run is at least a folio, so that a sample keeps folios as they lie in memory
-        return open_pages(
-            args.files,
-            args.pids,
-            args.all_processes,
-            page_size=mmap.PAGESIZE,
-            sample_bytes=args.sample,
-            full=args.full,
-            seed=args.seed,
-            run_pages=max(8, folio_pages),
-        )
-    except ValueError as e:
-        args.usage_error(str(e))
-        raise
+    # a run is at least a folio, so that a sample keeps folios as they lie in memory
+    return open_sources(
+        args,
+        sample_bytes=args.sample,
+        full=args.full,
+        seed=args.seed,
+        run_pages=max(8, folio_pages),
+    )
 
 
 def _text(data: report.Report, color: str) -> str:
@@ -212,11 +187,19 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
     if pages.processes_gone:
-        causes = list(pages.processes_gone.values())
-        more = f"; and {len(causes) - NAMED_GONE} more" if len(causes) > NAMED_GONE else ""
-        yield (
-            f"{len(causes)} process{'es' if len(causes) > 1 else ''} gone: "
-            f"{'; '.join(causes[:NAMED_GONE])}{more}"
-        )
+        yield _processes("gone", pages.processes_gone)
+    if pages.processes_moved:
+        yield _processes("moved", pages.processes_moved)
+    if empty := [group.label for group in pages.selection.empty]:
+        yield f"no process is in cgroup {', '.join(empty)}"
     if pages.tail_bytes:
         yield f"left out {pages.tail_bytes} bytes at the ends of sources that fill no page"
+
+
+def _processes(happened: str, causes: dict[int, str]) -> str:
+    n = len(causes)
+    more = f"; and {n - NAMED_GONE} more" if n > NAMED_GONE else ""
+    return (
+        f"{n} process{'es' if n > 1 else ''} {happened}: "
+        f"{'; '.join([*causes.values()][:NAMED_GONE])}{more}"
+    )
