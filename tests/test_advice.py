@@ -263,7 +263,7 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
         {"cold": Coldness(None, 120.0, reason="DAMON is in use", remedy="end damo")},
         "how much of it is cold: DAMON is in use (end damo)",
     ),
-    ("Unknown", {"processes_denied": 3}, "*; 3 processes that may not be read: run as root"),
+    ("Unknown", {"processes_denied": 3}, "*; 3 processes that could not be read"),
     ("Unknown", {"estimated": True}, "*; which pages processes share: only root sees it; each *"),
     (
         "Unknown",

@@ -13,7 +13,6 @@ from typing import Any
 from zswap_py import report
 from zswap_py.cli.options import (
     DEFAULT_SEED,
-    MAX_PID,
     add_names,
     add_output,
     add_seed,
@@ -21,12 +20,13 @@ from zswap_py.cli.options import (
     number,
     size,
 )
+from zswap_py.cli.sources import add_sources, open_sources
 from zswap_py.cli.streams import INTERRUPTED, deliver, must_deliver, plain, progress_bar, say, style
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
 from zswap_py.sources.denial import denial
-from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages, open_pages
+from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
@@ -79,26 +79,7 @@ def add_report(commands: Any) -> None:
     )
     sub.set_defaults(run=_report, usage_error=sub.error)
 
-    sources = sub.add_argument_group("sources")
-    sources.add_argument(
-        "files",
-        nargs="*",
-        metavar="FILE",
-        help="memory pages, or an ELF core, compressed or not; -: standard input",
-    )
-    sources.add_argument(
-        "--pid",
-        dest="pids",
-        nargs="+",
-        type=number(MAX_PID),
-        action="extend",
-        default=[],
-        metavar="N",
-        help="live processes",
-    )
-    sources.add_argument(
-        "--all", dest="all_processes", action="store_true", help="all processes that you may read"
-    )
+    add_sources(sub)
 
     reading = sub.add_argument_group("amount")
     amount = reading.add_mutually_exclusive_group()
@@ -164,7 +145,7 @@ def _report(args: argparse.Namespace) -> int:
                 command=args.command_line,
                 progress=progress,
             )
-    deliver(args, functools.partial(_render, _named(args, result.report), args.color))
+    deliver(args, functools.partial(_render, _named(args, pages, result.report), args.color))
     for warning in _warnings(pages, result):
         say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
@@ -173,27 +154,30 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
-    try:
-        # a run is at least a folio, so that a sample keeps folios as they lie in memory
-        return open_pages(
-            args.files,
-            args.pids,
-            args.all_processes,
-            page_size=mmap.PAGESIZE,
-            sample_bytes=args.sample,
-            full=args.full,
-            seed=DEFAULT_SEED if args.seed is None else args.seed,
-            run_pages=max(8, folio_pages),
-        )
-    except ValueError as e:
-        args.usage_error(str(e))
-        raise
+    # a run is at least a folio, so that a sample keeps folios as they lie in memory
+    return open_sources(
+        args,
+        sample_bytes=args.sample,
+        full=args.full,
+        seed=DEFAULT_SEED if args.seed is None else args.seed,
+        run_pages=max(8, folio_pages),
+    )
 
 
-def _named(args: argparse.Namespace, made: report.Report) -> report.Report:
+def _named(args: argparse.Namespace, pages: Pages, made: report.Report) -> report.Report:
     """Returns the report with what the command line says of its names."""
-    scope = "files" if args.files and not args.pids else "processes" if args.pids else "host"
-    made = dataclasses.replace(made, labels=dict(args.labels), scope=scope)
+    groups = [group.label for group in pages.selection.groups]
+    scope = (
+        "host"
+        if args.all_processes
+        else "files"
+        if all(source.kind != "process" for source in pages.sources)
+        else "cgroups"
+        if groups and not args.pids
+        else "processes"
+    )
+    selected = groups if scope == "cgroups" else []
+    made = dataclasses.replace(made, labels=dict(args.labels), scope=scope, selected=selected)
     return report.without_names(made) if args.no_names else made
 
 
@@ -224,17 +208,23 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
                 f"{f.name}:{f.backend}: pages were lost or loaded with other bytes; do not use "
                 "its figures"
             )
-    if any(source.kind == "process" for source in pages.sources):
-        yield "the processes ran while they were read: their pages are not one snapshot"
     if pages.processes_denied:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
     if pages.processes_gone:
-        causes = list(pages.processes_gone.values())
-        more = f"; and {len(causes) - NAMED_GONE} more" if len(causes) > NAMED_GONE else ""
-        yield (
-            f"{len(causes)} process{'es' if len(causes) > 1 else ''} gone: "
-            f"{'; '.join(causes[:NAMED_GONE])}{more}"
-        )
+        yield _processes("gone", pages.processes_gone)
+    if pages.processes_moved:
+        yield _processes("moved", pages.processes_moved)
+    if empty := [group.label for group in pages.selection.empty]:
+        yield f"no process is in cgroup {', '.join(empty)}"
     if pages.tail_bytes:
         yield f"left out {pages.tail_bytes} bytes at the ends of sources that fill no page"
+
+
+def _processes(happened: str, causes: dict[int, str]) -> str:
+    n = len(causes)
+    more = f"; and {n - NAMED_GONE} more" if n > NAMED_GONE else ""
+    return (
+        f"{n} process{'es' if n > 1 else ''} {happened}: "
+        f"{'; '.join([*causes.values()][:NAMED_GONE])}{more}"
+    )
