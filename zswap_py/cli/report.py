@@ -13,6 +13,7 @@ from typing import Any
 from zswap_py import report
 from zswap_py.cli.options import (
     DEFAULT_SEED,
+    add_command,
     add_names,
     add_output,
     add_seed,
@@ -33,51 +34,41 @@ FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
 
-DESCRIPTION = """\
-Reports how much memory zswap would save for files, core dumps or live
-processes. Stores every page with each compressor, loads it and compares it.
-Nothing is swapped, and processes are only read.
+USAGE = "zswap-py report [FILE ... | --pid N ... | --cgroup GLOB | --all] [options]"
 
-Without a source, reports on all processes that you may read. Reads a sample of
-the processes unless --full is given.
+DESCRIPTION = """\
+Reports how much memory zswap would save for live processes, files or core dumps.
+Nothing is swapped. Without a source: for all processes that you may read.
 """
 
 EXAMPLES = """\
 columns:
-  *                saves most, or is within 2% of the best, with clearly
-                   faster loads
-  compressor       the kernel's name; ~: sizes may differ from the kernel's
-  net saved        bytes stored, minus the pool and its metadata, without
-                   zero-filled pages
-  ratio            bytes stored / bytes of the pool
-  pool             size of the pool: the kernel's pool_total_size
-  do not compress  share of the pages that are stored raw (--kernel 6.18), or
-                   rejected with their folio and written to disk (6.16)
-  store, load      CPU time per page on this machine: the median of runs of 64
-                   pages
-The sizes of a sample are scaled up to the whole memory.
+  *             saves most, or within 2% of that with clearly faster loads
+  ~             sizes may differ from the kernel's: zswap-py --version
+  saved         bytes stored - pool - metadata; with --cold, of cold memory
+  ratio, pool   bytes stored / those of the pool, the kernel's pool_total_size
+  to disk       share of the pages that zswap rejects; kept raw: stores as they are
+  store, load   CPU time per page on this machine: the median
+  CPU           of one CPU, for 1,000 faults/s: each loads a page and stores one
 
 examples:
-  zswap-py report                            all processes that you may read
+  zswap-py report --by cgroup --cold 120     this host, as root
   zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
-  zswap-py report --json dump.bin | jq .     a file of memory pages
-
-docs/report.md describes each field of the JSON object. pip installs the file in
-share/doc/zswap-py.
+  zswap-py report --json core.1234 | jq .    a core; docs/report.md has the fields
 """
 
 
 def add_report(commands: Any) -> None:
     """Adds the command."""
-    sub = commands.add_parser(
+    sub = add_command(
+        commands,
         "report",
-        help="report how much of this memory zswap would save, by compressor",
+        help="report how much memory zswap would save, by compressor",
+        usage=USAGE,
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    sub.set_defaults(run=_report, usage_error=sub.error)
+    sub.set_defaults(run=_report)
 
     add_sources(sub)
 
@@ -133,8 +124,8 @@ def _report(args: argparse.Namespace) -> int:
             f"argument --folio: {args.folio} is less than this machine's page size, "
             f"{mmap.PAGESIZE} bytes: give a larger one"
         )
+    must_deliver(args)
     with _open(args, folio_pages) as pages:
-        must_deliver(args)
         with progress_bar(pages) as progress:
             result = measure.measure(
                 pages,
