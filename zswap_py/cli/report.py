@@ -22,7 +22,16 @@ from zswap_py.cli.options import (
     size,
 )
 from zswap_py.cli.sources import add_sources, open_sources
-from zswap_py.cli.streams import INTERRUPTED, deliver, must_deliver, plain, progress_bar, say, style
+from zswap_py.cli.streams import (
+    INTERRUPTED,
+    deliver,
+    must_draw,
+    must_write,
+    plain,
+    progress_bar,
+    say,
+    style,
+)
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
@@ -124,8 +133,9 @@ def _report(args: argparse.Namespace) -> int:
             f"argument --folio: {args.folio} is less than this machine's page size, "
             f"{mmap.PAGESIZE} bytes: give a larger one"
         )
-    must_deliver(args)
+    must_write(args)
     with _open(args, folio_pages) as pages:
+        must_draw(args)
         with progress_bar(pages) as progress:
             result = measure.measure(
                 pages,
