@@ -17,19 +17,20 @@ static uint64_t next_random(uint64_t *state)
 	return x ^ (x >> 31);
 }
 
-int resample_add(const double *values, size_t rows, size_t cols, double factor, size_t replicates,
-		 uint64_t *seed, double *sums, double *variances)
+int resample_add(struct resample *to, const double *values, size_t rows, double factor)
 {
 	double sum[RESAMPLE_MAX_COLS], squares[RESAMPLE_MAX_COLS];
+	double *sums = to->sums, *variances = to->variances;
+	size_t cols = to->cols;
 
 	if (rows < 2 || rows > UINT32_MAX || cols > RESAMPLE_MAX_COLS)
 		return -EINVAL;
-	for (size_t r = 0; r < replicates; r++, sums += cols, variances += cols) {
+	for (size_t r = 0; r < to->replicates; r++, sums += cols, variances += cols) {
 		memset(sum, 0, cols * sizeof(*sum));
 		memset(squares, 0, cols * sizeof(*squares));
 		for (size_t i = 0; i < rows; i++) {
 			const double *row =
-				values + ((next_random(seed) >> 32) * rows >> 32) * cols;
+				values + ((next_random(&to->seed) >> 32) * rows >> 32) * cols;
 
 			for (size_t c = 0; c < cols; c++) {
 				sum[c] += row[c];

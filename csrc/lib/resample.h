@@ -10,22 +10,27 @@
 
 /* cffi: begin */
 
-/* Most columns of one call. */
+/* Most columns. */
 #define RESAMPLE_MAX_COLS 1024
 
+/* A bootstrap: what the sums over samples like one sample would be. */
+struct resample {
+	size_t replicates, cols;
+	uint64_t seed; /* selects the draws; each call changes it */
+	/* of each replicate, 'cols' numbers each */
+	double *sums, *variances;
+};
+
 /*
- * resample_add() draws a sample from a sample, 'replicates' times: of 'rows'
- * rows of 'cols' values each it draws 'rows' with replacement. For each column
- * it adds factor times the sum of the drawn values to sums[], and the estimated
- * variance of that to variances[]; both have 'cols' cells for each replicate.
- * The values of a column must have a mean of 0. *seed selects the draws, and
- * becomes the seed of the next call.
+ * resample_add() draws samples from one: for each replicate it draws 'rows'
+ * rows, with replacement, of the 'rows' rows of 'cols' values. It adds factor
+ * times the sum of each column to sums[], and the variance of that, estimated
+ * from the rows drawn, to variances[]. Each column must have a mean of 0.
  *
  * Returns 0; -EINVAL if there are fewer than 2 rows, 2^32 or more, or more than
  * RESAMPLE_MAX_COLS columns.
  */
-int resample_add(const double *values, size_t rows, size_t cols, double factor, size_t replicates,
-		 uint64_t *seed, double *sums, double *variances);
+int resample_add(struct resample *to, const double *values, size_t rows, double factor);
 
 /* cffi: end */
 
