@@ -41,8 +41,7 @@ from zswap_py.sources.cold import Unknown
 from zswap_py.sources.denial import denial
 from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages
 
-#: The half-width of the interval of what live processes save that ends their reading, as
-#: a share of it.
+#: Reading live processes ends once half the interval of what is saved is this share.
 PRECISION = 0.05
 
 MAX_BUDGET = 24 * 60 * 60  # seconds
@@ -97,7 +96,7 @@ def add_report(commands: Any) -> None:
         type=share,
         metavar="P",
         help=f"read until ± is P of what is saved, at most {DEFAULT_SAMPLE >> 20}M a row "
-        f"(default: {PRECISION:.0%} for processes)",
+        f"(default: {PRECISION:.0%}% for processes)",
     )
     amounts.add_argument(
         "--sample",

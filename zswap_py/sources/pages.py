@@ -372,8 +372,8 @@ def open_pages(
     of each cell DEFAULT_SAMPLE bytes at most, in rounds that double what was read of
     it, until ``Pages.enough`` ends it. ``precision`` samples any set in this way, and
     leaves it to the caller to decide how sure is enough. ``sample_bytes`` takes one
-    sample over all sources, ``sample_share`` one of that share of them. Other sets are read whole; ``full`` reads any set whole.
-    Flat pages in a stream cannot be sampled.
+    sample over all sources, ``sample_share`` one of that share of them. Other sets are
+    read whole; ``full`` reads any set whole. Flat pages in a stream cannot be sampled.
 
     Raises SourceError for a source that cannot be read, and ValueError for a wrong
     argument.
