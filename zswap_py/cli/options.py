@@ -33,7 +33,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
     """Formats --help: an option and its help in one line, as far as they fit."""
 
     def __init__(self, prog: str, **how: Any) -> None:
-        super().__init__(prog, **({"max_help_position": 22} | how))
+        super().__init__(prog, **({"max_help_position": 26} | how))
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
@@ -162,13 +162,13 @@ def add_output(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write FILE{', '.join(ENDINGS)}, and print only what --format names",
+        help=f"write a {', '.join(ENDINGS)} file, and print no table",
     )
     group.add_argument(
         "--format",
         choices=FORMATS,
         metavar="NAME",
-        help=f"print {', '.join(FORMATS[:-1])} (or --json) or {FORMATS[-1]}",
+        help=f"print {', '.join(FORMATS)}; --json: json",
     )
     group.add_argument(
         "--json", dest="format", action="store_const", const="json", help=argparse.SUPPRESS
@@ -184,10 +184,10 @@ def add_names(group: Any) -> None:
         action="append",
         default=[],
         metavar="K=V",
-        help="add a label, by which zswap-py show groups reports",
+        help="add a label to the report, for zswap-py show",
     )
     group.add_argument(
         "--no-names",
         action="store_true",
-        help="leave out command, labels of sources, paths, pids, hostname",
+        help="leave out command, labels, paths, pids, hostname",
     )

@@ -27,7 +27,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help="memory pages, or an ELF core, compressed or not; -: standard input",
+        help="memory pages, or an ELF core; -: standard input",
     )
     group.add_argument(
         "--pid",
@@ -40,8 +40,8 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         help="live processes",
     )
     for option, metavar, text in (
-        ("cgroup", "GLOB", "processes in the cgroups of these paths, and below: 'app/*'"),
-        ("unit", "NAME", "processes of a systemd unit; .service may be left out"),
+        ("cgroup", "GLOB", "processes of cgroups, and of those below: 'app/*'"),
+        ("unit", "NAME", "processes of a systemd unit"),
         ("name", "NAME", "processes of this name, or glob"),
     ):
         group.add_argument(
@@ -50,26 +50,30 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             metavar=metavar,
-            help=f"{text}; may be repeated",
+            help=text,
         )
     group.add_argument(
-        "--all", dest="all_processes", action="store_true", help="all processes that you may read"
+        "--all",
+        dest="all_processes",
+        action="store_true",
+        help="all processes that you may read (default)",
     )
     group.add_argument(
         "--by",
         choices=("process", "mapping", "cgroup"),
-        help="also report each process, mapping or cgroup by itself",
+        metavar="WHAT",
+        help="also a row for each process, mapping or cgroup",
     )
     group.add_argument(
         "--cold",
         type=number(MAX_COLD),
         metavar="SECONDS",
-        help="watch the processes first: which of their memory stays untouched for so long?",
+        help="first watch which memory nothing uses for so long",
     )
     group.add_argument(
         "--cold-intrusive",
         action="store_true",
-        help="for --cold, allow ways that change what the kernel next swaps out",
+        help="let --cold change what the kernel next swaps out",
     )
 
 
