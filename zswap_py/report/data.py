@@ -49,9 +49,9 @@ class Estimate:
         return self.low == self.high
 
     @property
-    def half_width(self) -> float:
-        """Half of the interval: the figure behind ±."""
-        return (self.high - self.low) / 2
+    def error(self) -> float:
+        """The figure behind ±: the distance to the farther end of the interval."""
+        return max(self.value - self.low, self.high - self.value)
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class Cost:
     policy: str  #: the scheduling policy: idle, other
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """A whole report, in the order of the JSON object."""
 
@@ -257,6 +257,8 @@ class Report:
     command: str | None  #: None with --no-names
     host: Host
     labels: dict[str, str]
+    scope: str = "processes"  #: what was asked for: host, processes, cgroups or files
+    selected: list[str] = dataclasses.field(default_factory=list)  #: labels of the cgroups
     source: list[dict[str, Any]]
     kernel: str
     target: str
@@ -383,6 +385,7 @@ def without_names(report: Report) -> Report:
                 keep(s, name=s.name if s.kind == "partition" else None) for s in report.host.swap
             ],
         ),
+        selected=[],
         source=list(sources.values()),
         cold=cold,
         groups=[keep(g, label=f"{g.kind} {i}") for i, g in enumerate(report.groups, 1)],
