@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from zswap_py.report.data import from_json, to_json
+from zswap_py.report.data import Report, from_json, to_json
 from zswap_py.report.files import Document, NotAReport, parse
 from zswap_py.report.merge import MergeError, merge, sample_key
 
@@ -41,6 +41,11 @@ class Rules(NamedTuple):
     series: str | None
     page_size: int  #: bytes
     folio_pages: int
+
+    @classmethod
+    def of(cls, row: Row) -> Rules:
+        """Returns the rules of a row."""
+        return cls(*(getattr(row, name) for name in cls._fields))
 
 
 class Figure(NamedTuple):
@@ -146,8 +151,9 @@ class Fleet:
         self.duplicates = 0  #: dropped: their id was there already
         self.merged = 0  #: parts that became one pool with others
         self.left_out: dict[str, LeftOut] = {}
-        self.first: bytes | None = None  #: text of the first report, complete or not
-        self.distinct = 0  #: reports with an id of their own, complete or not
+        self.distinct = 0  #: reports with an id of their own, in rows or not
+        self._first: Document | None = None
+        self._whole: Report | None = None
         self._ids: set[bytes] = set()
         self._tables: dict[Rules, _Table] = {}
         self._parts: dict[tuple[Any, ...], list[Document]] = {}
@@ -182,15 +188,15 @@ class Fleet:
         if identity in self._ids:
             self.duplicates += 1
             return
+        self._ids.add(identity)
+        self.distinct += 1
+        if self._first is None:
+            self._first = document
         key = sample_key(data)
         if key is not None:
             self._parts.setdefault(key, []).append(document.place())
         else:
             self._count(data)
-        self._ids.add(identity)
-        self.distinct += 1
-        if self.first is None:
-            self.first = document.text
 
     def _add_parts(self, parts: list[Document]) -> None:
         if len(parts) == 1:
@@ -201,16 +207,28 @@ class Fleet:
         except ValueError:
             raise NotAReport(BAD_FIELD) from None
         try:
-            whole = merge(reports)
+            self._whole = merge(reports)
         except MergeError as e:
             raise NotAReport(str(e)) from None
         self.merged += len(parts)
-        self._count(parse(to_json(whole).encode()))
+        self._count(parse(to_json(self._whole).encode()))
 
     def _count(self, data: dict[str, Any]) -> None:
         rules, label, figures = observe(data, self.by)
         self._tables.setdefault(rules, _Table()).add(label, figures)
         self.reports += 1
+
+    def only(self) -> Report | None:
+        """Returns the report, if there is one, or the parts of one; complete or not.
+
+        Raises NotAReport, with the field's name, if it lacks one.
+        """
+        if self.distinct == 1 and self._first is not None:
+            try:
+                return from_json(self._first.text)
+            except ValueError as e:
+                raise NotAReport(f"{self._first.name}: {e}") from None
+        return self._whole if self.merged == self.distinct and self.reports == 1 else None
 
     def rows(self) -> Iterator[Row]:
         """Yields the rows: by rules, then figure, then label."""
@@ -243,11 +261,7 @@ def _rows(
             p5=quantile(values, 0.05),
             p50=quantile(values, 0.5),
             p95=quantile(values, 0.95),
-            sum=Sum(
-                total, total - math.sqrt(column.below[row]), total + math.sqrt(column.above[row])
-            )
-            if figure.name in SUMMED
-            else None,
+            sum=Sum(total, total - low, total + high) if figure.name in SUMMED else None,
         )
 
 
@@ -322,7 +336,7 @@ def _of_compressor(data: dict[str, Any], page_size: int) -> Iterator[tuple[Figur
     name = data["name"]
     if not isinstance(name, str):
         raise TypeError
-    if not data["kernel_sizes"] or data["backend"] != "kernel":
+    if data["backend"] != "kernel":
         name = f"{name}:{data['backend']}"
     for pages in ("all", "cold"):
         it = data[pages]

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""zswap-py show: reports that were made elsewhere, one or thousands."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from zswap_py import report
+from zswap_py.cli.options import add_output
+from zswap_py.cli.streams import CommandError, micro, must_draw, say, style, write
+from zswap_py.report import fleet_text
+from zswap_py.report.files import NotAReport, documents
+from zswap_py.report.fleet import Fleet
+
+DESCRIPTION = """\
+Shows reports from their JSON. One report: the screen that zswap-py report
+printed. Several: the distribution of their figures, host beside host; hosts are
+never one pool.
+
+Reports with the same label "sample", of one host, are parts of one sample:
+they become one report, and their pools one pool. Reports of other rules (kernel,
+series, page size, folio) have tables of their own. Of reports with the same id
+one counts. A file that is no report is counted, with the reason.
+"""
+
+EXAMPLES = """\
+columns:
+  reports          reports that have this figure
+  p5, p50, p95     quantiles over reports: 5% of them have less than p5
+  sum              over reports; ± is 95%, if their errors are independent
+  swappable, cold  bytes that could be swapped; of these, not accessed lately
+  saves, cold      net saved bytes if the cold memory were swapped
+  saves, all       net saved bytes if all of it were
+
+examples:
+  zswap-py show web-042.json                 one report
+  zswap-py show --by service reports/        every .json file below reports/
+  cat *.json | zswap-py show --format csv -  all figures, one a line
+
+docs/fleet.md describes how to collect reports. pip installs the file in
+share/doc/zswap-py.
+"""
+
+
+def add_show(commands: Any) -> None:
+    """Adds the command."""
+    sub = commands.add_parser(
+        "show",
+        help="show reports from their JSON: one, or a fleet's",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    sub.set_defaults(run=_show, usage_error=sub.error)
+    sub.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a report's JSON file, one of many reports, a directory, or - for standard input",
+    )
+    sub.add_argument(
+        "--by", dest="by_label", metavar="LABEL", help="a row for each value of this label"
+    )
+    add_output(sub)
+
+
+def _show(args: argparse.Namespace) -> int:
+    must_draw(args)
+    fleet = Fleet(args.by_label)
+    fleet.read(documents(args.paths))
+    if not fleet.distinct:
+        for line in fleet_text.left_out(fleet):
+            say(line)
+        raise CommandError("there is no report: give the JSON file of one, or a directory")
+    only = _only(fleet) if args.by_label is None else None
+    if only is not None:
+        _one(args, only)
+        for line in fleet_text.left_out(fleet):
+            say(line)
+        return 0
+    write(
+        fleet_text.to_json(fleet)
+        if args.json
+        else fleet_text.to_text(fleet, style(args.color)[1], style(args.color)[0])
+    )
+    return 0
+
+
+def _only(fleet: Fleet) -> report.Report | None:
+    try:
+        return fleet.only()
+    except NotAReport as e:
+        raise CommandError(str(e)) from None
+
+
+def _one(args: argparse.Namespace, data: report.Report) -> None:
+    colour, width = style(args.color)
+    write(
+        report.to_json(data) + "\n"
+        if args.json
+        else report.to_text(data, width=width, colour=colour, micro=micro())
+    )
