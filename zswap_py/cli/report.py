@@ -11,7 +11,7 @@ from typing import Any
 
 from zswap_py import report
 from zswap_py.cli.options import MAX_PID, add_output, compressor, number, seed, size
-from zswap_py.cli.streams import INTERRUPTED, micro, must_draw, progress_bar, say, style, write
+from zswap_py.cli.streams import INTERRUPTED, must_draw, plain, progress_bar, say, style, write
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
@@ -187,7 +187,7 @@ def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
 
 def _text(data: report.Report, color: str) -> str:
     colour, width = style(color)
-    return report.to_text(data, width=width, colour=colour, micro=micro())
+    return report.to_text(data, width=width, colour=colour, plain=plain())
 
 
 def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:

@@ -108,13 +108,13 @@ def _fancy(stream: Any) -> bool:
     )
 
 
-def micro() -> str:
-    """Returns µ, or u where standard output cannot encode it."""
+def plain() -> bool:
+    """Returns whether standard output cannot encode µ and ±."""
     try:
-        "µ".encode(sys.stdout.encoding)
+        "µ±".encode(sys.stdout.encoding)
     except (UnicodeEncodeError, TypeError):  # None: a stream without an encoding
-        return "u"
-    return "µ"
+        return True
+    return False
 
 
 @contextlib.contextmanager
