@@ -8,7 +8,7 @@ from typing import Any
 
 from zswap_py import report
 from zswap_py.cli.options import add_output
-from zswap_py.cli.streams import CommandError, micro, must_draw, say, style, write
+from zswap_py.cli.streams import CommandError, must_draw, plain, say, style, write
 from zswap_py.report import fleet_text
 from zswap_py.report.files import NotAReport, documents
 from zswap_py.report.fleet import Fleet
@@ -80,12 +80,13 @@ def _show(args: argparse.Namespace) -> int:
         for line in fleet_text.left_out(fleet):
             say(line)
         return 0
+    colour, width = style(args.color)
     write(
         fleet_text.to_json(fleet)
         if args.json
-        else fleet_text.to_text(fleet, style(args.color)[1], style(args.color)[0])
+        else fleet_text.to_text(fleet, width=width, colour=colour, plain=plain())
     )
-    return 0
+    return 0 if fleet.reports else 1
 
 
 def _only(fleet: Fleet) -> report.Report | None:
@@ -100,5 +101,5 @@ def _one(args: argparse.Namespace, data: report.Report) -> None:
     write(
         report.to_json(data) + "\n"
         if args.json
-        else report.to_text(data, width=width, colour=colour, micro=micro())
+        else report.to_text(data, width=width, colour=colour, plain=plain())
     )

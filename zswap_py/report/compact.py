@@ -20,11 +20,11 @@ OTHERS = "all others"
 
 
 def to_compact_json(report: Report, most: int = MAX_BYTES) -> str:
-    """Returns the JSON object in one line of at most `most` bytes, as far as cuts reach.
+    """Returns the JSON object in one line, cut to `most` bytes.
 
-    Cuts, until it fits: the counts by cell; groups, the smallest first, which become one
-    group; the histograms of objects, unless the report is a part of a sample and needs
-    them. Estimates are never cut.
+    Cuts, until it fits: the counts by cell; groups, the smallest first, which become
+    one group; the histograms of objects, unless the report is a part of a sample and
+    needs them. Cuts no estimate, so that many compressors may take more.
     """
     lean = dataclasses.replace(report, sample=dataclasses.replace(report.sample, cells=[]))
     bare = lean if SAMPLE_LABEL in report.labels else _without_classes(lean)

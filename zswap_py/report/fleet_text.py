@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from zswap_py._lib.names import shown
 from zswap_py.report.fleet import Fleet, Row, Rules, Sum
-from zswap_py.report.format import size
+from zswap_py.report.format import around, counted, size
 from zswap_py.report.screen import Screen
 
 #: Figures of a table; JSON and CSV have all.
@@ -61,8 +61,8 @@ def _sum(row: Row) -> Sum:
 
 
 def _lines(rows: list[Row]) -> Iterator[Line]:
-    """Yields the lines of one label: the memory, then the compressors, best first. Where
-    cold memory is known, the savings of all memory are a ceiling: one line.
+    """Yields the lines of one label: the memory, then the compressors, best first.
+    Where cold memory is known, the savings of all memory are a ceiling: one line.
     """
     label = "(none)" if rows[0].label is None else shown(rows[0].label)
     of_memory = [row for row in rows if row.compressor is None]
@@ -76,7 +76,7 @@ def _lines(rows: list[Row]) -> Iterator[Line]:
         *of_cold,
         *(of_all[:1] if of_cold else of_all),
     ):
-        cells = (f"{row.reports:,}", *map(size, (row.p5, row.p50, row.p95)), _sized(_sum(row)))
+        cells = (f"{row.reports:,}", *map(size, (row.p5, row.p50, row.p95)), _around(_sum(row)))
         yield Line(label, _words(row), cells)
 
 
@@ -86,9 +86,8 @@ def _words(row: Row) -> str:
     return f"{shown(row.compressor)} saves, {row.pages}"
 
 
-def _sized(it: Sum) -> str:
-    half = (it.high - it.low) / 2
-    return size(it.value) + (f" ±{size(half)}" if half else "")
+def _around(it: Sum) -> str:
+    return around(it.value, (it.high - it.low) / 2)
 
 
 def _rules(rules: Rules) -> str:
@@ -117,11 +116,11 @@ def _headline(rows: list[Row]) -> str:
 
 def counts(fleet: Fleet) -> str:
     """Returns what was read, in a line."""
-    text = f"{fleet.reports:,} report{'' if fleet.reports == 1 else 's'}"
+    text = counted(fleet.reports, "report")
     if fleet.merged:
-        text += f", {fleet.merged:,} files of them parts of samples"
+        text += f", {fleet.merged:,} of the files are parts of samples"
     if fleet.duplicates:
-        text += f"; {fleet.duplicates:,} duplicates dropped"
+        text += f"; {counted(fleet.duplicates, 'duplicate')} dropped"
     return text
 
 
@@ -137,9 +136,9 @@ def left_out(fleet: Fleet) -> list[str]:
 # ---- formats ----
 
 
-def to_text(fleet: Fleet, width: int = 80, colour: bool = False) -> str:
+def to_text(fleet: Fleet, width: int = 80, colour: bool = False, plain: bool = False) -> str:
     """Returns the fleet for people."""
-    screen = Screen(width, colour)
+    screen = Screen(width, colour, plain)
     screen.say(counts(fleet))
     for table in tables(fleet):
         screen.say("")
