@@ -18,7 +18,7 @@ import pytest
 from helpers import Run
 from test_cli import half_fed
 from test_corefile import Recipe, Segment
-from test_pages import Child, spawn  # noqa: F401: a fixture
+from test_pages import Child, spawn  # noqa: F401
 
 from zswap_py import report
 from zswap_py.report import data
@@ -166,7 +166,9 @@ def test_a_core(run: Run, tmp_path: Path) -> None:
     core = tmp_path / "core"
     made = Recipe([Segment(bytes(range(256)) * 64)]).bytes()
     core.write_bytes(made)
-    assert must_be_valid(run("report", "--json", core, "-c", "lz4")[1])["source"][0]["kind"] == "core"
+    assert (
+        must_be_valid(run("report", "--json", core, "-c", "lz4")[1])["source"][0]["kind"] == "core"
+    )
     core.write_bytes(made[:-4096])
     cut = must_be_valid(run("report", "--json", core, "-c", "lz4")[1])
     assert "incomplete" in cut["source"][0]
