@@ -289,7 +289,7 @@ def observe(data: dict[str, Any], by: str | None) -> tuple[Rules, str | None, di
         if data["complete"] is not True:
             raise NotAReport("is incomplete: its figures are not scaled to the whole memory")
         rules = _rules(data)
-        label = data["labels"].get(by) if by else None
+        label = data["labels"].get(by)
         if not (label is None or isinstance(label, str)):
             raise TypeError
         figures = _of_report(data, rules.page_size)
