@@ -14,6 +14,12 @@ from zswap_py import crypto
 from zswap_py._lib.names import shown
 
 MAX_PID = 1 << 22  # PID_MAX_LIMIT
+MAX_LABEL = 256  # characters
+DEFAULT_SEED = 1
+
+FORMATS = ("table", "json", "csv", "markdown")
+ENDINGS = {".json": "json", ".csv": "csv", ".md": "markdown"}
+"""The format of a file, by the ending of its name."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -74,15 +80,75 @@ def compressor(text: str) -> str:
         raise argparse.ArgumentTypeError(e.strerror or str(e)) from None
 
 
-def add_output(group: Any) -> None:
+def output_file(text: str) -> str:
+    """Checks that a file's name has an ending that tells its format."""
+    if not text.endswith(tuple(ENDINGS)):
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} tells no format: end the name in {', '.join(ENDINGS)}"
+        )
+    return text
+
+
+def label(text: str) -> tuple[str, str]:
+    """Parses K=V."""
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", name, re.ASCII) or len(text) > MAX_LABEL:
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} is not a label: give NAME=VALUE, at most {MAX_LABEL} characters"
+        )
+    return name, value
+
+
+def add_seed(group: Any) -> None:
     group.add_argument(
-        "--json",
-        action="store_true",
-        help="print one JSON object with raw numbers, not the table",
+        "--seed",
+        type=seed,
+        metavar="N",
+        help=f"seed of what is chosen at random (default: {DEFAULT_SEED})",
+    )
+
+
+def add_output(group: Any) -> None:
+    """Adds the options of output: -o, --format with its short form --json, --color."""
+    group.add_argument(
+        "-o",
+        "--output",
+        dest="outputs",
+        type=output_file,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=f"write to FILE ({', '.join(ENDINGS)}), not to standard output; may be repeated",
+    )
+    group.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="format on standard output (default: table; --json: json)",
+    )
+    group.add_argument(
+        "--json", dest="format", action="store_const", const="json", help=argparse.SUPPRESS
     )
     group.add_argument(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
         help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
+    )
+
+
+def add_names(group: Any) -> None:
+    """Adds the options on names in a report."""
+    group.add_argument(
+        "--label",
+        dest="labels",
+        type=label,
+        action="append",
+        default=[],
+        metavar="K=V",
+        help="add a label to the report; may be repeated",
+    )
+    group.add_argument(
+        "--no-names",
+        action="store_true",
+        help="leave out the command, labels of sources, paths, pids, the host's name",
     )

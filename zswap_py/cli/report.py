@@ -4,14 +4,24 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import mmap
 from collections.abc import Iterator
 from typing import Any
 
 from zswap_py import report
-from zswap_py.cli.options import MAX_PID, add_output, compressor, number, seed, size
-from zswap_py.cli.streams import INTERRUPTED, must_draw, plain, progress_bar, say, style, write
+from zswap_py.cli.options import (
+    DEFAULT_SEED,
+    MAX_PID,
+    add_names,
+    add_output,
+    add_seed,
+    compressor,
+    number,
+    size,
+)
+from zswap_py.cli.streams import INTERRUPTED, deliver, must_deliver, plain, progress_bar, say, style
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
@@ -100,13 +110,7 @@ def add_report(commands: Any) -> None:
         f"{DEFAULT_SAMPLE >> 20}M if there are processes, else everything)",
     )
     amount.add_argument("--full", action="store_true", help="read everything")
-    reading.add_argument(
-        "--seed",
-        type=seed,
-        default=0,
-        metavar="N",
-        help="seed of the sample (default: %(default)s)",
-    )
+    add_seed(reading)
 
     modelled = sub.add_argument_group("model")
     modelled.add_argument(
@@ -138,6 +142,7 @@ def add_report(commands: Any) -> None:
         help="number of threads, each a CPU of its own (default: the number of cores)",
     )
     add_output(running)
+    add_names(running)
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -148,7 +153,7 @@ def _report(args: argparse.Namespace) -> int:
             f"{mmap.PAGESIZE} bytes: give a larger one"
         )
     with _open(args, folio_pages) as pages:
-        must_draw(args)
+        must_deliver(args)
         with progress_bar(pages) as progress:
             result = measure.measure(
                 pages,
@@ -159,7 +164,7 @@ def _report(args: argparse.Namespace) -> int:
                 command=args.command_line,
                 progress=progress,
             )
-    write(report.to_json(result.report) + "\n" if args.json else _text(result.report, args.color))
+    deliver(args, functools.partial(_render, _named(args, result.report), args.color))
     for warning in _warnings(pages, result):
         say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
@@ -177,7 +182,7 @@ def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
             page_size=mmap.PAGESIZE,
             sample_bytes=args.sample,
             full=args.full,
-            seed=args.seed,
+            seed=DEFAULT_SEED if args.seed is None else args.seed,
             run_pages=max(8, folio_pages),
         )
     except ValueError as e:
@@ -185,9 +190,22 @@ def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
         raise
 
 
-def _text(data: report.Report, color: str) -> str:
-    colour, width = style(color)
-    return report.to_text(data, width=width, colour=colour, plain=plain())
+def _named(args: argparse.Namespace, made: report.Report) -> report.Report:
+    """Returns the report with what the command line says of its names."""
+    scope = "files" if args.files and not args.pids else "processes" if args.pids else "host"
+    made = dataclasses.replace(made, labels=dict(args.labels), scope=scope)
+    return report.without_names(made) if args.no_names else made
+
+
+def _render(data: report.Report, color: str, chosen: str) -> str:
+    if chosen == "table":
+        colour, width = style(color)
+        return report.to_text(data, width=width, colour=colour, plain=plain())
+    if chosen == "csv":
+        return report.to_csv(data)
+    if chosen == "markdown":
+        return report.to_markdown(data)
+    return report.to_json(data, indent=2 if chosen == "json" else None) + "\n"
 
 
 def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:

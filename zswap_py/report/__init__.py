@@ -19,6 +19,7 @@ from zswap_py.report.data import (
     without_names,
 )
 from zswap_py.report.format import size
+from zswap_py.report.tables import to_csv, to_markdown
 from zswap_py.report.text import headline, to_text
 
 __all__ = [
@@ -37,7 +38,9 @@ __all__ = [
     "from_json",
     "headline",
     "size",
+    "to_csv",
     "to_json",
+    "to_markdown",
     "to_text",
     "without_names",
 ]

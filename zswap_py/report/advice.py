@@ -137,8 +137,8 @@ def _more(report: Report, pick: Figures, rival: Figures) -> str:
 
 
 def to_do(report: Report) -> str | None:
-    """Returns the settings that the host lacks. Returns None if it has them, or if zswap
-    would save little.
+    """Returns the settings that the host lacks. Returns None if it has them, or if
+    zswap would save little.
     """
     pick = report.pick
     if pick is None or not live(report) or _share_saved(report, pick) < WORTHWHILE:
@@ -283,8 +283,8 @@ def largest(groups: list[Group]) -> list[Group]:
 
 
 def without(report: Report) -> str | None:
-    """Returns the pages that are not part of the figures, or None for less than LEFT_OUT
-    of the memory.
+    """Returns the pages that are not part of the figures, or None for less than
+    LEFT_OUT of the memory.
     """
     counts = {cause: n for cause, n in report.sample.not_read.items() if n and cause != "swapped"}
     if sum(counts.values()) < LEFT_OUT * (report.pages_total or report.sample.pages):

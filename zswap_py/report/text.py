@@ -147,7 +147,9 @@ def headline(report: Report) -> str:
 
 
 def _zero(report: Report) -> str:
-    """Returns the size of the zero-filled pages, which zswap never sees, if it shows."""
+    """Returns the size of the zero-filled pages, which zswap never sees, if it is not
+    small.
+    """
     pages = report.zero_pages.value
     if pages < 0.005 * _pages(report):
         return ""
