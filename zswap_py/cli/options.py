@@ -81,10 +81,11 @@ def compressor(text: str) -> str:
 
 
 def output_file(text: str) -> str:
-    """Checks that a file's name has an ending that tells its format."""
-    if not text.endswith(tuple(ENDINGS)):
+    """Checks that a name ends as a format's, or as a directory: in a slash."""
+    if not text.endswith((*ENDINGS, "/")):
         raise argparse.ArgumentTypeError(
-            f"{_cut(text)} tells no format: end the name in {', '.join(ENDINGS)}"
+            f"{_cut(text)} tells no format: end the name in {', '.join(ENDINGS)}, or "
+            "that of a directory in /"
         )
     return text
 
@@ -118,7 +119,8 @@ def add_output(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write to FILE ({', '.join(ENDINGS)}), not to standard output; may be repeated",
+        help=f"write to FILE ({', '.join(ENDINGS)}; DIR/: to DIR/ID.json), not to standard output; "
+        "may be repeated",
     )
     group.add_argument(
         "--format",

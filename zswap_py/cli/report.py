@@ -25,6 +25,7 @@ from zswap_py.cli.streams import INTERRUPTED, deliver, must_deliver, plain, prog
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
+from zswap_py.report.compact import to_compact_json
 from zswap_py.sources.denial import denial
 from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages, open_pages
 
@@ -164,7 +165,8 @@ def _report(args: argparse.Namespace) -> int:
                 command=args.command_line,
                 progress=progress,
             )
-    deliver(args, functools.partial(_render, _named(args, result.report), args.color))
+    made = _named(args, result.report)
+    deliver(args, functools.partial(render, made, args.color), made.id)
     for warning in _warnings(pages, result):
         say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
@@ -197,7 +199,8 @@ def _named(args: argparse.Namespace, made: report.Report) -> report.Report:
     return report.without_names(made) if args.no_names else made
 
 
-def _render(data: report.Report, color: str, chosen: str) -> str:
+def render(data: report.Report, color: str, chosen: str) -> str:
+    """Returns a report in a format."""
     if chosen == "table":
         colour, width = style(color)
         return report.to_text(data, width=width, colour=colour, plain=plain())
@@ -205,6 +208,8 @@ def _render(data: report.Report, color: str, chosen: str) -> str:
         return report.to_csv(data)
     if chosen == "markdown":
         return report.to_markdown(data)
+    if chosen == "json line" and data.command is None:
+        return to_compact_json(data)
     return report.to_json(data, indent=2 if chosen == "json" else None) + "\n"
 
 

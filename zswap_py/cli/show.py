@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from typing import Any
 
-from zswap_py import report
 from zswap_py.cli.options import add_output
-from zswap_py.cli.streams import CommandError, must_draw, plain, say, style, write
-from zswap_py.report import fleet_text
+from zswap_py.cli.report import render
+from zswap_py.cli.streams import CommandError, deliver, must_deliver, plain, say, style
+from zswap_py.report import Report, fleet_text
 from zswap_py.report.files import NotAReport, documents
 from zswap_py.report.fleet import Fleet
 
@@ -67,7 +68,7 @@ def add_show(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    must_draw(args)
+    must_deliver(args)
     fleet = Fleet(args.by_label)
     fleet.read(documents(args.paths))
     if not fleet.distinct:
@@ -75,31 +76,28 @@ def _show(args: argparse.Namespace) -> int:
             say(line)
         raise CommandError("there is no report: give the JSON file of one, or a directory")
     only = _only(fleet) if args.by_label is None else None
-    if only is not None:
-        _one(args, only)
-        for line in fleet_text.left_out(fleet):
-            say(line)
-        return 0
-    colour, width = style(args.color)
-    write(
-        fleet_text.to_json(fleet)
-        if args.json
-        else fleet_text.to_text(fleet, width=width, colour=colour, plain=plain())
-    )
-    return 0 if fleet.reports else 1
+    if only is None:
+        deliver(args, functools.partial(_render, fleet, args.color), "show")
+        return 0 if fleet.reports else 1
+    deliver(args, functools.partial(render, only, args.color), only.id)
+    for line in fleet_text.left_out(fleet):
+        say(line)
+    return 0
 
 
-def _only(fleet: Fleet) -> report.Report | None:
+def _only(fleet: Fleet) -> Report | None:
     try:
         return fleet.only()
     except NotAReport as e:
         raise CommandError(str(e)) from None
 
 
-def _one(args: argparse.Namespace, data: report.Report) -> None:
-    colour, width = style(args.color)
-    write(
-        report.to_json(data) + "\n"
-        if args.json
-        else report.to_text(data, width=width, colour=colour, plain=plain())
-    )
+def _render(fleet: Fleet, color: str, chosen: str) -> str:
+    if chosen == "table":
+        colour, width = style(color)
+        return fleet_text.to_text(fleet, width=width, colour=colour, plain=plain())
+    if chosen == "csv":
+        return fleet_text.to_csv(fleet)
+    if chosen == "markdown":
+        return fleet_text.to_markdown(fleet)
+    return fleet_text.to_json(fleet, indent=2 if chosen == "json" else None) + "\n"

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, NamedTuple, NoReturn
 
-from zswap_py.report.data import SCHEMA, Report
+from zswap_py.report.data import SCHEMA
 
 #: Bytes from which a document cannot be a report.
 MAX_DOCUMENT = 16 << 20
@@ -132,13 +132,3 @@ def parse(text: bytes) -> dict[str, Any]:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-# ---- writing ----
-
-
-def file_of(path: str, report: Report) -> str:
-    """Returns the file that a report is written to: in a directory, its id's."""
-    if path.endswith("/") or os.path.isdir(path):
-        return os.path.join(path, f"{report.id}.json")
-    return path

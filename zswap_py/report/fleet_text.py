@@ -209,7 +209,7 @@ def to_csv(fleet: Fleet) -> str:
     return out.getvalue()
 
 
-def to_json(fleet: Fleet) -> str:
+def to_json(fleet: Fleet, indent: int | None = 2) -> str:
     """Returns one JSON object with all rows, and the counts of what is in none."""
     found = {
         "by": fleet.by,
@@ -219,4 +219,4 @@ def to_json(fleet: Fleet) -> str:
         "left_out": [dataclasses.asdict(it) for it in fleet.left_out.values()],
         "rows": [dataclasses.asdict(row) for row in fleet.rows()],
     }
-    return json.dumps(found, indent=2) + "\n"
+    return json.dumps(found, indent=indent)
