@@ -12,7 +12,7 @@ from zswap_py.cli.report import render
 from zswap_py.cli.streams import CommandError, deliver, must_deliver, plain, say, style
 from zswap_py.report import Report, fleet_text
 from zswap_py.report.files import NotAReport, documents
-from zswap_py.report.fleet import Fleet
+from zswap_py.report.fleet import Fleet, TooManyLabels
 
 DESCRIPTION = """\
 Shows reports from their JSON. One report: the screen that zswap-py report
@@ -70,7 +70,10 @@ def add_show(commands: Any) -> None:
 def _show(args: argparse.Namespace) -> int:
     must_deliver(args)
     fleet = Fleet(args.by_label)
-    fleet.read(documents(args.paths))
+    try:
+        fleet.read(documents(args.paths))
+    except TooManyLabels as e:
+        raise CommandError(f"--by {args.by_label}: {e}") from None
     if not fleet.distinct:
         for line in fleet_text.left_out(fleet):
             say(line)

@@ -28,9 +28,16 @@ OF_PAGES = ("net_saved_bytes", "pool_total_size", "rejected_bytes", "ratio")
 #: Figures of a compressor, in nanoseconds a page.
 OF_SPEED = ("store_ns_p50", "load_ns_p50")
 
+#: Values of a label that a table can show.
+MAX_LABELS = 4096
+
 BAD_FIELD = "lacks a field of a report, or has a bad value in one"
 
 SUMMED = frozenset(name for name in (*WHOLE, *OF_PAGES) if name != "ratio")
+
+
+class TooManyLabels(ValueError):
+    """The label has more values than a table can show. The message has the remedy."""
 
 
 class Rules(NamedTuple):
@@ -135,6 +142,10 @@ class _Table:
 
     def add(self, label: str | None, figures: dict[Figure, Value]) -> None:
         row = self.labels.setdefault(label, len(self.labels))
+        if row == MAX_LABELS:
+            raise TooManyLabels(
+                f"the label has more than {MAX_LABELS:,} values: name one that many reports share"
+            )
         for figure, it in figures.items():
             column = self.columns.get(figure)
             if column is None:

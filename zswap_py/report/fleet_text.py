@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator
@@ -15,6 +13,7 @@ from zswap_py._lib.names import shown
 from zswap_py.report.fleet import Fleet, Row, Rules, Sum
 from zswap_py.report.format import around, counted, size
 from zswap_py.report.screen import Screen
+from zswap_py.report.tables import csv_text, escaped, markdown_table
 
 #: Figures of a table; JSON and CSV have all.
 SHOWN = ("swappable_bytes", "cold_bytes", "net_saved_bytes")
@@ -178,35 +177,37 @@ def _plain(cells: list[str]) -> list[Any]:
 
 
 def to_markdown(fleet: Fleet) -> str:
-    """Returns the fleet as tables of markdown."""
-    out = [counts(fleet)]
+    """Returns the fleet as a section for a page."""
+    out = [f"{counts(fleet)}", ""]
     for table in tables(fleet):
-        label = [] if fleet.by is None else [shown(fleet.by)]
-        out += ["", f"**{table.headline}** {table.rules}", ""]
-        out += [_markdown_row([*label, "", *COLUMNS])]
-        out += [_markdown_row([*(["---"] * (len(label) + 1)), *(["---:"] * len(COLUMNS))])]
-        for line in table.lines:
-            own = [] if fleet.by is None else [line.label]
-            out += [_markdown_row([*own, line.figure, *line.cells])]
-    if lines := left_out(fleet):
-        out += ["", *(f"- {line}" for line in lines)]
-    return "\n".join(out) + "\n"
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        by = [] if fleet.by is None else [fleet.by]
+        out += [f"**{escaped(table.headline)}** {escaped(table.rules)}", ""]
+        out += markdown_table(
+            [
+                (*by, "", *COLUMNS),
+                *(
+                    (*([line.label] if by else []), line.figure, *line.cells)
+                    for line in table.lines
+                ),
+            ]
+        )
+    out += [f"- {escaped(line)}" for line in left_out(fleet)]
+    return "\n".join(out).rstrip("\n") + "\n"
 
 
 def to_csv(fleet: Fleet) -> str:
     """Returns all rows as CSV, with the names of the JSON object's fields."""
-    out = io.StringIO()
-    names = [field.name for field in dataclasses.fields(Row) if field.name != "sum"]
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, "sum", "sum_low", "sum_high"])
-    for row in fleet.rows():
-        total = ("", "", "") if row.sum is None else dataclasses.astuple(row.sum)
-        writer.writerow([*(getattr(row, name) for name in names), *total])
-    return out.getvalue()
+    return csv_text([_flat(row) for row in fleet.rows()])
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    flat = dataclasses.asdict(row)
+    total = flat.pop("sum") or {}
+    return flat | {
+        "sum": total.get("value"),
+        "sum_low": total.get("low"),
+        "sum_high": total.get("high"),
+    }
 
 
 def to_json(fleet: Fleet, indent: int | None = 2) -> str:
