@@ -29,6 +29,37 @@ class Parser(argparse.ArgumentParser):
         super().error(shown(message))
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Formats --help: an option and its help in one line, as far as they fit."""
+
+    def __init__(self, prog: str, **how: Any) -> None:
+        super().__init__(prog, **({"max_help_position": 22} | how))
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        argument = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {argument}"
+
+
+def add_command(commands: Any, name: str, **how: Any) -> argparse.ArgumentParser:
+    """Adds a command, with --help and --color, which its help does not list: the help
+    of zswap-py itself does.
+    """
+    sub: argparse.ArgumentParser = commands.add_parser(
+        name, formatter_class=Help, allow_abbrev=False, add_help=False, **how
+    )
+    sub.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    add_color(sub, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    sub.set_defaults(usage_error=sub.error)
+    return sub
+
+
+def add_color(parser: argparse.ArgumentParser, **how: Any) -> None:
+    """Adds --color: before the command, or after it."""
+    parser.add_argument("--color", choices=("auto", "always", "never"), metavar="WHEN", **how)
+
+
 def _cut(text: str) -> str:
     """Quotes an argument for a message, cut to 40 characters."""
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
@@ -110,7 +141,7 @@ def add_seed(group: Any) -> None:
 
 
 def add_output(group: Any) -> None:
-    """Adds the options of output: -o, --format with its short form --json, --color."""
+    """Adds the options of output: -o, --format, and --json, a short form of it."""
     group.add_argument(
         "-o",
         "--output",
@@ -119,22 +150,16 @@ def add_output(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write to FILE ({', '.join(ENDINGS)}; DIR/: to DIR/ID.json), not to standard output; "
-        "may be repeated",
+        help=f"write FILE{', '.join(ENDINGS)} or DIR/ID.json; print only what --format names",
     )
     group.add_argument(
         "--format",
         choices=FORMATS,
-        help="format on standard output (default: table; --json: json)",
+        metavar="NAME",
+        help=f"print {', '.join(FORMATS[:-1])} (or --json) or {FORMATS[-1]}",
     )
     group.add_argument(
         "--json", dest="format", action="store_const", const="json", help=argparse.SUPPRESS
-    )
-    group.add_argument(
-        "--color",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
     )
 
 
@@ -147,10 +172,10 @@ def add_names(group: Any) -> None:
         action="append",
         default=[],
         metavar="K=V",
-        help="add a label to the report; may be repeated",
+        help="add a label, by which zswap-py show groups reports",
     )
     group.add_argument(
         "--no-names",
         action="store_true",
-        help="leave out the command, labels of sources, paths, pids, the host's name",
+        help="leave out command, labels of sources, paths, pids, hostname",
     )

@@ -13,7 +13,7 @@ from typing import Any
 from zswap_py import report
 from zswap_py.cli.options import (
     DEFAULT_SEED,
-    MAX_PID,
+    add_command,
     add_names,
     add_output,
     add_seed,
@@ -21,85 +21,57 @@ from zswap_py.cli.options import (
     number,
     size,
 )
+from zswap_py.cli.sources import add_sources, open_sources
 from zswap_py.cli.streams import INTERRUPTED, deliver, must_deliver, plain, progress_bar, say, style
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
 from zswap_py.report.compact import to_compact_json
 from zswap_py.sources.denial import denial
-from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages, open_pages
+from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
 
-DESCRIPTION = """\
-Reports how much memory zswap would save for files, core dumps or live
-processes. Stores every page with each compressor, loads it and compares it.
-Nothing is swapped, and processes are only read.
+USAGE = "zswap-py report [FILE ... | --pid N ... | --cgroup GLOB | --all] [options]"
 
-Without a source, reports on all processes that you may read. Reads a sample of
-the processes unless --full is given.
+DESCRIPTION = """\
+Reports how much memory zswap would save for live processes, files or core dumps.
+Nothing is swapped. Without a source: for all processes that you may read.
 """
 
 EXAMPLES = """\
 columns:
-  *                saves most, or is within 2% of the best, with clearly
-                   faster loads
-  compressor       the kernel's name; ~: sizes may differ from the kernel's
-  net saved        bytes stored, minus the pool and its metadata, without
-                   zero-filled pages
-  ratio            bytes stored / bytes of the pool
-  pool             size of the pool: the kernel's pool_total_size
-  do not compress  share of the pages that are stored raw (--kernel 6.18), or
-                   rejected with their folio and written to disk (6.16)
-  store, load      CPU time per page on this machine: the median of runs of 64
-                   pages
-The sizes of a sample are scaled up to the whole memory.
+  *             saves most, or within 2% of that with clearly faster loads
+  ~             sizes may differ from the kernel's: zswap-py --version
+  saved         bytes stored - pool - metadata; with --cold, of cold memory
+  ratio, pool   bytes stored / those of the pool, the kernel's pool_total_size
+  to disk       share of the pages that zswap rejects; kept raw: stores as they are
+  store, load   CPU time per page on this machine: the median
+  CPU           of one CPU, for 1,000 faults/s: each loads a page and stores one
 
 examples:
-  zswap-py report                            all processes that you may read
+  zswap-py report --by cgroup --cold 120     this host, as root
   zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
-  zswap-py report --json dump.bin | jq .     a file of memory pages
-
-docs/report.md describes each field of the JSON object. pip installs the file in
-share/doc/zswap-py.
+  zswap-py report --json core.1234 | jq .    a core; docs/report.md has the fields
 """
 
 
 def add_report(commands: Any) -> None:
     """Adds the command."""
-    sub = commands.add_parser(
+    sub = add_command(
+        commands,
         "report",
-        help="report how much of this memory zswap would save, by compressor",
+        help="report how much memory zswap would save, by compressor",
+        usage=USAGE,
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    sub.set_defaults(run=_report, usage_error=sub.error)
+    sub.set_defaults(run=_report)
 
-    sources = sub.add_argument_group("sources")
-    sources.add_argument(
-        "files",
-        nargs="*",
-        metavar="FILE",
-        help="memory pages, or an ELF core, compressed or not; -: standard input",
-    )
-    sources.add_argument(
-        "--pid",
-        dest="pids",
-        nargs="+",
-        type=number(MAX_PID),
-        action="extend",
-        default=[],
-        metavar="N",
-        help="live processes",
-    )
-    sources.add_argument(
-        "--all", dest="all_processes", action="store_true", help="all processes that you may read"
-    )
+    add_sources(sub)
 
     reading = sub.add_argument_group("amount")
     amount = reading.add_mutually_exclusive_group()
@@ -153,8 +125,8 @@ def _report(args: argparse.Namespace) -> int:
             f"argument --folio: {args.folio} is less than this machine's page size, "
             f"{mmap.PAGESIZE} bytes: give a larger one"
         )
+    must_deliver(args)
     with _open(args, folio_pages) as pages:
-        must_deliver(args)
         with progress_bar(pages) as progress:
             result = measure.measure(
                 pages,
@@ -165,7 +137,7 @@ def _report(args: argparse.Namespace) -> int:
                 command=args.command_line,
                 progress=progress,
             )
-    made = _named(args, result.report)
+    made = _named(args, pages, result.report)
     deliver(args, functools.partial(render, made, args.color), made.id)
     for warning in _warnings(pages, result):
         say(warning)
@@ -175,27 +147,30 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
-    try:
-        # a run is at least a folio, so that a sample keeps folios as they lie in memory
-        return open_pages(
-            args.files,
-            args.pids,
-            args.all_processes,
-            page_size=mmap.PAGESIZE,
-            sample_bytes=args.sample,
-            full=args.full,
-            seed=DEFAULT_SEED if args.seed is None else args.seed,
-            run_pages=max(8, folio_pages),
-        )
-    except ValueError as e:
-        args.usage_error(str(e))
-        raise
+    # a run is at least a folio, so that a sample keeps folios as they lie in memory
+    return open_sources(
+        args,
+        sample_bytes=args.sample,
+        full=args.full,
+        seed=DEFAULT_SEED if args.seed is None else args.seed,
+        run_pages=max(8, folio_pages),
+    )
 
 
-def _named(args: argparse.Namespace, made: report.Report) -> report.Report:
+def _named(args: argparse.Namespace, pages: Pages, made: report.Report) -> report.Report:
     """Returns the report with what the command line says of its names."""
-    scope = "files" if args.files and not args.pids else "processes" if args.pids else "host"
-    made = dataclasses.replace(made, labels=dict(args.labels), scope=scope)
+    groups = [group.label for group in pages.selection.groups]
+    scope = (
+        "host"
+        if args.all_processes
+        else "files"
+        if all(source.kind != "process" for source in pages.sources)
+        else "cgroups"
+        if groups and not args.pids
+        else "processes"
+    )
+    selected = groups if scope == "cgroups" else []
+    made = dataclasses.replace(made, labels=dict(args.labels), scope=scope, selected=selected)
     return report.without_names(made) if args.no_names else made
 
 
@@ -229,17 +204,23 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
                 f"{f.name}:{f.backend}: pages were lost or loaded with other bytes; do not use "
                 "its figures"
             )
-    if any(source.kind == "process" for source in pages.sources):
-        yield "the processes ran while they were read: their pages are not one snapshot"
     if pages.processes_denied:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
     if pages.processes_gone:
-        causes = list(pages.processes_gone.values())
-        more = f"; and {len(causes) - NAMED_GONE} more" if len(causes) > NAMED_GONE else ""
-        yield (
-            f"{len(causes)} process{'es' if len(causes) > 1 else ''} gone: "
-            f"{'; '.join(causes[:NAMED_GONE])}{more}"
-        )
+        yield _processes("gone", pages.processes_gone)
+    if pages.processes_moved:
+        yield _processes("moved", pages.processes_moved)
+    if empty := [group.label for group in pages.selection.empty]:
+        yield f"no process is in cgroup {', '.join(empty)}"
     if pages.tail_bytes:
         yield f"left out {pages.tail_bytes} bytes at the ends of sources that fill no page"
+
+
+def _processes(happened: str, causes: dict[int, str]) -> str:
+    n = len(causes)
+    more = f"; and {n - NAMED_GONE} more" if n > NAMED_GONE else ""
+    return (
+        f"{n} process{'es' if n > 1 else ''} {happened}: "
+        f"{'; '.join([*causes.values()][:NAMED_GONE])}{more}"
+    )

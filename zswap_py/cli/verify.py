@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from zswap_py import verify
-from zswap_py.cli.options import DEFAULT_SEED, add_output, add_seed, size
+from zswap_py.cli.options import DEFAULT_SEED, add_command, add_output, add_seed, size
 from zswap_py.cli.streams import INTERRUPTED, deliver, must_deliver, say, style
 from zswap_py.corpus import corpus
 from zswap_py.sources.pages import open_pages
@@ -40,15 +40,14 @@ in share/doc/zswap-py.
 
 
 def add_verify(commands: Any) -> None:
-    sub = commands.add_parser(
+    sub = add_command(
+        commands,
         "verify",
         help="compare the figures with this machine's own kernel (needs root)",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sub.set_defaults(run=_verify, usage_error=sub.error)
+    sub.set_defaults(run=_verify)
     sub.add_argument(
         "file",
         nargs="?",

@@ -305,7 +305,7 @@ def unknown(report: Report) -> Iterator[str]:
     else:
         yield "how often cold pages return"
     if denied := report.sample.processes_denied:
-        yield f"{counted(denied, 'process')} that may not be read: run as root"
+        yield f"{counted(denied, 'process')} that could not be read"
     if report.estimated:
         yield "which pages processes share: only root sees it; each counts its part (Pss)"
     if swapped := report.sample.not_read.get("swapped"):

@@ -18,11 +18,9 @@ def size(nbytes: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Formats a share: two digits below a percent, 100% and 0% only if it is exactly
-    all or none.
-    """
+    """Formats a share with two digits; 100% and 0% only if it is all or none."""
     percent = 100 * share
-    if 0 < percent < 1:
+    if 0 < percent < 9.95:
         return f"{max(percent, 0.01):.2g}%"
     return (
         f"{percent:.0f}%"

@@ -11,6 +11,9 @@ from zswap_py._lib.names import shown
 #: Columns of a titled line's title.
 TITLE = 8
 
+#: Space around the cells of a table that is too wide.
+NARROW = (0, 1, 0, 0)
+
 
 class Screen:
     """Collects lines for an output `width` columns wide. Replaces µ and ± with u and +-
@@ -22,7 +25,7 @@ class Screen:
     def __init__(self, width: int, colour: bool, plain: bool = False) -> None:
         from rich.console import Console
 
-        self._width, self._plain = width, plain
+        self.width, self._plain = width, plain
         self._out = io.StringIO()
         # wider than the output: better a table that does not fit than one cut off
         self._console = Console(
@@ -39,7 +42,7 @@ class Screen:
         """Adds a sentence, wrapped, with the names in it made printable."""
         from rich.text import Text
 
-        self._console.print(Text(shown(text), style=style), width=self._width)
+        self._console.print(Text(shown(text), style=style), width=self.width)
 
     def item(self, title: str, text: str) -> None:
         """Adds a titled line. What does not fit goes on below the text."""
@@ -50,17 +53,17 @@ class Screen:
         grid.add_column(width=TITLE, no_wrap=True)
         grid.add_column()
         grid.add_row(Text(title, style="bold"), Text(shown(text)))
-        self._console.print(grid, width=self._width)
+        self._console.print(grid, width=self.width)
 
     def table(self, table: Any) -> None:
         """Adds a table, with less space between its columns if it is too wide."""
-        if not self.fits(table):
-            table.padding = (0, 1, 0, 0)
+        if self.room(table) < 0:
+            table.padding = NARROW
         self._console.print(table)
 
-    def fits(self, table: Any) -> bool:
-        """Returns whether a table is as narrow as the output."""
-        return bool(self._console.measure(table).maximum <= self._width)
+    def room(self, table: Any) -> int:
+        """Returns the columns that a table leaves free; negative if it does not fit."""
+        return int(self.width - self._console.measure(table).maximum)
 
     def text(self) -> str:
         """Returns all lines, without spaces at their ends."""

@@ -9,15 +9,18 @@ from typing import Any
 
 from zswap_py._lib.names import shown
 from zswap_py.report.advice import advice, largest, lines, live
-from zswap_py.report.data import Figures, Report, Savings, together
+from zswap_py.report.data import Figures, Group, Report, Savings, together
 from zswap_py.report.format import around, counted, micros, percent, seconds, size
-from zswap_py.report.screen import Screen
+from zswap_py.report.screen import NARROW, Screen
 
 #: Rows of the table of groups, without the one for all others.
 ROWS = 10
 
 #: Faults a second behind the column "CPU".
 FAULTS = 1000
+
+#: Characters of a label that always stay.
+LABEL = 8
 
 #: Columns of the output from which a group's own counters have room.
 WIDE = 120
@@ -38,9 +41,10 @@ def to_text(report: Report, width: int = 80, colour: bool = False, plain: bool =
     say(headline(report), "bold")
     if (at_most := _at_most(report)) is not None:
         say(at_most)
-    if report.groups and report.figures:
+    name = report.label(report.pick or report.figures[0]) if report.figures else ""
+    if groups := [group for group in largest(report.groups) if name in group.savings]:
         say("")
-        screen.table(_groups(report, width))
+        _groups(report, groups, name, screen)
     if report.sample.pages and report.figures:
         say("")
         _compressors(report, screen)
@@ -183,14 +187,28 @@ def _numbers(table: Any, *names: str) -> None:
         table.add_column(name, justify="right", no_wrap=True)
 
 
-def _groups(report: Report, width: int) -> Any:
-    """Returns the table of the groups: the largest, and all others as one."""
-    groups = largest(report.groups)
+def _groups(report: Report, groups: list[Group], name: str, screen: Screen) -> None:
+    """Adds the table of the groups with what the compressor `name` saves: the largest,
+    and all others as one. Cuts labels if it does not fit.
+    """
     if len(groups) > ROWS + 1:
         groups = [*groups[:ROWS], together(groups[ROWS:], "all others")]
-    name = report.label(report.pick or report.figures[0])
+    facts: list[str] = []
+    if screen.width >= WIDE:
+        facts = list(dict.fromkeys(fact for group in groups for fact in group.facts))
+    longest = max(len(shown(group.label)) for group in groups)
+    table = _groups_table(report, groups, name, facts, longest)
+    if screen.room(table) < 0:
+        table.padding = NARROW
+        if (room := screen.room(table)) < 0:
+            table = _groups_table(report, groups, name, facts, max(LABEL, longest + room))
+    screen.table(table)
+
+
+def _groups_table(
+    report: Report, groups: list[Group], name: str, facts: list[str], label: int
+) -> Any:
     cold = report.cold_pages is not None
-    facts = list(dict.fromkeys(fact for g in groups for fact in g.facts)) if width >= WIDE else []
     table = _new_table()
     table.add_column("", no_wrap=True)
     raw = any(g.savings[name].all.stored_incompressible_pages.value for g in groups)
@@ -201,7 +219,7 @@ def _groups(report: Report, width: int) -> Any:
         savings = group.savings[name].savings
         ratio = savings.ratio(report.page_size)
         table.add_row(
-            _cut(shown(group.label), max(16, width - 66)),
+            _cut(shown(group.label), label),
             size(group.pages * report.page_size),
             *([size((group.cold_pages or 0) * report.page_size)] if cold else []),
             _unsure(savings),
@@ -224,14 +242,11 @@ def _compressors(report: Report, screen: Screen) -> None:
     """Adds the table of the compressors; without the CPU if that does not fit, as it
     follows from the times.
     """
-    for cpu in (True, False):
-        table = _compressors_table(report, cpu)
-        table.padding = (0, 2, 0, 0)
-        if screen.fits(table):
-            break
-        table.padding = (0, 1, 0, 0)
-        if screen.fits(table):
-            break
+    table = _compressors_table(report, cpu=True)
+    if screen.room(table) < 0:
+        table.padding = NARROW
+        if screen.room(table) < 0:
+            table = _compressors_table(report, cpu=False)
     screen.table(table)
 
 

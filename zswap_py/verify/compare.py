@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from zswap_py import crypto
+from zswap_py._lib.signals import Check, interruptions
 from zswap_py.corpus import FIGURES, Driver, churn
 from zswap_py.kernels import KERNELS
 from zswap_py.verify.data import SCHEMA, Comparison, Steps, Verdict
-from zswap_py.verify.host import PAGE_SIZE, Check, Host, HostError, interruptions
+from zswap_py.verify.host import PAGE_SIZE, Host, HostError
 from zswap_py.zswap import Zswap
 
 #: Runs on the kernel before its figures count as unsteady: its counters are those of
