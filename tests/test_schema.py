@@ -51,7 +51,7 @@ CLASSES = {
     "not_read": NotRead,
     "cost": data.Cost,
 }
-DICTIONARIES = {"facts", "counted"}
+DICTIONARIES = {"facts", "counted", "cell"}
 
 #: Fields that the JSON adds.
 ADDED = {"savings": {"ratio"}, "source": {"sources"}}
@@ -179,14 +179,24 @@ def test_an_interrupted_stream() -> None:
     process = half_fed("--json")
     process.send_signal(2)
     made = must_be_valid(process.communicate(timeout=30)[0].decode())
-    assert (made["complete"], made["pages_total"]) == (False, None)
-    assert "pages" not in made["source"][0]
+    assert (made["complete"], made["sample"]["ended"]) == (False, "interrupted")
 
 
 def test_a_live_process(run: Run, spawn: Callable[..., Child]) -> None:  # noqa: F811
     _, out, err = run("report", "--json", "--pid", spawn().pid, "-c", "lz4")
     made = must_be_valid(out or err)
     assert [source["kind"] for source in made["source"]] == ["process"]
+
+
+@pytest.mark.parametrize("by", ["process", "mapping", "cgroup"])
+def test_groups(run: Run, spawn: Callable[..., Child], by: str) -> None:  # noqa: F811
+    pids = [spawn().pid, spawn().pid]
+    options = ("-c", "lz4", "-c", "lzo", "--sample", "1M")
+    _, out, err = run("report", "--json", "--by", by, "--pid", *pids, *options)
+    made = must_be_valid(out or err)
+    assert {group["kind"] for group in made["groups"]} == {by}
+    bare = must_be_valid(to_compact_json(report.without_names(report.from_json(out))))
+    assert sum(g["pages"] for g in bare["groups"]) == sum(g["pages"] for g in made["groups"])
 
 
 def test_a_report_without_names_in_one_line(run: Run, memory: Path) -> None:

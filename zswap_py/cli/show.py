@@ -7,7 +7,7 @@ import argparse
 import functools
 from typing import Any
 
-from zswap_py.cli.options import add_output
+from zswap_py.cli.options import add_command, add_output
 from zswap_py.cli.report import render
 from zswap_py.cli.streams import CommandError, deliver, must_deliver, plain, say, style
 from zswap_py.report import Report, fleet_text
@@ -15,51 +15,45 @@ from zswap_py.report.files import NotAReport, documents
 from zswap_py.report.fleet import Fleet, TooManyLabels
 
 DESCRIPTION = """\
-Shows reports from their JSON. One report: the screen that zswap-py report
-printed. Several: the distribution of their figures, host beside host; hosts are
-never one pool.
+Shows reports from their JSON: one as report showed it; several as the distribution
+of their figures, host beside host. Hosts are never one pool.
 
-Reports with the same label "sample", of one host, are parts of one sample:
-they become one report, and their pools one pool. Reports of other rules (kernel,
-series, page size, folio) have tables of their own. Of reports with the same id
-one counts. A file that is no report is counted, with the reason.
+Parts of one sample (one host, the same label "sample") become one report, and their
+pools one pool. Other rules (kernel, series, page size, folio) have tables of their
+own. Of reports with the same id one counts. A file that is no report is counted.
 """
 
 EXAMPLES = """\
 columns:
-  reports          reports that have this figure
-  p5, p50, p95     quantiles over reports: 5% of them have less than p5
-  sum              over reports; ± is 95%, if their errors are independent
-  swappable, cold  bytes that could be swapped; of these, not accessed lately
-  saves, cold      net saved bytes if the cold memory were swapped
-  saves, all       net saved bytes if all of it were
+  reports       reports that have this figure
+  p5, p50, p95  quantiles over reports: 5% of them have less than p5
+  sum           over reports; ± is 95%, if their errors are independent
+  swappable     memory that could be swapped; cold: of this, not accessed lately
+  saves, cold   bytes stored - pool - metadata, if the cold memory were swapped
+  saves, all    the same, if all of it were
 
 examples:
   zswap-py show web-042.json                 one report
-  zswap-py show --by service reports/        every .json file below reports/
-  cat *.json | zswap-py show --format csv -  all figures, one a line
-
-docs/fleet.md describes how to collect reports. pip installs the file in
-share/doc/zswap-py.
+  zswap-py show --by service reports/        the .json files below reports/
+  cat *.json | zswap-py show --format csv -  all figures; docs/fleet.md lists them
 """
 
 
 def add_show(commands: Any) -> None:
     """Adds the command."""
-    sub = commands.add_parser(
+    sub = add_command(
+        commands,
         "show",
         help="show reports from their JSON: one, or a fleet's",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    sub.set_defaults(run=_show, usage_error=sub.error)
+    sub.set_defaults(run=_show)
     sub.add_argument(
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a report's JSON file, one of many reports, a directory, or - for standard input",
+        help="reports, one a file or many; a directory; -: standard input",
     )
     sub.add_argument(
         "--by", dest="by_label", metavar="LABEL", help="a row for each value of this label"
