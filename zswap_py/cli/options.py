@@ -76,6 +76,19 @@ def size(text: str) -> int:
     return int(nbytes)
 
 
+def amount(text: str) -> int | float:
+    """Parses a size in bytes, an int, or a share, a float: 2%."""
+    return share(text) if text.strip().endswith("%") else size(text)
+
+
+def share(text: str) -> float:
+    """Parses a share: 5% or 0.05, above 0 and up to 100%."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%?)", text.strip(), re.ASCII)
+    if not match or not 0 < (found := float(match[1]) / (100 if match[2] else 1)) <= 1:
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is not a share: give 5% or 0.05")
+    return found
+
+
 def number(most: int) -> Callable[[str], int]:
     """Returns a parser of whole numbers from 1 to `most`."""
 

@@ -17,18 +17,35 @@ from zswap_py.cli.options import (
     add_names,
     add_output,
     add_seed,
+    amount,
     compressor,
     number,
-    size,
+    share,
 )
 from zswap_py.cli.sources import add_sources, open_sources
-from zswap_py.cli.streams import INTERRUPTED, deliver, must_deliver, plain, progress_bar, say, style
+from zswap_py.cli.streams import (
+    INTERRUPTED,
+    deliver,
+    must_draw,
+    must_write,
+    plain,
+    progress_bar,
+    say,
+    style,
+)
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
 from zswap_py.report.compact import to_compact_json
+from zswap_py.report.cost import BUDGET, Stopwatch
+from zswap_py.sources.cold import Unknown
 from zswap_py.sources.denial import denial
 from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages
+
+#: Reading live processes ends once half the interval of what is saved is this share.
+PRECISION = 0.05
+
+MAX_BUDGET = 24 * 60 * 60  # seconds
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
@@ -74,15 +91,34 @@ def add_report(commands: Any) -> None:
     add_sources(sub)
 
     reading = sub.add_argument_group("amount")
-    amount = reading.add_mutually_exclusive_group()
-    amount.add_argument(
-        "--sample",
-        type=size,
-        metavar="SIZE",
-        help="read SIZE bytes, sampled over all sources (default: "
-        f"{DEFAULT_SAMPLE >> 20}M if there are processes, else everything)",
+    amounts = reading.add_mutually_exclusive_group()
+    amounts.add_argument(
+        "--precision",
+        type=share,
+        metavar="P",
+        help=f"read until ± is P of what is saved, at most {DEFAULT_SAMPLE >> 20}M a row "
+        f"(default: {PRECISION:.0%}% for processes)",
     )
-    amount.add_argument("--full", action="store_true", help="read everything")
+    amounts.add_argument(
+        "--sample",
+        type=amount,
+        metavar="SIZE",
+        help="read one sample of SIZE, or of a share, 2%%, over all sources",
+    )
+    amounts.add_argument("--full", action="store_true", help="read all (default for files)")
+    reading.add_argument(
+        "--budget",
+        type=number(MAX_BUDGET),
+        metavar="SECONDS",
+        help=f"end after so much CPU time (default: {BUDGET} for processes)",
+    )
+    reading.add_argument(
+        "-j",
+        "--jobs",
+        type=number(NR_CPUS),
+        metavar="N",
+        help="threads (default: for processes one, idle; else one a core)",
+    )
     add_seed(reading)
 
     modelled = sub.add_argument_group("model")
@@ -93,27 +129,23 @@ def add_report(commands: Any) -> None:
         type=functools.cache(compressor),
         action="append",
         metavar="NAME",
-        help="NAME or NAME:BACKEND, may be repeated; zswap-py --version lists them "
-        f"(default: {', '.join(measure.DEFAULT_COMPRESSORS)})",
+        help=f"NAME or NAME:BACKEND (default: {' '.join(measure.DEFAULT_COMPRESSORS)})",
     )
     modelled.add_argument(
         "--kernel",
         choices=sorted(KERNELS, reverse=True),
         default="6.18",
+        metavar="VERSION",
         help="Linux release to model (default: %(default)s)",
     )
     modelled.add_argument(
-        "--folio", choices=FOLIOS, help="folio size for the stores (default: one page)"
+        "--folio",
+        choices=FOLIOS,
+        metavar="SIZE",
+        help=f"folio: {', '.join(FOLIOS)} (default: a page)",
     )
 
-    running = sub.add_argument_group("running and output")
-    running.add_argument(
-        "-j",
-        "--jobs",
-        type=number(NR_CPUS),
-        metavar="N",
-        help="number of threads, each a CPU of its own (default: the number of cores)",
-    )
+    running = sub.add_argument_group("output")
     add_output(running)
     add_names(running)
 
@@ -125,8 +157,11 @@ def _report(args: argparse.Namespace) -> int:
             f"argument --folio: {args.folio} is less than this machine's page size, "
             f"{mmap.PAGESIZE} bytes: give a larger one"
         )
-    must_deliver(args)
+    must_write(args)
+    watch = Stopwatch()
     with _open(args, folio_pages) as pages:
+        must_draw(args)
+        live = any(source.kind == "process" for source in pages.sources)
         with progress_bar(pages) as progress:
             result = measure.measure(
                 pages,
@@ -134,7 +169,13 @@ def _report(args: argparse.Namespace) -> int:
                 folio_pages=folio_pages,
                 jobs=args.jobs,
                 kernel=args.kernel,
+                precision=_precision(args, live),
+                budget=args.budget or (BUDGET if live else None),
+                idle=live,
+                seed=_seed(args),
+                cold=_coldness(pages, args.cold),
                 command=args.command_line,
+                watch=watch,
                 progress=progress,
             )
     made = _named(args, pages, result.report)
@@ -150,11 +191,37 @@ def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
     # a run is at least a folio, so that a sample keeps folios as they lie in memory
     return open_sources(
         args,
-        sample_bytes=args.sample,
+        sample_bytes=args.sample if isinstance(args.sample, int) else None,
+        sample_share=args.sample if isinstance(args.sample, float) else None,
+        precision=args.precision,
         full=args.full,
-        seed=DEFAULT_SEED if args.seed is None else args.seed,
+        seed=_seed(args),
         run_pages=max(8, folio_pages),
     )
+
+
+def _seed(args: argparse.Namespace) -> int:
+    return DEFAULT_SEED if args.seed is None else int(args.seed)
+
+
+def _precision(args: argparse.Namespace, live: bool) -> float | None:
+    """Returns the precision to reach; None if the amount is given in another way."""
+    if args.full or args.sample is not None:
+        return None
+    chosen: float | None = args.precision
+    return chosen or (PRECISION if live else None)
+
+
+def _coldness(pages: Pages, seconds: int | None) -> report.Coldness | None:
+    """Returns what was found of cold memory, if it was asked for."""
+    found = pages.cold
+    if found is None or seconds is None:
+        return None
+    if isinstance(found, Unknown):
+        return report.Coldness(None, seconds, reason=found.reason, remedy=found.remedy)
+    known = [*found.bytes_by_pid.values(), *found.bytes_by_cgroup.values()]
+    nbytes = sum(known) if known else None
+    return report.Coldness(found.method, found.seconds, nbytes, found.remarks)
 
 
 def _named(args: argparse.Namespace, pages: Pages, made: report.Report) -> report.Report:

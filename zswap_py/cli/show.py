@@ -9,7 +9,7 @@ from typing import Any
 
 from zswap_py.cli.options import add_command, add_output
 from zswap_py.cli.report import render
-from zswap_py.cli.streams import CommandError, deliver, must_deliver, plain, say, style
+from zswap_py.cli.streams import CommandError, deliver, must_draw, must_write, plain, say, style
 from zswap_py.report import Report, fleet_text
 from zswap_py.report.files import NotAReport, documents
 from zswap_py.report.fleet import Fleet, TooManyLabels
@@ -62,7 +62,8 @@ def add_show(commands: Any) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    must_deliver(args)
+    must_write(args)
+    must_draw(args)
     fleet = Fleet(args.by_label)
     try:
         fleet.read(documents(args.paths))

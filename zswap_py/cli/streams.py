@@ -84,10 +84,8 @@ def say(message: str) -> None:
         print(f"zswap-py: {shown(message)}", file=sys.stderr, flush=True)
 
 
-def must_deliver(args: argparse.Namespace) -> None:
-    """Raises CommandError, before any measuring, if the output cannot be made or
-    written: rich is missing, or the directory of a file.
-    """
+def must_write(args: argparse.Namespace) -> None:
+    """Raises CommandError, before any measuring, if a file of -o cannot be written."""
     for path in args.outputs:
         directory = os.path.dirname(path) or "."
         if not os.path.isdir(directory):
@@ -96,6 +94,12 @@ def must_deliver(args: argparse.Namespace) -> None:
             raise CommandError(f"cannot write {path}: {directory} is not writable: name another")
         if os.path.isdir(path) and not path.endswith("/"):
             raise CommandError(f"cannot write {path}: it is a directory: give {path}/")
+
+
+def must_draw(args: argparse.Namespace) -> None:
+    """Raises CommandError, before any measuring, if rich is missing. Only the table
+    needs it.
+    """
     if _printed(args) != "table":
         return
     try:

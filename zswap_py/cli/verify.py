@@ -11,7 +11,7 @@ from typing import Any
 
 from zswap_py import verify
 from zswap_py.cli.options import DEFAULT_SEED, add_command, add_output, add_seed, size
-from zswap_py.cli.streams import INTERRUPTED, deliver, must_deliver, say, style
+from zswap_py.cli.streams import INTERRUPTED, deliver, must_draw, must_write, say, style
 from zswap_py.corpus import corpus
 from zswap_py.sources.pages import open_pages
 from zswap_py.verify import compare
@@ -76,7 +76,8 @@ def _verify(args: argparse.Namespace) -> int:
         )
     host = Host()
     host.must_be_usable()  # before anything is read
-    must_deliver(args)
+    must_write(args)
+    must_draw(args)
     pages, source = _verify_pages(args, host)
     try:
         result = compare.verify(

@@ -209,8 +209,10 @@ class Host:
 class Coldness:
     """How cold memory was found, or why it was not."""
 
-    method: str | None  #: DAMON, or another; None: not found
+    method: str | None  #: damon, lru_gen or clear_refs; None: not found
     seconds: float  #: without access for this time
+    #: cold bytes, by a method that does not tell which pages these are
+    bytes: int | None = None
     remarks: list[str] = dataclasses.field(default_factory=list)
     reason: str | None = None  #: why coldness is unknown
     remedy: str | None = None

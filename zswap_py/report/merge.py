@@ -138,7 +138,8 @@ def _cold(parts: Sequence[Report]) -> Coldness | None:
         return None
     if len(found) == len(parts) and len({(c.method, c.seconds) for c in found}) == 1:
         remarks = list(dict.fromkeys(remark for c in found for remark in c.remarks))
-        return dataclasses.replace(found[0], remarks=remarks)
+        # parts may be of one control group, whose cold bytes each then has
+        return dataclasses.replace(found[0], bytes=None, remarks=remarks)
     return Coldness(None, found[0].seconds, reason="it was not found alike in each part")
 
 

@@ -351,6 +351,7 @@ def open_pages(
     cold: Cold | Unknown | None = None,
     page_size: int = 4096,
     sample_bytes: int | None = None,
+    sample_share: float | None = None,
     precision: float | None = None,
     full: bool = False,
     seed: int = 0,
@@ -371,8 +372,8 @@ def open_pages(
     of each cell DEFAULT_SAMPLE bytes at most, in rounds that double what was read of
     it, until ``Pages.enough`` ends it. ``precision`` samples any set in this way, and
     leaves it to the caller to decide how sure is enough. ``sample_bytes`` takes one
-    sample over all sources. Other sets are read whole; ``full`` reads any set whole.
-    Flat pages in a stream cannot be sampled.
+    sample over all sources, ``sample_share`` one of that share of them. Other sets are
+    read whole; ``full`` reads any set whole. Flat pages in a stream cannot be sampled.
 
     Raises SourceError for a source that cannot be read, and ValueError for a wrong
     argument.
@@ -387,6 +388,12 @@ def open_pages(
         raise ValueError(
             f"precision is {precision}: give more than 0 and less than 1, and neither full nor "
             "sample_bytes"
+        )
+    if sample_share is not None and (
+        full or not 0 < sample_share <= 1 or (sample_bytes, precision) != (None, None)
+    ):
+        raise ValueError(
+            f"sample_share is {sample_share}: give more than 0 and at most 1, and no other amount"
         )
     if run_pages < 1:
         raise ValueError(f"run_pages is {run_pages}: give 1 or more")
@@ -405,8 +412,10 @@ def open_pages(
         pages.selection = select(pids, all_processes, cgroups=cgroups, units=units, names=names)
         pages.cold = cold
         _add_processes(pages, by)
-    elif sample_bytes is None and precision is None:
+    elif sample_bytes is None and sample_share is None and precision is None:
         full = True
+    if sample_share is not None:
+        sample_bytes = max(1, round(sample_share * pages._extents.total)) * page_size
     _plan(pages, None if full else sample_bytes, full, seed, run_pages)
     return pages
 
