@@ -125,10 +125,11 @@ def compressor(text: str) -> str:
 
 
 def output_file(text: str) -> str:
-    """Checks that a file's name has an ending that tells its format."""
-    if not text.endswith(tuple(ENDINGS)):
+    """Checks that a name ends as a format's, or as a directory: in a slash."""
+    if not text.endswith((*ENDINGS, "/")):
         raise argparse.ArgumentTypeError(
-            f"{_cut(text)} tells no format: end the name in {', '.join(ENDINGS)}"
+            f"{_cut(text)} tells no format: end the name in {', '.join(ENDINGS)}, or "
+            "that of a directory in /"
         )
     return text
 
@@ -152,6 +153,15 @@ def add_seed(group: Any) -> None:
     )
 
 
+def add_by(group: Any) -> None:
+    """Adds --by, whose argument is a name; the command checks it."""
+    group.add_argument(
+        "--by",
+        metavar="WHAT",
+        help="a row for each process, mapping, cgroup; in show, label",
+    )
+
+
 def add_output(group: Any) -> None:
     """Adds the options of output: -o, --format, and --json, a short form of it."""
     group.add_argument(
@@ -162,7 +172,7 @@ def add_output(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write a {', '.join(ENDINGS)} file, and print no table",
+        help=f"write FILE{', '.join(ENDINGS)}, or into DIR/; print no table",
     )
     group.add_argument(
         "--format",

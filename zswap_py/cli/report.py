@@ -36,6 +36,7 @@ from zswap_py.cli.streams import (
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
+from zswap_py.report.compact import to_compact_json
 from zswap_py.report.cost import BUDGET, Stopwatch
 from zswap_py.sources.cold import Unknown
 from zswap_py.sources.denial import denial
@@ -177,7 +178,8 @@ def _report(args: argparse.Namespace) -> int:
                 watch=watch,
                 progress=progress,
             )
-    deliver(args, functools.partial(_render, _named(args, pages, result.report), args.color))
+    made = _named(args, pages, result.report)
+    deliver(args, functools.partial(render, made, args.color), made.id)
     for warning in _warnings(pages, result):
         say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
@@ -239,7 +241,8 @@ def _named(args: argparse.Namespace, pages: Pages, made: report.Report) -> repor
     return report.without_names(made) if args.no_names else made
 
 
-def _render(data: report.Report, color: str, chosen: str) -> str:
+def render(data: report.Report, color: str, chosen: str) -> str:
+    """Returns a report in a format."""
     if chosen == "table":
         colour, width = style(color)
         return report.to_text(data, width=width, colour=colour, plain=plain())
@@ -247,6 +250,8 @@ def _render(data: report.Report, color: str, chosen: str) -> str:
         return report.to_csv(data)
     if chosen == "markdown":
         return report.to_markdown(data)
+    if chosen == "json line" and data.command is None:
+        return to_compact_json(data)
     return report.to_json(data, indent=2 if chosen == "json" else None) + "\n"
 
 

@@ -10,13 +10,14 @@ import mmap
 import sys
 from typing import Any
 
-from zswap_py.cli.options import MAX_PID, number
+from zswap_py.cli.options import MAX_PID, add_by, number
 from zswap_py.cli.streams import say
 from zswap_py.sources.cold import Cold, Unknown, find_cold
 from zswap_py.sources.pages import Pages, open_pages
 from zswap_py.sources.process import readable
 from zswap_py.sources.selection import select
 
+BY = ("process", "mapping", "cgroup")
 MAX_COLD = 24 * 60 * 60  # seconds
 
 
@@ -58,12 +59,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="all processes that you may read (default)",
     )
-    group.add_argument(
-        "--by",
-        choices=("process", "mapping", "cgroup"),
-        metavar="WHAT",
-        help="also a row for each process, mapping or cgroup",
-    )
+    add_by(group)
     group.add_argument(
         "--cold",
         type=number(MAX_COLD),
@@ -85,6 +81,8 @@ def open_sources(args: argparse.Namespace, **how: Any) -> Pages:
     chosen = {"cgroups": args.cgroups, "units": args.units, "names": args.names}
     args.all_processes |= not (args.files or args.pids or any(chosen.values()))
     live = bool(args.pids or args.all_processes or any(chosen.values()))
+    if args.by not in (None, *BY):
+        args.usage_error(f"argument --by: {args.by!r} is none of {', '.join(BY)}")
     if args.cold_intrusive and args.cold is None:
         args.usage_error("argument --cold-intrusive: give it with --cold SECONDS")
     if args.cold is not None and not live:

@@ -422,8 +422,10 @@ def _plain(value: Any, page_size: int) -> Any:
             for field in dataclasses.fields(value)
         }
         if isinstance(value, Savings):
-            ratio = value.ratio(page_size)
-            made["ratio"] = ratio if ratio is None else round(ratio, 4)
+            # of the rounded figures, as from_json() has them
+            pool = made["pool_total_size"]["value"]
+            stored = made["stored_pages"]["value"]
+            made["ratio"] = round(stored * page_size / pool, 4) if pool else None
         return made
     if isinstance(value, dict):
         return {key: _plain(item, page_size) for key, item in value.items()}
