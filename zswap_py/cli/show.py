@@ -15,12 +15,13 @@ from zswap_py.report.files import NotAReport, documents
 from zswap_py.report.fleet import Fleet, TooManyLabels
 
 DESCRIPTION = """\
-Shows reports from their JSON: one as report showed it; several as the distribution
-of their figures, host beside host. Hosts are never one pool.
+Shows reports from their JSON: one as report showed it; several as the
+distribution of their figures, host beside host. Hosts are never one pool.
 
-Parts of one sample (one host, the same label "sample") become one report, and their
-pools one pool. Other rules (kernel, series, page size, folio) have tables of their
-own. Of reports with the same id one counts. A file that is no report is counted.
+Parts of one sample (one host, the same label "sample") become one report, and
+their pools one pool. Other rules (kernel, series, page size, folio) have tables
+of their own. Of reports with the same id one counts. A file that is no report
+is counted.
 """
 
 EXAMPLES = """\
@@ -35,7 +36,7 @@ columns:
 examples:
   zswap-py show web-042.json                 one report
   zswap-py show --by service reports/        the .json files below reports/
-  cat *.json | zswap-py show --format csv -  all figures; docs/fleet.md lists them
+  cat *.json | zswap-py show --format csv -  all figures: docs/fleet.md
 """
 
 
