@@ -29,6 +29,7 @@ from helpers import Run, of_kernel_sizes
 
 import zswap_py as zs
 from zswap_py import verify
+from zswap_py._lib.signals import interruptions
 from zswap_py.kernels import kernel_for
 from zswap_py.verify import Comparison, Verdict, compare, walk
 from zswap_py.verify import host as hostkernel
@@ -340,7 +341,7 @@ def test_the_swap_files_header(tmp_path: Path) -> None:
 def test_a_signal_raises_where_it_is_looked_for_and_nowhere_else(number: int) -> None:
     old, undone = signal.getsignal(number), False
     # all of it is the case
-    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions() as check:
+    with pytest.raises(KeyboardInterrupt), interruptions() as check:
         check()
         try:
             os.kill(os.getpid(), number)
@@ -355,7 +356,7 @@ def test_a_signal_raises_where_it_is_looked_for_and_nowhere_else(number: int) ->
 
 
 def test_a_signal_after_the_last_look_is_not_lost() -> None:
-    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions():
+    with pytest.raises(KeyboardInterrupt), interruptions():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
