@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zswap_py import crypto
+from zswap_py import crypto, kernels
 from zswap_py._lib.names import shown
 
 MAX_PID = 1 << 22  # PID_MAX_LIMIT
@@ -74,6 +74,19 @@ def size(text: str) -> int:
     if nbytes >= 1 << 63:
         raise argparse.ArgumentTypeError(f"{_cut(text)} is too large: give less than 2^63 bytes")
     return int(nbytes)
+
+
+def kernel(text: str) -> str:
+    """Parses the Linux release to model; "host" is the one that runs here."""
+    if text != "host":
+        try:
+            kernels.rules(text, None)
+        except ValueError:
+            known = ", ".join(reversed(kernels.KERNELS))
+            raise argparse.ArgumentTypeError(
+                f"{_cut(text)} is not modelled: give host, {known}, or a stable release as 6.12.109"
+            ) from None
+    return text
 
 
 def amount(text: str) -> int | float:

@@ -19,6 +19,7 @@ from zswap_py.cli.options import (
     add_seed,
     amount,
     compressor,
+    kernel,
     number,
     share,
 )
@@ -34,7 +35,7 @@ from zswap_py.cli.streams import (
     style,
 )
 from zswap_py.cpuhp import NR_CPUS
-from zswap_py.kernels import KERNELS
+from zswap_py.kernels import KERNELS, NEWEST, Kernel, this_machines
 from zswap_py.report import measure
 from zswap_py.report.compact import to_compact_json
 from zswap_py.report.cost import BUDGET, Stopwatch
@@ -133,10 +134,9 @@ def add_report(commands: Any) -> None:
     )
     modelled.add_argument(
         "--kernel",
-        choices=sorted(KERNELS, reverse=True),
-        default="6.18",
+        type=kernel,
         metavar="VERSION",
-        help=f"Linux to model: {', '.join(sorted(KERNELS, reverse=True))} (default: 6.18)",
+        help=f"{', '.join(reversed(KERNELS))} or host (default: host; for files {NEWEST})",
     )
     modelled.add_argument(
         "--folio",
@@ -162,13 +162,14 @@ def _report(args: argparse.Namespace) -> int:
     with _open(args, folio_pages) as pages:
         must_draw(args)
         live = any(source.kind == "process" for source in pages.sources)
+        modelled = _kernel(args, live)
         with progress_bar(pages) as progress:
             result = measure.measure(
                 pages,
                 args.compressors or measure.DEFAULT_COMPRESSORS,
                 folio_pages=folio_pages,
                 jobs=args.jobs,
-                kernel=args.kernel,
+                kernel=modelled.name,
                 precision=_precision(args, live),
                 budget=args.budget or (BUDGET if live else None),
                 idle=live,
@@ -178,7 +179,9 @@ def _report(args: argparse.Namespace) -> int:
                 watch=watch,
                 progress=progress,
             )
-    made = _named(args, pages, result.report)
+    made = dataclasses.replace(
+        _named(args, pages, result.report), kernel_remark=modelled.remark or None
+    )
     deliver(args, functools.partial(render, made, args.color), made.id)
     for warning in _warnings(pages, result):
         say(warning)
@@ -198,6 +201,13 @@ def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
         seed=_seed(args),
         run_pages=max(8, folio_pages),
     )
+
+
+def _kernel(args: argparse.Namespace, live: bool) -> Kernel:
+    """Returns the kernel to model: for processes the one that they run on."""
+    if args.kernel == "host" or (live and args.kernel is None):
+        return this_machines()
+    return Kernel(args.kernel or NEWEST, True, "")
 
 
 def _seed(args: argparse.Namespace) -> int:

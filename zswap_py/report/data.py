@@ -263,6 +263,7 @@ class Report:
     selected: list[str] = dataclasses.field(default_factory=list)  #: labels of the cgroups
     source: list[dict[str, Any]]
     kernel: str
+    kernel_remark: str | None = None  #: why the machine's own rules may be others
     target: str
     series: str | None
     page_size: int

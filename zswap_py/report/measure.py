@@ -615,13 +615,13 @@ class _Making:
         )
 
     def _figures(self, which: int, meter: _Meter) -> Figures:
-        c, mark = meter.compressor, self.state.marks[which]
+        c, mark = meter.zswap.pool.info, self.state.marks[which]
         sample, everything = self.sample, self.everything
         sets = [everything] if self.cold is None else [everything, self.cold]
         by_class = zip(*(sample.classes(cells, which).objects for cells in sets), strict=True)
         return Figures(
             name=c.name,
-            backend=c.backend,
+            backend=meter.compressor.backend,
             library_version=c.library_version,
             kernel_sizes=c.kernel_sizes,
             intact=mark.intact,

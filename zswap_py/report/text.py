@@ -37,6 +37,8 @@ def to_text(report: Report, width: int = 80, colour: bool = False, plain: bool =
         if "incomplete" in source:
             say(f"{source.get('label', source['kind'])} {source['incomplete']}", "bold")
     say(_where(report), "dim")
+    if report.kernel_remark:
+        say(report.kernel_remark, "dim")
     say("")
     say(headline(report), "bold")
     if (at_most := _at_most(report)) is not None:
