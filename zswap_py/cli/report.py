@@ -35,7 +35,7 @@ from zswap_py.cli.streams import (
     style,
 )
 from zswap_py.cpuhp import NR_CPUS
-from zswap_py.kernels import KERNELS, NEWEST, Kernel, this_machines
+from zswap_py.kernels import NEWEST, OLDEST, Kernel, this_machines
 from zswap_py.report import measure
 from zswap_py.report.compact import to_compact_json
 from zswap_py.report.cost import BUDGET, Stopwatch
@@ -136,7 +136,7 @@ def add_report(commands: Any) -> None:
         "--kernel",
         type=kernel,
         metavar="VERSION",
-        help=f"{', '.join(reversed(KERNELS))} or host (default: host; for files {NEWEST})",
+        help=f"Linux, {OLDEST} to {NEWEST} (default: this one; for files {NEWEST})",
     )
     modelled.add_argument(
         "--folio",
