@@ -2,7 +2,7 @@
 """The figures of kernels with pages of 16 and 64 KiB, in data/large_pages.json: what
 they are of, and how they are kept.
 
-`vm/largepages/record.py` records them.
+`vm/largepages/record` records them.
 """
 
 from __future__ import annotations

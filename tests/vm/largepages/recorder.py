@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Asks kernels with pages of 16 and 64 KiB what their zswap and zram make of generated
 corpora, and puts the figures into tests/data/large_pages.json.
 
-usage: tests/vm/largepages/record.py FLAVOUR VERSION...
+usage: tests/vm/largepages/record FLAVOUR VERSION...
 
 FLAVOUR: Debian's, arm64-16k or powerpc64le-64k. VERSION: the beginning of one, 6.18. A
 kernel takes about three minutes. The processor is emulated; its figures are the same.
@@ -23,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
 from large_pages import FIGURES_FILE, SEEDS, Figures, pages_of
 from vm.largepages.packages import Kernel, RecordError, kernel, must_have
 
@@ -171,10 +169,6 @@ def main(argv: list[str]) -> int:
             figures.write()
             print(f"Linux {of.release}: in {FIGURES_FILE}")
     except RecordError as e:
-        print(f"record.py: {e}", file=sys.stderr)
+        print(f"record: {e}", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
