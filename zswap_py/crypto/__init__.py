@@ -179,8 +179,14 @@ class Compressor(Owner):
 
     @property
     def kernel_sizes(self) -> bool:
-        """True if the known pages compressed to the kernel's sizes."""
+        """True if the known pages, of 4 KiB, compressed to the kernel's sizes."""
         return self._kernel_sizes
+
+    def kernel_sizes_at(self, page_size: int) -> bool:
+        """Returns `kernel_sizes` for pages of `page_size` bytes. The known pages have
+        4 KiB; deflate's sizes of larger ones differ from the kernel's.
+        """
+        return self.kernel_sizes and testmgr.sizes_hold(self.name, page_size)
 
     def __repr__(self) -> str:
         return f"<Compressor {self.spec}>"

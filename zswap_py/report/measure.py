@@ -208,7 +208,7 @@ class _Meter:
             name=c.name,
             backend=c.backend,
             library_version=c.library_version,
-            kernel_sizes=c.kernel_sizes,
+            kernel_sizes=c.kernel_sizes_at(self.page_size),
             stored_pages=stored,
             stored_incompressible_pages=mark.stats["stored_incompressible_pages"],
             rejected_pages=mark.given - mark.events["zswpout"],

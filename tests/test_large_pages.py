@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The library against kernels with pages of 16 and 64 KiB: what zswap and zram made of
+each page, and the pool after each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import pytest
+from large_pages import Figures, numbers, pages_of
+
+import zswap_py as zs
+from zswap_py import crypto
+from zswap_py.corpus import FIGURES, churn, digest
+from zswap_py.kernels import KERNELS
+
+RECORDED = Figures.read()
+NOT_STORED = -1
+
+DEFLATE = "libz cannot end a block where the kernel's zlib does: testmgr.sizes_hold()"
+ZRAM_ZSTD = "zram's zstd has parameters of its own for the page's size"
+
+
+def rules_of(version: str) -> str | None:
+    """The newest kernel whose rules are known and that is not newer; None if there is
+    none.
+    """
+    known = [k for k in KERNELS if numbers(k) <= numbers(version)]
+    return max(known, key=numbers, default=None)
+
+
+class Ours:
+    """A Zswap for churn(), and the disk behind it."""
+
+    def __init__(self, zswap: zs.Zswap, pages: Sequence[bytes]) -> None:
+        self._zswap, self._pages = zswap, pages
+        self._disk: dict[int, bytes] = {}
+        self.lengths: list[int] = []  # of all pages, once all are stored
+
+    def store(self, entry: int, folio: bytes) -> None:
+        if not self._zswap.store(entry, folio):
+            self._disk[entry] = folio
+
+    def load(self, entry: int, out: bytearray) -> None:
+        if not self._zswap.load(entry, out):
+            out[:] = self._disk.pop(entry)
+
+    def invalidate(self, entry: int) -> None:
+        self._zswap.invalidate(entry)
+        self._disk.pop(entry, None)
+
+    def stats(self) -> dict[str, int]:
+        if not self.lengths:
+            self.lengths = [
+                self._zswap.length(i) if any(page) and i not in self._disk else NOT_STORED
+                for i, page in enumerate(self._pages)
+            ]
+        return self._zswap.stats()
+
+
+@cache
+def our_zswap(
+    seed: int, page_size: int, name: str, kernel: str
+) -> tuple[list[int], list[dict[str, int]]]:
+    """Our lengths of a corpus, and our figures after each step, by a kernel's rules."""
+    pages = pages_of(seed, page_size)
+    with zs.Zswap(
+        name, page_size=page_size, kernel=kernel, series=None, max_pool_percent=100, nr_cpus=1
+    ) as z:
+        z.swapon(len(pages))
+        driver = Ours(z, pages)
+        steps = churn(driver, pages)
+        for entry in range(len(pages)):
+            driver.invalidate(entry)
+        return driver.lengths, [*steps, {figure: z.stats()[figure] for figure in FIGURES}]
+
+
+@cache
+def our_zram(seed: int, page_size: int, name: str) -> tuple[list[int], int]:
+    """Our sizes of a corpus's pages, and mem_used_total. zram keeps pages of one
+    repeated word elsewhere, and those of the huge class raw.
+    """
+    pages = pages_of(seed, page_size)
+    with zs.Zswap(name, page_size=page_size, max_pool_percent=100, nr_cpus=1) as z:
+        z.swapon(len(pages))
+        sizes = []
+        for entry, page in enumerate(pages):
+            if page[:8] * (page_size // 8) == page:
+                sizes.append(0)
+                continue
+            assert z.store(entry, page)
+            length = z.length(entry)
+            sizes.append(length if length < z.pool.huge_class_size else page_size)
+        return sizes, z.stats()["pool_total_size"]
+
+
+def cells(kind: str, expected: Callable[[dict[str, Any], str], str | None]) -> list[Any]:
+    """Each kernel, corpus and codec that has an answer of zram's or zswap's, with the
+    reason for which it is expected to differ.
+    """
+    found = []
+    for kernel in RECORDED.kernels:
+        for corpus in kernel["corpora"]:
+            for name, answer in corpus[kind].items():
+                reason = expected(kernel, name)
+                marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
+                label = f"{kernel['release']}-{corpus['seed']}-{name}"
+                found.append(
+                    pytest.param(kernel, corpus["seed"], name, answer, marks=marks, id=label)
+                )
+    return found
+
+
+def in_zswap(kernel: dict[str, Any], name: str) -> str | None:
+    return DEFLATE if name == "deflate" else None
+
+
+def in_zram(kernel: dict[str, Any], name: str) -> str | None:
+    if name == "zstd" and (kernel["page_size"] == 65536 or numbers(kernel["version"]) < (6, 16)):
+        return ZRAM_ZSTD
+    return in_zswap(kernel, name)
+
+
+@pytest.mark.parametrize(("kernel", "seed", "name", "answer"), cells("zswap", in_zswap))
+def test_zswap(kernel: dict[str, Any], seed: int, name: str, answer: dict[str, Any]) -> None:
+    rules = rules_of(kernel["version"])
+    if rules is None:
+        pytest.skip(f"Linux {kernel['version']} is older than {min(KERNELS, key=numbers)}")
+    lengths, steps = our_zswap(seed, kernel["page_size"], name, rules)
+    page_size = kernel["page_size"]
+    theirs = [n if n <= page_size else NOT_STORED for n in RECORDED.lengths(answer)]
+    wrong = [(i, *of) for i, of in enumerate(zip(lengths, theirs, strict=True)) if of[0] != of[1]]
+    assert not wrong, "page, ours, the kernel's"
+    after = [*answer["steps"], answer["freed"]]
+    assert [{f: step[f] for f in step if f in FIGURES} for step in after] == [
+        {f: ours[f] for f in step if f in FIGURES} for ours, step in zip(steps, after, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("kernel", "seed", "name", "answer"), cells("zram", in_zram))
+def test_zram(kernel: dict[str, Any], seed: int, name: str, answer: dict[str, Any]) -> None:
+    sizes, used = our_zram(seed, kernel["page_size"], name)
+    wrong = [
+        (i, *of)
+        for i, of in enumerate(zip(sizes, RECORDED.lengths(answer), strict=True))
+        if of[0] != of[1]
+    ]
+    assert not wrong, "page, ours, the kernel's"
+    assert used == answer["mem_used_total"]
+
+
+def test_the_pages_are_those_that_the_kernels_were_given() -> None:
+    for kernel in RECORDED.kernels:
+        for corpus in kernel["corpora"]:
+            assert digest(pages_of(corpus["seed"], kernel["page_size"])) == corpus["sha256"]
+
+
+def test_every_page_came_back() -> None:
+    """In each kernel, with each codec: else its figures are of other pages."""
+    answers = [a for k in RECORDED.kernels for c in k["corpora"] for a in c["zswap"].values()]
+    assert answers
+    assert all(answer["intact"] for answer in answers)
+
+
+@pytest.mark.parametrize("page_size", [4096, 16384, 65536])
+def test_deflate_claims_the_kernels_sizes_of_small_pages_alone(page_size: int) -> None:
+    found = crypto.find("deflate:zlib")
+    assert found.kernel_sizes_at(page_size) is (found.kernel_sizes and page_size == 4096)
+    lz4 = crypto.find("lz4:kernel")
+    assert lz4.kernel_sizes_at(page_size) is True
