@@ -5,12 +5,17 @@ each page, and the pool after each step.
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
-from large_pages import Figures, numbers, pages_of
+from large_pages import Figures, numbers, packed, pages_of, unpacked
+from vm.largepages.packages import releases
 
 import zswap_py as zs
 from zswap_py import crypto
@@ -171,3 +176,53 @@ def test_deflate_claims_the_kernels_sizes_of_small_pages_alone(page_size: int) -
     assert found.kernel_sizes_at(page_size) is (found.kernel_sizes and page_size == 4096)
     lz4 = crypto.find("lz4:kernel")
     assert lz4.kernel_sizes_at(page_size) is True
+
+
+# ---- the recorder ----
+
+
+def test_lengths_come_back_as_they_were_packed() -> None:
+    lengths = [NOT_STORED, 0, 1, 255, 256, 65536, 16384, -2]
+    assert unpacked(packed(lengths)) == lengths
+    assert unpacked(packed([])) == []
+
+
+def test_a_new_answer_takes_the_place_of_the_old() -> None:
+    machine = {"release": "6.18.15+deb13-arm64-16k", "machine": "aarch64", "page_size": 16384}
+    figures = Figures({"kernels": [], "lengths": {}})
+    for release, lengths in (("6.18.15", [1, 2]), ("7.3.4", [3, 4]), ("6.18.20", [5, 6])):
+        answer = {"corpus": 0, "zram": "lz4", "lengths": lengths, "mem_used_total": 16384}
+        figures.add([machine | {"release": f"{release}+deb13-arm64-16k"}, answer])
+    releases_kept = [kernel["release"].split("+")[0] for kernel in figures.kernels]
+    assert releases_kept == ["6.18.20", "7.3.4"]
+    kept = [kernel["corpora"][0]["zram"]["lz4"] for kernel in figures.kernels]
+    assert [figures.lengths(answer) for answer in kept] == [[5, 6], [3, 4]]
+
+
+def test_the_newest_release_with_its_modules_comes_first() -> None:
+    names = {
+        "linux-image-6.12.9+deb13-arm64-16k",
+        "linux-image-6.12.10+deb13-arm64-16k",
+        "linux-image-6.12.10+deb13-arm64",  # another flavour
+        "linux-image-6.1.10+deb12-arm64-16k",
+        "linux-image-6.12.11+deb13-arm64-16k",  # its modules are not there
+        "linux-binary-6.12.11+deb13-arm64-16k",
+        "linux-image-6.120.1+deb15-arm64-16k",
+        "linux-image-6.12.8+deb13-arm64-16k",
+        "linux-binary-6.12.8+deb13-arm64-16k",
+        "linux-modules-6.12.8+deb13-arm64-16k",
+    }
+    found = releases("6.12", "arm64-16k", names)
+    assert [release.split("+")[0] for release, _ in found] == ["6.12.10", "6.12.9", "6.12.8"]
+    assert found[2][1] == [
+        f"linux-{part}-6.12.8+deb13-arm64-16k" for part in ("image", "binary", "modules")
+    ]
+
+
+def test_the_guests_program_compiles(tmp_path: Path) -> None:
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        pytest.skip("needs a C compiler: install gcc or clang, or set CC")
+    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-c"]
+    source = Path(__file__).parent / "vm/largepages/guest.c"
+    subprocess.run([compiler, *flags, source, "-o", tmp_path / "guest.o"], check=True)
