@@ -235,3 +235,81 @@ def test_the_guests_program_compiles(tmp_path: Path) -> None:
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-c"]
     source = Path(__file__).parent / "vm/largepages/guest.c"
     subprocess.run([compiler, *flags, source, "-o", tmp_path / "guest.o"], check=True)
+
+
+# ---- the document ----
+
+
+def rows() -> list[tuple[str, str, Expected]]:
+    """What the document's table has a row for."""
+    found = []
+    for kind, expected in (("zswap", in_zswap), ("zram", in_zram)):
+        of = (k["corpora"][0][kind] for k in RECORDED.kernels)
+        found += [(kind, name, expected) for name in dict.fromkeys(n for one in of for n in one)]
+    return found
+
+
+def table() -> list[str]:
+    """The table of docs/fidelity.md: pages whose lengths differ, of those that the
+    kernel compressed, and "pool" where only that differs.
+    """
+    lines = [table_head(), "| --- |" + " --- |" * len(RECORDED.kernels)]
+    for kind, name, _ in rows():
+        line = [f"{kind} {name}", *(cell(kernel, kind, name) for kernel in RECORDED.kernels)]
+        lines.append(f"| {' | '.join(line)} |")
+    return lines
+
+
+def table_head() -> str:
+    """Its first line: the kernels."""
+    names = [f"{k['release'].split('+')[0]}, {k['page_size'] >> 10} KiB" for k in RECORDED.kernels]
+    return f"| | {' | '.join(names)} |"
+
+
+def cell(kernel: dict[str, Any], kind: str, name: str) -> str:
+    """What differs in one kernel, over all corpora."""
+    differing = compressed = 0
+    rules, page_size = rules_of(kernel["version"]), kernel["page_size"]
+    if name not in kernel["corpora"][0][kind]:
+        return "not there"
+    if kind == "zswap" and rules is None:
+        return "not compared"
+    pools = True
+    for corpus in kernel["corpora"]:
+        answer = corpus[kind][name]
+        if kind == "zswap" and rules:
+            ours, steps = our_zswap(corpus["seed"], page_size, name, rules)
+            theirs = zswap_lengths(kernel, answer)
+            pools &= [s["pool_total_size"] for s in steps] == [
+                s["pool_total_size"] for s in (*answer["steps"], answer["freed"])
+            ]
+        else:
+            ours, used = our_zram(corpus["seed"], page_size, name)
+            theirs = RECORDED.lengths(answer)
+            pools &= used == answer["mem_used_total"]
+        differing += len(wrong_lengths(ours, theirs))
+        compressed += sum(length > 0 for length in theirs)
+    if differing:
+        return f"{differing:,} of {compressed:,}"
+    return "0" if pools else "pool"
+
+
+def test_the_documents_table_has_these_kernels() -> None:
+    """A cell is 0 where the tests above must pass. `python tests/test_large_pages.py`
+    prints the table.
+    """
+    text = (Path(__file__).parent.parent / "docs" / "fidelity.md").read_text().splitlines()
+    head = text.index(table_head())
+    shown = [[c.strip() for c in line.split("|")[1:-1]] for line in text[head + 2 :]]
+    for (kind, name, expected), cells_shown in zip(rows(), shown, strict=False):
+        assert cells_shown[0] == f"{kind} {name}"
+        for kernel, said in zip(RECORDED.kernels, cells_shown[1:], strict=True):
+            compared = kind == "zram" or rules_of(kernel["version"])
+            if name not in kernel["corpora"][0][kind] or not compared:
+                assert said.startswith("not ")
+            elif not expected(kernel, name):
+                assert said == "0"
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))
