@@ -128,14 +128,14 @@ class Zram(Owner):
     @property
     def info(self) -> crypto.CompressorInfo:
         """What compresses here, as Pool.info."""
-        return self._compressor.info(self._chosen)
+        return self._compressor.info(self._chosen, self._page_size)
 
     @property
     def kernel_sizes(self) -> bool:
-        """True if the known pages compressed to the sizes of this kernel's zram. False
-        with a level: no sizes are recorded for one.
+        """True if the known pages compressed to the sizes of this kernel's zram, and
+        pages of this size do. False with a level: no sizes are recorded for one.
         """
-        return self._chosen.kernel_sizes
+        return self.info.kernel_sizes
 
     @property
     def level(self) -> int | None:

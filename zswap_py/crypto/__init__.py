@@ -83,11 +83,12 @@ _LIBRARIES = {
 }
 # The libraries of the rows whose backend does not name exactly one, the encoder's
 # first. A function comes from the first library whose prefix it has. The kernel's
-# encoders are part of the C library; liblz4 reads lz4's streams, and zlib igzip's.
+# encoders are part of the C library; liblz4 reads LZ4's streams, and zlib igzip's.
 _BORROWS: dict[tuple[str, str], tuple[str, ...]] = {
     ("lzo", "kernel"): (),
     ("lzo-rle", "kernel"): (),
     ("lz4", "kernel"): ("liblz4",),
+    ("lz4hc", "kernel"): ("liblz4",),
     ("deflate-iaa", "isal"): ("isal", "zlib"),
 }
 
@@ -211,23 +212,31 @@ class Compressor(Owner):
 
     @property
     def kernel_sizes(self) -> bool:
-        """True if the known pages compressed to the sizes of the newest kernels' zswap.
-        Pool.kernel_sizes has the answer for a Zswap's own kernel.
+        """True if the known pages, of 4 KiB, compressed to the sizes of the newest
+        kernels' zswap. Pool.kernel_sizes has the answer for a Zswap's own kernel.
         """
         return self.choose().kernel_sizes
+
+    def kernel_sizes_at(self, page_size: int) -> bool:
+        """Returns `kernel_sizes` for pages of `page_size` bytes. The known pages have
+        4 KiB; deflate's sizes of larger ones differ from the kernel's.
+        """
+        return self.kernel_sizes and testmgr.sizes_hold(self.codec, page_size)
 
     def __repr__(self) -> str:
         return f"<Compressor {self.spec}>"
 
-    def info(self, chosen: Chosen) -> CompressorInfo:
-        """Returns the entry of compressors() for what runs it by a method."""
+    def info(self, chosen: Chosen, page_size: int = testmgr.PAGE_SIZE) -> CompressorInfo:
+        """Returns the entry of compressors() for what runs it by a method, and claims
+        for pages of that size.
+        """
         build = chosen.build
         return CompressorInfo(
             self.name,
             self.backend,
             True,
             None,
-            chosen.kernel_sizes,
+            chosen.kernel_sizes and testmgr.sizes_hold(self.codec, page_size),
             build.library,
             build.version,
             self.batch_size,

@@ -7,10 +7,10 @@ at registration. Libraries of one name differ between versions, builds and distr
 by a few bytes on a few pages, which can change the size class.
 
 The seeds are chosen so that 12 of the 16 pages tell liblz4 1.8.2 and later from the
-kernel's lz4, and most tell liblzo2 from its lzo. All tell zlib at another level or
-window, and zlib-ng, from its deflate; nine tell even another memLevel. No page
-compresses to 3,625 bytes or more, which zram would keep raw, and none is a repeated
-word.
+kernel's lz4, 15 liblz4 1.9.4 from its lz4hc, and most tell liblzo2 from its lzo. All
+tell zlib at another level or window, and zlib-ng, from its deflate; nine tell even
+another memLevel. No page compresses to 3,625 bytes or more, which zram would keep raw,
+and none is a repeated word.
 
 How the sizes were recorded, on Linux 6.18, x86-64:
 
@@ -18,6 +18,7 @@ How the sizes were recorded, on Linux 6.18, x86-64:
   read back.
 - zstd: by a kprobe on zs_malloc(), on Linux 6.12, 6.16, 6.17, 6.18, 7.2 and 7.3, in
   zswap and in zram (tests/record_lengths.py).
+- lz4hc: as lz4, on Linux 7.3.4.
 - deflate, which zram there did not have: zlib 1.2.13 (level -1, raw, window 11,
   memLevel 8). The size class of each page was the kernel's: copies were paged out to
   zswap one by one, and the pool grew by the class's pages at its count of objects. The
@@ -66,6 +67,24 @@ KERNEL_SIZES: dict[str, tuple[int, ...]] = {
         1528,
         2144,
         2026,
+    ),
+    "lz4hc": (
+        917,
+        3463,
+        1220,
+        1663,
+        885,
+        867,
+        3055,
+        2950,
+        2462,
+        3333,
+        2915,
+        580,
+        2824,
+        1175,
+        1348,
+        1425,
     ),
     "lzo": (
         1079,
@@ -179,6 +198,19 @@ KERNEL_SIZES: dict[str, tuple[int, ...]] = {
 """Compressed bytes of each page, by the compressor's kernel name; of zstd also by the
 kernel, where its sizes are others than those of zswap's since Linux 6.17.
 """
+
+
+def sizes_hold(name: str, page_size: int) -> bool:
+    """Tells whether a backend of `name` with the kernel's sizes of the known pages has
+    them of pages of `page_size` bytes too.
+
+    deflate's has not, above 4 KiB. There the kernel's zlib may end a block after each
+    4,096 symbols: if fewer than half of them are matches, and an estimate of the output
+    is below half of the input. A page of 4 KiB has no 4,096 symbols before its end.
+    libz lacks the rule. It ends a block early only where the input given to it ends,
+    and with no view of what follows it finds other matches there.
+    """
+    return name != "deflate" or page_size <= PAGE_SIZE
 
 
 def _page(seed: int) -> bytes:
