@@ -89,7 +89,7 @@ class Figures:
             of = corpora[answer.pop("corpus")]
             kind = "zram" if "zram" in answer else "zswap"
             name = answer.pop(kind)
-            of[kind][name] = answer | {"lengths": self._keep(answer["lengths"])}
+            of[kind][name] = _compact(answer) | {"lengths": self._keep(answer["lengths"])}
         entry = machine | {"version": version_of(machine["release"]), "corpora": corpora}
         same = ("version", "machine", "page_size")
         self.kernels = [k for k in self.kernels if any(k[n] != entry[n] for n in same)]
@@ -108,6 +108,15 @@ class Figures:
         kept = {key: text for key, text in sorted(self._lengths.items()) if key in used}
         text = json.dumps({"kernels": self.kernels, "lengths": kept}, separators=(",", ":"))
         FIGURES_FILE.write_text(text.replace('},"', '},\n"') + "\n")
+
+
+def _compact(answer: dict[str, Any]) -> dict[str, Any]:
+    """Puts each counter's values, after the steps and at the end, into one list."""
+    if "steps" not in answer:
+        return answer
+    steps = [*answer["steps"], answer["freed"]]
+    counters = {name: [step[name] for step in steps] for name in steps[0]}
+    return {"counters": counters, "intact": answer["intact"]}
 
 
 def numbers(version: str) -> tuple[int, ...]:
