@@ -53,6 +53,9 @@ MOST_ERRORS = 3.0
 #: Rows by which intervals of few are widened: by half of 1% at 141 rows, 10% at 32.
 FEW = 10
 
+#: Rows that are taken to have pages that are all alike, besides the rows of a sample.
+ALIKE = 2
+
 #: Numbers in a row of what a compressor holds: stored pages, pages stored raw, bytes,
 #: bytes of zspages, zspages.
 COLUMNS = 5
@@ -313,14 +316,7 @@ class Sample:
             return Estimate.exactly(float(round(value)))
         pages = math.fsum(self.cells[cell].pages for cell in cells)
         share = min(1.0, max(0.0, value / pages))
-        if 0 < share < 1:
-            variance = self._variance(cells, column) / pages**2
-            independent = share * (1 - share) / variance if variance else math.inf
-        else:  # no run had such a page, or another: runs that are all alike
-            independent = 1 / math.fsum(
-                (c.pages / pages) ** 2 * c.unread / max(1, c.rows)
-                for c in (self.cells[cell] for cell in cells)
-            )
+        independent = self._independent(cells, column, share, pages)
         z2 = _Z**2 / independent
         middle = (share + z2 / 2) / (1 + z2)
         half = math.sqrt(z2 * share * (1 - share) + z2**2 / 4) / (1 + z2)
@@ -329,6 +325,29 @@ class Sample:
             min(value, max(0.0, middle - half) * pages),
             max(value, min(1.0, middle + half) * pages),
         )
+
+    def _independent(self, cells: Sequence[int], column: int, share: float, pages: float) -> float:
+        """Returns the number of pages that would tell as much about a share if each had
+        been drawn by itself.
+
+        The variance of the rows says how much the pages of a run resemble each other;
+        but that of few rows with such a page says little, and that of none nothing. So
+        ALIKE rows count besides, in which all pages are alike.
+        """
+        sampled = [(cell, self.cells[cell]) for cell in cells]
+        alike = math.fsum((c.pages / pages) ** 2 * c.unread / max(1, c.rows) for _, c in sampled)
+        if not 0 < share < 1:
+            return 1 / alike
+        found = 0
+        for _, c in sampled:
+            rows = slice(c.first, c.first + c.rows)
+            values = self._columns[column][rows]
+            some = sum(map(bool, values))
+            rest = sum(v < p for v, p in zip(values, self.pages[rows], strict=True))
+            found += min(some, rest)
+        each = share * (1 - share)
+        variance = self._variance(cells, column) / pages**2
+        return each * (found + ALIKE) / (found * variance + ALIKE * each * alike)
 
     def _deviations(self, cell: int, column: int) -> _Residuals:
         """Returns how a figure of a cell's rows differs from what their pages would
