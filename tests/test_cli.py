@@ -326,7 +326,7 @@ def test_ctrl_c_before_anything_is_there(
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zswap_py.cli.report.open_pages", interrupted)
+    monkeypatch.setattr("zswap_py.cli.sources.open_pages", interrupted)
     assert run("report", memory) == (
         130,
         "",

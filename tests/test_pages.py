@@ -758,6 +758,7 @@ MODULES = (
     "sources.source",
     "sources.extents",
     "sources.pagemap",
+    "sources.coldness",
     "sources.smaps",
     "sources.procfs",
     "sources.cgroup",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Reports: their data, how it is measured, and how it is shown."""
 
+from zswap_py.report.advice import advice
 from zswap_py.report.data import (
     SCHEMA,
     Cost,
@@ -18,7 +19,8 @@ from zswap_py.report.data import (
     without_names,
 )
 from zswap_py.report.format import size
-from zswap_py.report.text import advice, headline, to_text
+from zswap_py.report.tables import to_csv, to_markdown
+from zswap_py.report.text import headline, to_text
 
 __all__ = [
     "SCHEMA",
@@ -36,7 +38,9 @@ __all__ = [
     "from_json",
     "headline",
     "size",
+    "to_csv",
     "to_json",
+    "to_markdown",
     "to_text",
     "without_names",
 ]

@@ -23,9 +23,10 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, repeat
 from operator import floordiv, sub
-from typing import TYPE_CHECKING, Literal, TypeVar, final
+from typing import Literal, TypeVar, final
 
 from zswap_py.sources.cgroup import Group
+from zswap_py.sources.coldness import Cold, Unknown
 from zswap_py.sources.denial import denial
 from zswap_py.sources.extents import Extents, Round
 from zswap_py.sources.files import FlatStream, open_source
@@ -35,9 +36,6 @@ from zswap_py.sources.procfs import ProcessGone
 from zswap_py.sources.selection import Selection, select
 from zswap_py.sources.source import Cell, NotRead, Part, Run, Source, SourceError, Tally
 from zswap_py.sources.survey import Place, Segment, Survey
-
-if TYPE_CHECKING:
-    from zswap_py.sources.cold import Cold
 
 __all__ = [
     "DEFAULT_SAMPLE",
@@ -83,6 +81,7 @@ class Pages:
         self.processes_gone: dict[int, str] = {}  #: the message for each exited process, by pid
         #: the message for each process that changed its cgroup, by pid
         self.processes_moved: dict[int, str] = {}
+        self.cold: Cold | Unknown | None = None  #: what is known of cold memory
         self.estimated = False  #: whether shared pages could not be told apart
         self._extents = Extents(page_size)
         self._plan: list[Extents | Round] = [self._extents]
@@ -349,7 +348,7 @@ def open_pages(
     units: Iterable[str] = (),
     names: Iterable[str] = (),
     by: By | None = None,
-    cold: Cold | None = None,
+    cold: Cold | Unknown | None = None,
     page_size: int = 4096,
     sample_bytes: int | None = None,
     precision: float | None = None,
@@ -404,7 +403,8 @@ def open_pages(
         _add_file(pages, file, by)
     if processes or all_processes:
         pages.selection = select(pids, all_processes, cgroups=cgroups, units=units, names=names)
-        _add_processes(pages, by, cold)
+        pages.cold = cold
+        _add_processes(pages, by)
     elif sample_bytes is None and precision is None:
         full = True
     _plan(pages, None if full else sample_bytes, full, seed, run_pages)
@@ -551,7 +551,7 @@ def _mapping(place: Place) -> str:
     return {"": "anonymous", "/dev/zero": "shared anonymous"}.get(path, path)
 
 
-def _add_processes(pages: Pages, by: By | None, cold: Cold | None) -> None:
+def _add_processes(pages: Pages, by: By | None) -> None:
     if pages.page_size != PAGE_SIZE:
         raise SourceError(
             f"this machine's processes have pages of {PAGE_SIZE} bytes, not "
@@ -565,7 +565,7 @@ def _add_processes(pages: Pages, by: By | None, cold: Cold | None) -> None:
     if not segments:
         raise SourceError(_none(pages, kernel_threads))
     for segment in segments:
-        _add_process(pages, segment, rows.of(segment), cold)
+        _add_process(pages, segment, rows.of(segment))
 
 
 def _none(pages: Pages, kernel_threads: int) -> str:
@@ -581,19 +581,18 @@ def _none(pages: Pages, kernel_threads: int) -> str:
     return "there is no other process here: give files or cores"
 
 
-def _add_process(
-    pages: Pages, segment: Segment, parts: dict[bytes, int] | int, cold: Cold | None
-) -> None:
+def _add_process(pages: Pages, segment: Segment, parts: dict[bytes, int] | int) -> None:
     process, extents = segment.process, pages._extents
     readers = {}
     for kind in (Kind.ANON, Kind.FILE):
         readers[kind] = len(extents.readers)
         extents.readers.append(_ProcessReader(process, kind, pages.not_read, pages.processes_gone))
+    cold = pages.cold.by_pid.get(process.pid) if isinstance(pages.cold, Cold) else None
     strata: dict[int, int] = {}
     total = 0
     for place, kind, runs in segment.areas:
         part = parts if isinstance(parts, int) else parts[place.path]
-        for is_cold, some in _by_temperature(runs, process.pid, cold):
+        for is_cold, some in _by_temperature(runs, cold):
             if not some.starts:
                 continue
             if place.number not in strata:
@@ -611,13 +610,13 @@ def _add_process(
     pages.sources.append(Source("process", _label(process), pid=process.pid, pages=total))
 
 
-def _by_temperature(runs: Runs, pid: int, cold: Cold | None) -> Iterator[tuple[bool | None, Runs]]:
+def _by_temperature(runs: Runs, cold: Runs | None) -> Iterator[tuple[bool | None, Runs]]:
     """Yields the pages that are cold, and the others; or all, if that is not known."""
-    if cold is None or pid not in cold.by_pid:
+    if cold is None:
         yield None, runs
         return
-    yield True, runs.within(cold.by_pid[pid])
-    yield False, runs.without(cold.by_pid[pid])
+    yield True, runs.within(cold)
+    yield False, runs.without(cold)
 
 
 def _survey(pages: Pages, survey: Survey, rows: _Rows) -> int:

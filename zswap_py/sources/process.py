@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import final
 
@@ -242,6 +243,18 @@ class Process:
             return 0
         self.heated += pages
         return pages
+
+
+def readable(pids: Iterable[int]) -> list[int]:
+    """Returns the pids of the processes of these threads that can be read."""
+    found = []
+    for pid in pids:
+        try:
+            with Process.find(pid) as process:
+                found.append(process.pid)
+        except (KernelThread, ProcessDenied, ProcessGone):
+            continue
+    return list(dict.fromkeys(found))
 
 
 _KCMP = {"x86_64": 312, "ppc64le": 354, "s390x": 343, "i686": 349, "armv7l": 378}

@@ -22,6 +22,7 @@ class Selection:
     pids: list[int] = field(default_factory=list)  #: named one by one: a failure is an error
     found: list[int] = field(default_factory=list)  #: by groups, units, names, or as all
     groups: list[Group] = field(default_factory=list)
+    empty: list[Group] = field(default_factory=list)  #: of these groups, those without a process
     all_processes: bool = False
     #: for people, what was asked for: "cgroup app/*", "name redis"
     asked: list[str] = field(default_factory=list)
@@ -78,7 +79,10 @@ def select(
         found = [find_groups(glob, among) for glob in cgroups]
         found += [find_units(unit, among) for unit in units]
         selection.groups = list(dict.fromkeys(group for groups in found for group in groups))
-        selection.found += [pid for pid in all_pids() if selection._selected(f"/proc/{pid}")]
+        inside = {pid: selection._selected(f"/proc/{pid}") for pid in all_pids()}
+        selection.found += [pid for pid, group in inside.items() if group]
+        full = set(inside.values())
+        selection.empty = [group for group in selection.groups if group not in full]
     for name in names:
         selection.found += _named(name)
     if all_processes:
