@@ -76,6 +76,16 @@ def size(text: str) -> int:
     return int(nbytes)
 
 
+def percentage(text: str) -> float:
+    """Parses a percentage from 0.1 to 50: 5%, 2.5%, 5. Returns the share."""
+    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%?", text.strip(), re.ASCII)
+    if not match or not 0.1 <= float(match[1]) <= 50:
+        raise argparse.ArgumentTypeError(
+            f"{_cut(text)} is not a percentage from 0.1% to 50%: give one such as 5%"
+        )
+    return float(match[1]) / 100
+
+
 def number(most: int) -> Callable[[str], int]:
     """Returns a parser of whole numbers from 1 to `most`."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import mmap
@@ -19,9 +20,10 @@ from zswap_py.cli.options import (
     add_seed,
     compressor,
     number,
+    percentage,
     size,
 )
-from zswap_py.cli.sources import add_sources, open_sources
+from zswap_py.cli.sources import add_sources, is_live, open_sources
 from zswap_py.cli.streams import (
     INTERRUPTED,
     deliver,
@@ -34,11 +36,16 @@ from zswap_py.cli.streams import (
 )
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
-from zswap_py.report import measure
+from zswap_py.report import cost, measure
 from zswap_py.sources.denial import denial
-from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages
+from zswap_py.sources.pages import Pages
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
+
+MAX_BUDGET = 1 << 20  # seconds
+
+#: Half of the interval of what is saved, as a share of it, to which processes are read.
+PRECISION = 0.05
 
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
@@ -83,14 +90,15 @@ def add_report(commands: Any) -> None:
 
     reading = sub.add_argument_group("amount")
     amount = reading.add_mutually_exclusive_group()
+    amount.add_argument("--sample", type=size, metavar="SIZE", help="read SIZE bytes at random")
+    amount.add_argument("--full", action="store_true", help="read everything (default for files)")
     amount.add_argument(
-        "--sample",
-        type=size,
-        metavar="SIZE",
-        help="read SIZE bytes, sampled over all sources (default: "
-        f"{DEFAULT_SAMPLE >> 20}M if there are processes, else everything)",
+        "--precision",
+        type=percentage,
+        metavar="SHARE",
+        help="read until savings are known to ±SHARE (default for processes: "
+        f"{100 * PRECISION:g}%%)",
     )
-    amount.add_argument("--full", action="store_true", help="read everything")
     add_seed(reading)
 
     modelled = sub.add_argument_group("model")
@@ -120,7 +128,13 @@ def add_report(commands: Any) -> None:
         "--jobs",
         type=number(NR_CPUS),
         metavar="N",
-        help="number of threads, each a CPU of its own (default: the number of cores)",
+        help="number of threads (default: all cores; for processes 1)",
+    )
+    running.add_argument(
+        "--budget",
+        type=number(MAX_BUDGET),
+        metavar="SECONDS",
+        help=f"CPU seconds at most (default for processes with --precision: {cost.BUDGET})",
     )
     add_output(running)
     add_names(running)
@@ -134,7 +148,10 @@ def _report(args: argparse.Namespace) -> int:
             f"{mmap.PAGESIZE} bytes: give a larger one"
         )
     must_write(args)
-    with _open(args, folio_pages) as pages:
+    watch = cost.Stopwatch()
+    live = is_live(args)
+    # a survey of processes works, too
+    with cost.idle() if live else contextlib.nullcontext(), _open(args, folio_pages) as pages:
         must_draw(args)
         with progress_bar(pages) as progress:
             result = measure.measure(
@@ -143,7 +160,12 @@ def _report(args: argparse.Namespace) -> int:
                 folio_pages=folio_pages,
                 jobs=args.jobs,
                 kernel=args.kernel,
+                precision=args.precision,
+                budget=args.budget,
+                idle=live,
+                seed=_seed(args),
                 command=args.command_line,
+                watch=watch,
                 progress=progress,
             )
     deliver(args, functools.partial(_render, _named(args, pages, result.report), args.color))
@@ -154,13 +176,21 @@ def _report(args: argparse.Namespace) -> int:
     return 0 if result.report.complete and all(f.intact for f in result.report.figures) else 1
 
 
+def _seed(args: argparse.Namespace) -> int:
+    return DEFAULT_SEED if args.seed is None else args.seed
+
+
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
+    if is_live(args) and not (args.sample or args.full):
+        args.precision = PRECISION if args.precision is None else args.precision
+        args.budget = cost.BUDGET if args.budget is None else args.budget
     # a run is at least a folio, so that a sample keeps folios as they lie in memory
     return open_sources(
         args,
         sample_bytes=args.sample,
         full=args.full,
-        seed=DEFAULT_SEED if args.seed is None else args.seed,
+        precision=args.precision,
+        seed=_seed(args),
         run_pages=max(8, folio_pages),
     )
 
@@ -197,6 +227,8 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
     """Yields the reasons to doubt the figures."""
     if isinstance(result.stopped, KeyboardInterrupt):
         yield "interrupted: the figures cover the pages measured before that"
+    elif isinstance(result.stopped, measure.BudgetSpent):
+        yield str(result.stopped)
     elif result.stopped:
         yield f"stopped: {result.stopped}"
     for source in pages.sources:

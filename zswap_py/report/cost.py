@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from zswap_py.report.data import Cost
 
-#: Seconds of CPU time of a report on live processes, unless another budget is given.
+#: CPU seconds of a report on live processes, unless another budget or amount is given.
 BUDGET = 30
 
 _T = TypeVar("_T")
@@ -54,6 +55,21 @@ def on_thread(work: Callable[[], _T], *, idle: bool, stop: Callable[[], None]) -
         except KeyboardInterrupt:
             stop()
             raise
+
+
+@contextlib.contextmanager
+def idle() -> Iterator[None]:
+    """Schedules the calling thread, and those that it starts, as SCHED_IDLE, and as
+    before afterwards. A thread without CAP_SYS_NICE stays at SCHED_IDLE, unless
+    RLIMIT_NICE allows it to be nice 0: so this is for a process that ends soon.
+    """
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    _be_idle()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, policy, parameter)
 
 
 def _be_idle() -> None:

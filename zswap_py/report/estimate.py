@@ -48,10 +48,10 @@ LEVEL = 0.96
 
 #: Limit of an interval's half in standard errors: few runs of one kind make replicates
 #: with nearly no variance, and these an interval without end.
-MOST_ERRORS = 3.0
+MOST_ERRORS = 3.5
 
-#: Rows by which intervals of few are widened: by half of 1% at 141 rows, 10% at 32.
-FEW = 10
+#: Rows by which intervals of few are widened: by 5% at 32 rows, 0.3% at 128.
+FEW = 7
 
 #: Rows that are taken to have pages that are all alike, besides the rows of a sample.
 ALIKE = 2
