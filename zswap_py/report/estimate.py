@@ -367,17 +367,25 @@ class Sample:
         return self._residuals[key]
 
     def _variance(self, cells: Sequence[int], column: int) -> float:
-        """Returns the variance of a figure's total. A cell of less than two rows may
-        have anything: its standard error is what it is estimated to have.
+        """Returns the variance of a figure's total."""
+        return self._drawn_variance(cells, column) + self._other_variance(cells, column)
+
+    def _drawn_variance(self, cells: Sequence[int], column: int) -> float:
+        """Returns the part of cells with rows enough for a bootstrap."""
+        return math.fsum(
+            c.unread * c.scale**2 * self._deviations(cell, column).variance
+            for cell, c in ((cell, self.cells[cell]) for cell in cells)
+            if c.rows > 1
+        )
+
+    def _other_variance(self, cells: Sequence[int], column: int) -> float:
+        """Returns the part of the other cells, which may have anything: the standard
+        error is what they are estimated to have.
         """
         return math.fsum(
-            sampled.unread
-            * (
-                sampled.scale**2 * self._deviations(cell, column).variance
-                if sampled.rows > 1
-                else self._total([cell], column) ** 2
-            )
-            for cell, sampled in ((cell, self.cells[cell]) for cell in cells)
+            c.unread * self._total([cell], column) ** 2
+            for cell, c in ((cell, self.cells[cell]) for cell in cells)
+            if c.rows < 2
         )
 
     def _vary(self, cells: Sequence[int], columns: Sequence[int]) -> list[_Varied]:
@@ -402,7 +410,8 @@ class Sample:
         widened = 1 + (FEW / max(FEW, rows)) ** 2
         return [
             _Varied(
-                math.sqrt(self._variance(cells, column)) * widened,
+                math.sqrt(self._drawn_variance(cells, column)) * widened,
+                math.sqrt(self._other_variance(cells, column)),
                 *_studentised(list(sums)[i::n], list(variances)[i::n]),
             )
             for i, column in enumerate(columns)
@@ -415,7 +424,8 @@ class _Residuals(NamedTuple):
 
 
 class _Varied(NamedTuple):
-    error: float  #: standard error
+    error: float  #: standard error, of the cells that the replicates are of
+    other: float  #: of the others
     low: float  #: of the interval, in standard errors from the value
     high: float
 
@@ -443,6 +453,7 @@ def _interval(value: float, varied: _Varied, error: float) -> Estimate:
     """Returns an estimate with its interval. `error` is the standard error of a part
     that does not depend on the runs.
     """
+    error = math.hypot(error, varied.other)
     return Estimate(
         value,
         value - math.hypot(varied.low * varied.error, _Z * error),
