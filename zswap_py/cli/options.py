@@ -33,7 +33,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
     """Formats --help: an option and its help in one line, as far as they fit."""
 
     def __init__(self, prog: str, **how: Any) -> None:
-        super().__init__(prog, **({"max_help_position": 22} | how))
+        super().__init__(prog, **({"max_help_position": 26} | how))
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
@@ -153,6 +153,15 @@ def add_seed(group: Any) -> None:
     )
 
 
+def add_by(group: Any) -> None:
+    """Adds --by, whose argument is a name; the command checks it."""
+    group.add_argument(
+        "--by",
+        metavar="WHAT",
+        help="a row for each process, mapping, cgroup; in show, label",
+    )
+
+
 def add_output(group: Any) -> None:
     """Adds the options of output: -o, --format, and --json, a short form of it."""
     group.add_argument(
@@ -163,13 +172,13 @@ def add_output(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write FILE{', '.join(ENDINGS)} or DIR/ID.json; print only what --format names",
+        help=f"write FILE{', '.join(ENDINGS)}, or into DIR/; print no table",
     )
     group.add_argument(
         "--format",
         choices=FORMATS,
         metavar="NAME",
-        help=f"print {', '.join(FORMATS[:-1])} (or --json) or {FORMATS[-1]}",
+        help=f"print {', '.join(FORMATS)}; --json: json",
     )
     group.add_argument(
         "--json", dest="format", action="store_const", const="json", help=argparse.SUPPRESS
@@ -185,10 +194,10 @@ def add_names(group: Any) -> None:
         action="append",
         default=[],
         metavar="K=V",
-        help="add a label, by which zswap-py show groups reports",
+        help="add a label to the report, for zswap-py show",
     )
     group.add_argument(
         "--no-names",
         action="store_true",
-        help="leave out command, labels of sources, paths, pids, hostname",
+        help="leave out command, labels, paths, pids, hostname",
     )

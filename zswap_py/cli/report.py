@@ -41,7 +41,7 @@ from zswap_py.report.compact import to_compact_json
 from zswap_py.report.cost import BUDGET, Stopwatch
 from zswap_py.sources.cold import Unknown
 from zswap_py.sources.denial import denial
-from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages
+from zswap_py.sources.pages import Pages
 from zswap_py.sources.source import SourceError
 
 #: Reading live processes ends once half the interval of what is saved is this share.
@@ -54,11 +54,11 @@ FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
 
-USAGE = "zswap-py report [FILE ... | --pid N ... | --cgroup GLOB | --all] [options]"
+USAGE = "zswap-py report [FILE ... | --pid N ... | --cgroup GLOB] [options]"
 
 DESCRIPTION = """\
-Reports how much memory zswap would save for live processes, files or core dumps.
-Nothing is swapped. Without a source: for all processes that you may read.
+Reports how much memory zswap would save for live processes, core dumps or other
+files. Nothing is swapped. Options that name something may be repeated.
 """
 
 EXAMPLES = """\
@@ -67,14 +67,14 @@ columns:
   ~             sizes may differ from the kernel's: zswap-py --version
   saved         bytes stored - pool - metadata; with --cold, of cold memory
   ratio, pool   bytes stored / those of the pool, the kernel's pool_total_size
-  to disk       share of the pages that zswap rejects; kept raw: stores as they are
+  to disk       share of pages that zswap rejects; kept raw: stores uncompressed
   store, load   CPU time per page on this machine: the median
   CPU           of one CPU, for 1,000 faults/s: each loads a page and stores one
 
 examples:
   zswap-py report --by cgroup --cold 120     this host, as root
   zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
-  zswap-py report --json core.1234 | jq .    a core; docs/report.md has the fields
+  zswap-py report --json core.1234 | jq .    fields: docs/report.md
 """
 
 
@@ -98,28 +98,27 @@ def add_report(commands: Any) -> None:
         "--precision",
         type=share,
         metavar="P",
-        help=f"read until ± is P of what is saved, at most {DEFAULT_SAMPLE >> 20}M a row "
-        f"(default: {PRECISION:.0%}% for processes)",
+        help=f"read until the error is P (default: {PRECISION:.0%}%, processes)",
     )
     amounts.add_argument(
         "--sample",
         type=amount,
         metavar="SIZE",
-        help="read one sample of SIZE, or of a share, 2%%, over all sources",
+        help="read so much, as 64M or 2%%; --full: all, as of files",
     )
-    amounts.add_argument("--full", action="store_true", help="read all (default for files)")
+    amounts.add_argument("--full", action="store_true", help=argparse.SUPPRESS)
     reading.add_argument(
         "--budget",
         type=number(MAX_BUDGET),
         metavar="SECONDS",
-        help=f"end after so much CPU time (default: {BUDGET} for processes)",
+        help=f"CPU time to spend at most (default: {BUDGET}, processes)",
     )
     reading.add_argument(
         "-j",
         "--jobs",
         type=number(NR_CPUS),
         metavar="N",
-        help="threads (default: for processes one, idle; else one a core)",
+        help="threads (default: one, idle; for files one a core)",
     )
     add_seed(reading)
 
@@ -131,14 +130,15 @@ def add_report(commands: Any) -> None:
         type=functools.cache(compressor),
         action="append",
         metavar="NAME",
-        help=f"NAME or NAME:BACKEND (default: {' '.join(measure.DEFAULT_COMPRESSORS)})",
+        help="NAME or NAME:BACKEND, as --version lists them "
+        f"(default: {', '.join(measure.DEFAULT_COMPRESSORS)})",
     )
     modelled.add_argument(
         "--kernel",
         choices=sorted(KERNELS, reverse=True),
         default="6.18",
         metavar="VERSION",
-        help="Linux release to model (default: %(default)s)",
+        help=f"Linux to model: {', '.join(sorted(KERNELS, reverse=True))} (default: 6.18)",
     )
     modelled.add_argument(
         "--folio",

@@ -7,7 +7,7 @@ import argparse
 import functools
 from typing import Any
 
-from zswap_py.cli.options import add_command, add_output
+from zswap_py.cli.options import add_by, add_command, add_output
 from zswap_py.cli.report import render
 from zswap_py.cli.streams import CommandError, deliver, must_draw, must_write, plain, say, style
 from zswap_py.report import Report, fleet_text
@@ -15,12 +15,13 @@ from zswap_py.report.files import NotAReport, documents
 from zswap_py.report.fleet import Fleet, TooManyLabels
 
 DESCRIPTION = """\
-Shows reports from their JSON: one as report showed it; several as the distribution
-of their figures, host beside host. Hosts are never one pool.
+Shows reports from their JSON: one as report showed it; several as the
+distribution of their figures, host beside host. Hosts are never one pool.
 
-Parts of one sample (one host, the same label "sample") become one report, and their
-pools one pool. Other rules (kernel, series, page size, folio) have tables of their
-own. Of reports with the same id one counts. A file that is no report is counted.
+Parts of one sample (one host, the same label "sample") become one report, and
+their pools one pool. Other rules (kernel, series, page size, folio) have tables
+of their own. Of reports with the same id one counts. A file that is no report
+is counted.
 """
 
 EXAMPLES = """\
@@ -35,7 +36,7 @@ columns:
 examples:
   zswap-py show web-042.json                 one report
   zswap-py show --by service reports/        the .json files below reports/
-  cat *.json | zswap-py show --format csv -  all figures; docs/fleet.md lists them
+  cat *.json | zswap-py show --format csv -  all figures: docs/fleet.md
 """
 
 
@@ -55,25 +56,23 @@ def add_show(commands: Any) -> None:
         metavar="PATH",
         help="reports, one a file or many; a directory; -: standard input",
     )
-    sub.add_argument(
-        "--by", dest="by_label", metavar="LABEL", help="a row for each value of this label"
-    )
+    add_by(sub)
     add_output(sub)
 
 
 def _show(args: argparse.Namespace) -> int:
     must_write(args)
     must_draw(args)
-    fleet = Fleet(args.by_label)
+    fleet = Fleet(args.by)
     try:
         fleet.read(documents(args.paths))
     except TooManyLabels as e:
-        raise CommandError(f"--by {args.by_label}: {e}") from None
+        raise CommandError(f"--by {args.by}: {e}") from None
     if not fleet.distinct:
         for line in fleet_text.left_out(fleet):
             say(line)
         raise CommandError("there is no report: give the JSON file of one, or a directory")
-    only = _only(fleet) if args.by_label is None else None
+    only = _only(fleet) if args.by is None else None
     if only is None:
         deliver(args, functools.partial(_render, fleet, args.color), "show")
         return 0 if fleet.reports else 1

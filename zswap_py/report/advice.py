@@ -307,7 +307,8 @@ def unknown(report: Report) -> Iterator[str]:
     if report.cold is None:
         yield "how much of it is cold: --cold 120"
     elif report.cold.bytes is not None:
-        yield f"which pages are cold: by {report.cold.method} only that {size(report.cold.bytes)} are"
+        nbytes = size(report.cold.bytes)
+        yield f"which pages are cold: by {report.cold.method} only that {nbytes} are"
     elif report.cold_pages is None:
         remedy = f" ({report.cold.remedy})" if report.cold.remedy else ""
         yield f"how much of it is cold: {report.cold.reason or 'not found'}{remedy}"

@@ -72,8 +72,9 @@ class Pages:
         self.cells: list[Cell] = []
         #: the runs of the piece just yielded, in order
         self.runs: list[Run] = []
-        #: whether the piece just yielded ends a round: the pages of a cell so far are a
-        #: random sample of it
+        self.round = 0  #: number of the round of the piece just yielded, from 0
+        #: whether that piece ends the round: the pages of a cell so far are a random
+        #: sample of it. False if all that was left to read in the round had vanished
         self.round_ended = False
         self.selection = Selection()  #: the processes that were asked for
         #: number of processes skipped, unless named by pid, as they may not be read
@@ -96,6 +97,7 @@ class Pages:
         self._tally = Tally()
         self._got = 0  # pages in the pieces so far
         self._started = False
+        self._rounds = 0  # begun
 
     @property
     def not_read(self) -> NotRead:
@@ -197,7 +199,7 @@ class Pages:
             self._got += run.pages
             if filled == room or (filled and ends):
                 self._settle()
-                self.runs, self.round_ended = runs, ends
+                self.runs, self.round, self.round_ended = runs, self._rounds - 1, ends
                 yield buffer[: filled * self.page_size]
                 filled, runs = 0, []
         self._settle()
@@ -220,6 +222,7 @@ class Pages:
 
     def _begin(self, part: Extents | Round, skipped: frozenset[int]) -> None:
         """Counts a round's pages as begun; weighs the cores by what is read of them."""
+        self._rounds += 1
         for cell, pages in part.by_cell.items():
             self._ahead[cell] -= pages
             self._begun += 0 if cell in skipped else pages
