@@ -74,8 +74,8 @@ print("ready", flush=True)
 sys.stdin.read()
 """
 
-#: Runs a command line. Logs each name that is opened for writing, and what a renamed file
-#: holds.
+#: Runs a command line. Logs each name that is opened for writing, and what a file holds
+#: that is renamed.
 WATCHED = """
 import json, os, sys
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -335,7 +335,11 @@ def _savings(parts: list[Savings]) -> Savings:
 
 def together(groups: list[Group], label: str) -> Group:
     """Returns one group that stands for several."""
-    compressors = groups[0].savings if groups else {}
+    compressors = [
+        name
+        for name in (groups[0].savings if groups else ())
+        if all(name in group.savings for group in groups)
+    ]
 
     def cold(name: str) -> Savings | None:
         parts = [part for group in groups if (part := group.savings[name].cold)]
