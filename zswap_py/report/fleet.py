@@ -332,7 +332,7 @@ def _identity(data: dict[str, Any]) -> bytes:
 
 def _rules(data: dict[str, Any]) -> Rules:
     rules = Rules(*(data[name] for name in Rules._fields))
-    texts = (rules.kernel, rules.target, rules.series or "")
+    texts = (rules.kernel, rules.target, "" if rules.series is None else rules.series)
     if not all(isinstance(text, str) for text in texts):
         raise TypeError
     if not all(isinstance(n, int) for n in (rules.page_size, rules.folio_pages)):
