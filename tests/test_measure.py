@@ -21,6 +21,7 @@ from corpus import SEEDS, corpus
 from zswap_py import crypto
 from zswap_py._native import ffi, lib
 from zswap_py.report import Figures, Unavailable, measure
+from zswap_py.report.data import Estimate, Savings
 from zswap_py.report.measure import MemoryLimit, Result
 from zswap_py.sources.pages import SourceError, open_pages
 from zswap_py.zswap import Zswap
@@ -45,6 +46,10 @@ def only(result: Result) -> Figures:
     return f
 
 
+def stored(f: Figures) -> int:
+    return f.sample["stored_pages"]
+
+
 def write(path: Path, *pages: bytes) -> Path:
     path.write_bytes(b"".join(pages))
     return path
@@ -61,8 +66,12 @@ def test_the_figures_are_the_kernels(tmp_path: Path, seed: int, compressor: str,
     result = run(write(tmp_path / "memory", *corpus(seed)), compressor, jobs=jobs)
     f = only(result)
     assert f.kernel_sizes
-    assert {name: getattr(f, name) for name in kernel} == kernel
-    assert result.report.zero_pages == 2000 - kernel["stored_pages"]
+    assert {name: f.sample[name] for name in kernel} == kernel
+    # all was read: the estimates are the kernel's figures, too
+    exact = {name: Estimate.exactly(n) for name, n in kernel.items()}
+    assert {name: getattr(f.all, name) for name in kernel} == exact
+    assert result.report.zero_pages == Estimate.exactly(2000 - kernel["stored_pages"])
+    assert f.all.net_saved_bytes == Estimate.exactly(f.sample["net_saved_bytes"])
     assert f.intact
     assert result.report.complete
     assert result.stopped is None
@@ -73,16 +82,23 @@ def test_figures_hang_together(memory: Path) -> None:
     assert [c.name for c in report.compressors] == ["lzo", "lzo-rle", "lz4", "zstd", "deflate"]
     for f in report.figures:
         assert f.intact
+        stored, pool = f.sample["stored_pages"], f.sample["pool_total_size"]
         assert (
-            report.zero_pages + f.stored_pages + f.rejected_pages
-            == report.pages
+            report.sample.zero_pages + stored + f.sample["rejected_pages"]
+            == report.sample.pages
             == report.pages_total
             == 2000
         )
-        assert f.ratio == f.stored_pages * P / f.pool_total_size
-        metadata = f.stored_pages * P - f.pool_total_size - f.net_saved_bytes
-        assert 64 * f.stored_pages <= metadata <= 100 * f.stored_pages
-        assert 0 < f.compressed_bytes < f.pool_total_size
+        metadata = stored * P - pool - f.sample["net_saved_bytes"]
+        assert 64 * stored <= metadata <= 100 * stored
+        assert 0 < f.sample["compressed_bytes"] < pool
+        classes = {int(size): n for size, (n,) in f.classes.items()}
+        assert sum(classes.values()) == stored
+        # an object has its handle and its padding
+        assert sum(size * n for size, n in classes.items()) > f.sample["compressed_bytes"]
+        assert {name: getattr(f.all, name) for name in f.sample} == {
+            name: Estimate.exactly(n) for name, n in f.sample.items()
+        }
         for kind in ("store", "load"):
             p25, p50, p75 = (getattr(f, f"{kind}_ns_p{q}") for q in (25, 50, 75))
             assert 0 < p25 <= p50 <= p75 < 1e9
@@ -97,7 +113,7 @@ def test_the_times_are_zswaps(memory: Path) -> None:
     took = time.monotonic_ns() - began
     assert f.store_ns_p50 is not None
     assert f.load_ns_p50 is not None
-    assert f.store_ns_p50 / 2 * f.stored_pages < took
+    assert f.store_ns_p50 / 2 * f.sample["stored_pages"] < took
     # a page of deflate is 10 us and more on any machine: two units apart from a mistake
     # in the unit
     assert 5_000 < f.store_ns_p50 < 5_000_000
@@ -161,14 +177,9 @@ def test_the_runs_are_what_the_thread_took(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jobs", [2, 3, 7])
 def test_jobs_change_no_figure(memory: Path, jobs: int) -> None:
     one, many = only(run(memory, jobs=1)), only(run(memory, jobs=jobs))
-    same = (
-        "stored_pages",
-        "stored_incompressible_pages",
-        "compressed_bytes",
-        "pool_total_size",
-        "net_saved_bytes",
-    )
-    assert [getattr(one, name) for name in same] == [getattr(many, name) for name in same]
+    assert one.sample == many.sample
+    assert one.all == many.all
+    assert one.classes == many.classes
     assert many.intact
 
 
@@ -176,20 +187,18 @@ def test_pieces_and_folios_that_do_not_come_out_even(tmp_path: Path) -> None:
     """Over a piece's end, and a last folio that is short."""
     noise = os.urandom(5000 * P)
     f = only(run(write(tmp_path / "memory", noise), folio_pages=16, jobs=3))
-    assert (f.stored_pages, f.stored_incompressible_pages, f.intact) == (5000, 5000, True)
+    raw = f.sample["stored_pages"], f.sample["stored_incompressible_pages"]
+    assert (*raw, f.intact) == (5000, 5000, True)
 
 
 def test_only_zero_pages(tmp_path: Path) -> None:
     report = run(write(tmp_path / "memory", bytes(300 * P))).report
-    assert report.zero_pages == 300
+    assert report.zero_pages == Estimate.exactly(300)
     f = report.figures[0]
-    assert (f.stored_pages, f.ratio, f.store_ns_p50, f.load_ns_p75, f.net_saved_bytes) == (
-        0,
-        None,
-        None,
-        None,
-        0,
-    )
+    zero = Estimate.exactly(0)
+    assert f.all == Savings(zero, zero, zero, zero, zero, zero)
+    assert f.all.ratio(P) is f.store_ns_p50 is f.load_ns_p75 is None
+    assert f.classes == {}
     assert f.intact
 
 
@@ -205,8 +214,8 @@ def test_zero_folios_never_come_to_zswap_but_zero_pages_of_others_do(tmp_path: P
         bytes(P),
     )
     by_page, by_folio = run(memory).report, run(memory, folio_pages=16).report
-    assert (by_page.zero_pages, by_page.figures[0].stored_pages) == (48, 2)
-    assert (by_folio.zero_pages, by_folio.figures[0].stored_pages) == (32, 18)
+    assert (by_page.zero_pages.value, stored(by_page.figures[0])) == (48, 2)
+    assert (by_folio.zero_pages.value, stored(by_folio.figures[0])) == (32, 18)
     assert by_folio.folio_pages == 16
     assert by_folio.figures[0].intact
 
@@ -215,28 +224,35 @@ def test_linux_6_16_refuses_the_folio_of_a_page_that_does_not_shrink(tmp_path: P
     words = [b"%04d" % i * (P // 4) for i in range(32)]
     memory = write(tmp_path / "memory", *words[:20], os.urandom(P), *words[21:])
     pages = only(run(memory, "lzo", kernel="6.16"))
-    assert (pages.stored_pages, pages.rejected_pages, pages.intact) == (31, 1, True)
+    assert (stored(pages), pages.sample["rejected_pages"], pages.intact) == (31, 1, True)
     folios = only(run(memory, "lzo", kernel="6.16", folio_pages=16))
-    assert (folios.stored_pages, folios.rejected_pages, folios.intact) == (16, 16, True)
+    assert (stored(folios), folios.sample["rejected_pages"], folios.intact) == (16, 16, True)
+    assert folios.all.rejected_pages == Estimate.exactly(16)
+    # the kernel's counter has the zspages of the folio's first pages
+    assert folios.all.pool_total_size == Estimate.exactly(folios.sample["pool_total_size"])
     kept = only(run(memory, "lzo", folio_pages=16))
-    assert (kept.stored_pages, kept.rejected_pages, kept.stored_incompressible_pages) == (32, 0, 1)
+    raw = kept.sample["stored_incompressible_pages"]
+    assert (stored(kept), kept.sample["rejected_pages"], raw) == (32, 0, 1)
 
 
 def test_a_sample_stands_for_all(tmp_path: Path) -> None:
     memory = write(tmp_path / "memory", *corpus(1), *corpus(2), *corpus(3))
     whole, part = run(memory).report, run(memory, sample=8 << 20).report
-    assert 1900 <= part.pages <= 2048
-    assert part.pages_total == whole.pages == 6000
-    assert part.scale == 6000 / part.pages
+    assert 1900 <= part.sample.pages <= 2048
+    assert part.pages_total == whole.sample.pages == 6000
     estimate, truth = part.figures[0], whole.figures[0]
-    assert estimate.estimated_net_saved_bytes == pytest.approx(truth.net_saved_bytes, rel=0.1)
-    assert estimate.estimated_pool_total_size == pytest.approx(truth.pool_total_size, rel=0.1)
+    for name in truth.sample:
+        e = getattr(estimate.all, name)
+        assert e.low <= truth.sample[name] <= e.high
+        assert e.value == pytest.approx(truth.sample[name], rel=0.1, abs=60)
+    assert part.zero_pages.low <= whole.sample.zero_pages <= part.zero_pages.high
+    scale = 6000 / part.sample.pages
     # multiplied as it is, each class's last zspage would count three times
-    assert estimate.pool_total_size * part.scale > 1.1 * estimate.estimated_pool_total_size
-    assert truth.estimated_net_saved_bytes == truth.net_saved_bytes
+    pool = estimate.all.pool_total_size
+    assert estimate.sample["pool_total_size"] * scale > 1.1 * pool.value
     again, other = run(memory, sample=8 << 20).report, run(memory, sample=8 << 20, seed=1).report
-    assert again.figures[0].compressed_bytes == part.figures[0].compressed_bytes
-    assert other.figures[0].compressed_bytes != part.figures[0].compressed_bytes
+    assert again.figures[0].all == estimate.all
+    assert other.figures[0].all.compressed_bytes != estimate.all.compressed_bytes
 
 
 # ---- what goes wrong ----
@@ -283,7 +299,7 @@ def test_what_cannot_be_had_is_listed_and_the_others_are_measured(memory: Path) 
     assert gone.name == "842"
     assert gone.unavailable.startswith("no library has sw842")
     assert isinstance(there, Figures)
-    assert there.stored_pages == 1948
+    assert stored(there) == 1948
     with pytest.raises(SourceError, match="compressor 842 is not available: no library has sw842"):
         run(memory, "842")
 
@@ -302,13 +318,15 @@ def test_ctrl_c_finds_all_compressors_at_the_same_page(tmp_path: Path) -> None:
     result = run(memory, "lzo", "lz4", progress=interrupt)
     assert isinstance(result.stopped, KeyboardInterrupt)
     report = result.report
-    assert (report.complete, report.pages, report.pages_total) == (False, 4096 * 1, 12000)
+    assert (report.complete, report.sample.pages, report.pages_total) == (False, 4096, 12000)
+    assert report.sample.ended == "interrupted"
     for f in report.figures:
-        assert report.zero_pages + f.stored_pages == 4096
+        assert report.sample.zero_pages + stored(f) == 4096
+        assert f.all.stored_pages == Estimate.exactly(stored(f))
         assert f.intact
     # the figures of the first piece alone
     first = run(write(tmp_path / "first", *(corpus(1) * 6)[:4096]), "lzo", "lz4").report
-    assert [f.pool_total_size for f in report.figures] == [f.pool_total_size for f in first.figures]
+    assert [f.sample for f in report.figures] == [f.sample for f in first.figures]
 
 
 def test_progress_is_bytes_and_ends_at_all(memory: Path) -> None:
@@ -338,7 +356,7 @@ def test_more_jobs_than_runs_take_no_room(memory: Path, monkeypatch: pytest.Monk
             super().__init__(*args, jobs=jobs, **how)
 
     monkeypatch.setattr(measure, "_Meter", Noted)
-    assert only(run(memory, jobs=8192)).stored_pages == 1948
+    assert stored(only(run(memory, jobs=8192))) == 1948
     only(run(memory, jobs=8192, folio_pages=512))
     assert made == [64, 8]
 
@@ -363,7 +381,7 @@ def test_refusal_has_the_figure_and_the_remedy(
     with pytest.raises(MemoryLimit, match=said):
         run(memory, "lz4", "lzo")  # 16 MiB of a piece, two pools of 8 MiB at worst
     monkeypatch.setattr(measure, "mem_available", lambda: 160 << 20)
-    assert only(run(memory)).stored_pages == 1948
+    assert stored(only(run(memory))) == 1948
 
 
 def test_refusal_by_what_the_first_piece_came_to(
@@ -386,11 +404,9 @@ def test_where_much_is_measured_it_stops_and_reports(
     monkeypatch.setattr(measure, "WORTH_REPORTING", 32 << 20)
     result = run(memory)
     assert isinstance(result.stopped, MemoryLimit)
-    assert (result.report.complete, result.report.pages, result.report.zero_pages) == (
-        False,
-        8192,
-        4096,
-    )
+    sample = result.report.sample
+    assert (result.report.complete, sample.ended) == (False, "memory")
+    assert (sample.pages, sample.zero_pages) == (8192, 4096)
 
 
 def test_memory_that_is_available() -> None:

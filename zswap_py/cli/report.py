@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import mmap
@@ -22,7 +23,7 @@ from zswap_py.cli.options import (
     number,
     share,
 )
-from zswap_py.cli.sources import add_sources, open_sources
+from zswap_py.cli.sources import add_sources, is_live, open_sources
 from zswap_py.cli.streams import (
     INTERRUPTED,
     CommandError,
@@ -38,7 +39,7 @@ from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
 from zswap_py.report import measure
 from zswap_py.report.compact import to_compact_json
-from zswap_py.report.cost import BUDGET, Stopwatch
+from zswap_py.report.cost import BUDGET, Stopwatch, idle
 from zswap_py.sources.cold import Unknown
 from zswap_py.sources.denial import denial
 from zswap_py.sources.pages import Pages
@@ -50,6 +51,11 @@ PRECISION = 0.05
 MAX_BUDGET = 24 * 60 * 60  # seconds
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
+
+MAX_BUDGET = 1 << 20  # seconds
+
+#: Half of the interval of what is saved, as a share of it, to which processes are read.
+PRECISION = 0.05
 
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
@@ -173,9 +179,10 @@ def _made(args: argparse.Namespace) -> int:
         )
     must_write(args)
     watch = Stopwatch()
-    with _open(args, folio_pages) as pages:
+    live = is_live(args)
+    # a survey of processes works, too
+    with idle() if live else contextlib.nullcontext(), _open(args, folio_pages) as pages:
         must_draw(args)
-        live = any(source.kind == "process" for source in pages.sources)
         with progress_bar(pages) as progress:
             result = measure.measure(
                 pages,
@@ -183,8 +190,8 @@ def _made(args: argparse.Namespace) -> int:
                 folio_pages=folio_pages,
                 jobs=args.jobs,
                 kernel=args.kernel,
-                precision=_precision(args, live),
-                budget=args.budget or (BUDGET if live else None),
+                precision=args.precision,
+                budget=args.budget,
                 idle=live,
                 seed=_seed(args),
                 cold=_coldness(pages, args.cold),
@@ -202,6 +209,9 @@ def _made(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
+    if is_live(args) and not (args.sample or args.full):
+        args.precision = PRECISION if args.precision is None else args.precision
+        args.budget = BUDGET if args.budget is None else args.budget
     # a run is at least a folio, so that a sample keeps folios as they lie in memory
     return open_sources(
         args,
@@ -216,14 +226,6 @@ def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
 
 def _seed(args: argparse.Namespace) -> int:
     return DEFAULT_SEED if args.seed is None else int(args.seed)
-
-
-def _precision(args: argparse.Namespace, live: bool) -> float | None:
-    """Returns the precision to reach; None if the amount is given in another way."""
-    if args.full or args.sample is not None:
-        return None
-    chosen: float | None = args.precision
-    return chosen or (PRECISION if live else None)
 
 
 def _coldness(pages: Pages, seconds: int | None) -> report.Coldness | None:
@@ -273,6 +275,8 @@ def _warnings(pages: Pages, result: measure.Result, no_names: bool) -> Iterator[
     """Yields the reasons to doubt the figures; only counts, where these have names."""
     if isinstance(result.stopped, KeyboardInterrupt):
         yield "interrupted: the figures cover the pages measured before that"
+    elif isinstance(result.stopped, measure.BudgetSpent):
+        yield str(result.stopped)
     elif result.stopped:
         yield f"stopped: {result.stopped}"
     for source in () if no_names else pages.sources:

@@ -48,10 +48,13 @@ LEVEL = 0.96
 
 #: Limit of an interval's half in standard errors: few runs of one kind make replicates
 #: with nearly no variance, and these an interval without end.
-MOST_ERRORS = 3.0
+MOST_ERRORS = 3.5
 
-#: Rows by which intervals of few are widened: by half of 1% at 141 rows, 10% at 32.
-FEW = 10
+#: Rows by which intervals of few are widened: by 5% at 32 rows, 0.3% at 128.
+FEW = 7
+
+#: Rows that are taken to have pages that are all alike, besides the rows of a sample.
+ALIKE = 2
 
 #: Numbers in a row of what a compressor holds: stored pages, pages stored raw, bytes,
 #: bytes of zspages, zspages.
@@ -313,14 +316,7 @@ class Sample:
             return Estimate.exactly(float(round(value)))
         pages = math.fsum(self.cells[cell].pages for cell in cells)
         share = min(1.0, max(0.0, value / pages))
-        if 0 < share < 1:
-            variance = self._variance(cells, column) / pages**2
-            independent = share * (1 - share) / variance if variance else math.inf
-        else:  # no run had such a page, or another: runs that are all alike
-            independent = 1 / math.fsum(
-                (c.pages / pages) ** 2 * c.unread / max(1, c.rows)
-                for c in (self.cells[cell] for cell in cells)
-            )
+        independent = self._independent(cells, column, share, pages)
         z2 = _Z**2 / independent
         middle = (share + z2 / 2) / (1 + z2)
         half = math.sqrt(z2 * share * (1 - share) + z2**2 / 4) / (1 + z2)
@@ -329,6 +325,29 @@ class Sample:
             min(value, max(0.0, middle - half) * pages),
             max(value, min(1.0, middle + half) * pages),
         )
+
+    def _independent(self, cells: Sequence[int], column: int, share: float, pages: float) -> float:
+        """Returns the number of pages that would tell as much about a share if each had
+        been drawn by itself.
+
+        The variance of the rows says how much the pages of a run resemble each other;
+        but that of few rows with such a page says little, and that of none nothing. So
+        ALIKE rows count besides, in which all pages are alike.
+        """
+        sampled = [(cell, self.cells[cell]) for cell in cells]
+        alike = math.fsum((c.pages / pages) ** 2 * c.unread / max(1, c.rows) for _, c in sampled)
+        if not 0 < share < 1:
+            return 1 / alike
+        found = 0
+        for _, c in sampled:
+            rows = slice(c.first, c.first + c.rows)
+            values = self._columns[column][rows]
+            some = sum(map(bool, values))
+            rest = sum(v < p for v, p in zip(values, self.pages[rows], strict=True))
+            found += min(some, rest)
+        each = share * (1 - share)
+        variance = self._variance(cells, column) / pages**2
+        return each * (found + ALIKE) / (found * variance + ALIKE * each * alike)
 
     def _deviations(self, cell: int, column: int) -> _Residuals:
         """Returns how a figure of a cell's rows differs from what their pages would
@@ -348,17 +367,25 @@ class Sample:
         return self._residuals[key]
 
     def _variance(self, cells: Sequence[int], column: int) -> float:
-        """Returns the variance of a figure's total. A cell of less than two rows may
-        have anything: its standard error is what it is estimated to have.
+        """Returns the variance of a figure's total."""
+        return self._drawn_variance(cells, column) + self._other_variance(cells, column)
+
+    def _drawn_variance(self, cells: Sequence[int], column: int) -> float:
+        """Returns the part of cells with rows enough for a bootstrap."""
+        return math.fsum(
+            c.unread * c.scale**2 * self._deviations(cell, column).variance
+            for cell, c in ((cell, self.cells[cell]) for cell in cells)
+            if c.rows > 1
+        )
+
+    def _other_variance(self, cells: Sequence[int], column: int) -> float:
+        """Returns the part of the other cells, which may have anything: the standard
+        error is what they are estimated to have.
         """
         return math.fsum(
-            sampled.unread
-            * (
-                sampled.scale**2 * self._deviations(cell, column).variance
-                if sampled.rows > 1
-                else self._total([cell], column) ** 2
-            )
-            for cell, sampled in ((cell, self.cells[cell]) for cell in cells)
+            c.unread * self._total([cell], column) ** 2
+            for cell, c in ((cell, self.cells[cell]) for cell in cells)
+            if c.rows < 2
         )
 
     def _vary(self, cells: Sequence[int], columns: Sequence[int]) -> list[_Varied]:
@@ -383,7 +410,8 @@ class Sample:
         widened = 1 + (FEW / max(FEW, rows)) ** 2
         return [
             _Varied(
-                math.sqrt(self._variance(cells, column)) * widened,
+                math.sqrt(self._drawn_variance(cells, column)) * widened,
+                math.sqrt(self._other_variance(cells, column)),
                 *_studentised(list(sums)[i::n], list(variances)[i::n]),
             )
             for i, column in enumerate(columns)
@@ -396,7 +424,8 @@ class _Residuals(NamedTuple):
 
 
 class _Varied(NamedTuple):
-    error: float  #: standard error
+    error: float  #: standard error, of the cells that the replicates are of
+    other: float  #: of the others
     low: float  #: of the interval, in standard errors from the value
     high: float
 
@@ -424,6 +453,7 @@ def _interval(value: float, varied: _Varied, error: float) -> Estimate:
     """Returns an estimate with its interval. `error` is the standard error of a part
     that does not depend on the runs.
     """
+    error = math.hypot(error, varied.other)
     return Estimate(
         value,
         value - math.hypot(varied.low * varied.error, _Z * error),

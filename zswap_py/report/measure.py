@@ -65,7 +65,7 @@ class MemoryLimit(SourceError):
 
 
 class BudgetSpent(Exception):
-    """The budget of CPU time is spent. The message has the figure."""
+    """The budget of CPU time is spent. The message has the figure and the remedy."""
 
 
 class Result(NamedTuple):
@@ -358,11 +358,17 @@ class _Measuring:
                 longest = max(longest, spent - began)
                 # a piece more, and the statistics, which take about as long
                 if budget is not None and self._ahead() and spent + 1.5 * longest > budget:
-                    raise BudgetSpent(
-                        f"the budget of {budget:g} CPU seconds is spent: a larger --budget makes "
-                        "the figures surer"
-                    )
+                    raise BudgetSpent(self._spent(budget))
         self.done = self.round = self._state()  # a hole at the end
+
+    def _spent(self, budget: float) -> str:
+        spent = f"the budget of {budget:g} CPU seconds is spent"
+        if self.round.read:
+            return f"{spent}: a larger --budget makes the figures surer"
+        return (
+            f"{spent} before a random sample was read, and the figures cover no more than the "
+            "pages read: give a larger --budget, or fewer compressors with -c"
+        )
 
     def _ahead(self) -> bool:
         """Returns whether there is more to read, as far as that is known."""
