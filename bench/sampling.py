@@ -159,8 +159,8 @@ def main() -> None:
             worst = max(abs(r.bias) for r in of_figure)
             missed = sum(not r.good for r in of_figure)
             print(
-                f"{name}: error at most {worst:.2%}; on average {held:.1f} held, width {width:.2f}; "
-                f"{missed} of {len(of_figure)} rows miss an aim"
+                f"{name}: error at most {worst:.2%}; on average {held:.1f} held, width "
+                f"{width:.2f}; {missed} of {len(of_figure)} rows miss an aim"
             )
 
 
