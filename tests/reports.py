@@ -208,7 +208,7 @@ def the_screen() -> Report:
         kernel="6.12",
         pages_total=round(41.2 * gib),
         cold_pages=round(9.6 * gib),
-        cold=Coldness("DAMON", 120.0),
+        cold=Coldness("damon", 120.0),
         pages=512 * MIB // P,
         precision=0.05,
         ended="precision",

@@ -136,7 +136,7 @@ def test_damaged_figures_are_not_compared() -> None:
 GROUPS = [group("api", 4000, 1000), group("cache", 2000, 1500, raw=400)]
 REFUSED = [group("api", 4000, 1000), group("cache", 2000, 1500, rejected=400)]
 MANY = [group(f"g{i}", 1000 - i, 900, raw=200 + i) for i in range(5)]
-COLD = Coldness("DAMON", 120.0)
+COLD = Coldness("damon", 120.0)
 
 
 def on(**machine: Any) -> dict[str, Any]:
@@ -231,8 +231,7 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "Watch",
         {"groups": MANY},
-        "g0: 20% of its pages *|g1: 20% of its pages *|g2: 20% of its pages *|"
-        "2 more groups with 5% or more of such pages",
+        "g0 20%, g1 20%, g2 20%, 2 groups more of their pages do not compress *",
     ),
     # swap areas
     ("Watch", swap(area(GIB, name="zram0")), "zram0 is swap in memory: what zswap rejects *"),
@@ -243,8 +242,8 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "Watch",
         {"heated_pages": 16384},
-        "reading marked 16,384 pages as accessed: they look hot for a while (read as root, they do "
-        "not)",
+        "reading marked 16,384 pages as accessed, as /proc/kcore cannot be read: they look hot for "
+        "a while",
     ),
     # pages that are left out
     ("Without", {}, None),
@@ -263,6 +262,11 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
         {"cold": Coldness(None, 120.0, reason="DAMON is in use", remedy="end damo")},
         "how much of it is cold: DAMON is in use (end damo)",
     ),
+    (
+        "Unknown",
+        {"cold": Coldness("lru_gen", 120.0, bytes=3 * GIB)},
+        "which pages are cold: by lru_gen only that 3.0 GiB are",
+    ),
     ("Unknown", {"processes_denied": 3}, "*; 3 processes that could not be read"),
     ("Unknown", {"estimated": True}, "*; which pages processes share: only root sees it; each *"),
     (
@@ -277,6 +281,25 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
         "every page was read; sizes exact to the byte for 6.18; the processes ran on meanwhile",
     ),
     ("Sure?", {"compressors": [figures("zstd", 1000, error=9)]}, "± is 95%; sizes exact to *"),
+    (
+        "Sure?",
+        {
+            "compressors": [figures("zstd", 1000, error=9)],
+            "precision": 0.05,
+            "ended": "precision",
+        },
+        "± is 95%; sizes exact to *",
+    ),
+    (
+        "Sure?",
+        {"compressors": [figures("zstd", 1000, error=9)], "precision": 0.05, "ended": "sample"},
+        "± is 95%, not yet 5% of the figure; *",
+    ),
+    (
+        "Sure?",
+        {"compressors": [figures("zstd", 1000, error=9)], "precision": 0.05, "ended": "budget"},
+        "± is 95%, as far as the CPU budget went; *",
+    ),
     ("Sure?", {"cold": COLD, "cold_pages": 7}, "cold by DAMON, 120 s; every page was read; *"),
     (
         "Sure?",

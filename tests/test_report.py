@@ -206,7 +206,7 @@ def test_without_names_nothing_names_a_users_things() -> None:
             {"kind": "file", "label": canary, "path": canary, "pages": None, "tail_bytes": 3},
         ],
         groups=[group(canary, 4000, 1000), group(canary, 400, 100)],
-        cold=Coldness(None, 5.0, [canary], canary, canary),
+        cold=Coldness(None, 5.0, None, [canary], canary, canary),
         processes_gone=[4711],
         cells=[{"label": canary, "pages": 7}],
         labels={"service": "web"},
@@ -452,7 +452,7 @@ def test_the_table_of_compressors() -> None:
 def test_cold_memory_ranks_the_compressors() -> None:
     fast = figures("lz4", 2000, cold=savings(200, 1000))
     small = figures("zstd", 1000, cold=savings(300, 1000))
-    made = live(fast, small, cold_pages=1000, cold=Coldness("DAMON", 5.0))
+    made = live(fast, small, cold_pages=1000, cold=Coldness("damon", 5.0))
     assert made.pick is fast
     assert [row[0] for row in rows_of(made, "faults/s")[2:]] == ["*", "zstd"]
 

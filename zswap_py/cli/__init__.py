@@ -17,6 +17,7 @@ from zswap_py import crypto
 from zswap_py._lib.names import quoted, shown
 from zswap_py.cli.options import Help, Parser, add_color
 from zswap_py.cli.report import add_report
+from zswap_py.cli.show import add_show
 from zswap_py.cli.streams import INTERRUPTED, CommandError, say, settle, standard_streams, write
 from zswap_py.cli.verify import add_verify
 from zswap_py.sources.source import SourceError
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     add_report(commands)
+    add_show(commands)
     add_verify(commands)
     return top
 

@@ -33,7 +33,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
     """Formats --help: an option and its help in one line, as far as they fit."""
 
     def __init__(self, prog: str, **how: Any) -> None:
-        super().__init__(prog, **({"max_help_position": 22} | how))
+        super().__init__(prog, **({"max_help_position": 26} | how))
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
@@ -76,14 +76,17 @@ def size(text: str) -> int:
     return int(nbytes)
 
 
-def percentage(text: str) -> float:
-    """Parses a percentage from 0.1 to 50: 5%, 2.5%, 5. Returns the share."""
-    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)\s*%?", text.strip(), re.ASCII)
-    if not match or not 0.1 <= float(match[1]) <= 50:
-        raise argparse.ArgumentTypeError(
-            f"{_cut(text)} is not a percentage from 0.1% to 50%: give one such as 5%"
-        )
-    return float(match[1]) / 100
+def amount(text: str) -> int | float:
+    """Parses a size in bytes, an int, or a share, a float: 2%."""
+    return share(text) if text.strip().endswith("%") else size(text)
+
+
+def share(text: str) -> float:
+    """Parses a share: 5% or 0.05, above 0 and up to 100%."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%?)", text.strip(), re.ASCII)
+    if not match or not 0 < (found := float(match[1]) / (100 if match[2] else 1)) <= 1:
+        raise argparse.ArgumentTypeError(f"{_cut(text)} is not a share: give 5% or 0.05")
+    return found
 
 
 def number(most: int) -> Callable[[str], int]:
@@ -122,10 +125,11 @@ def compressor(text: str) -> str:
 
 
 def output_file(text: str) -> str:
-    """Checks that a file's name has an ending that tells its format."""
-    if not text.endswith(tuple(ENDINGS)):
+    """Checks that a name ends as a format's, or as a directory: in a slash."""
+    if not text.endswith((*ENDINGS, "/")):
         raise argparse.ArgumentTypeError(
-            f"{_cut(text)} tells no format: end the name in {', '.join(ENDINGS)}"
+            f"{_cut(text)} tells no format: end the name in {', '.join(ENDINGS)}, or "
+            "that of a directory in /"
         )
     return text
 
@@ -149,6 +153,15 @@ def add_seed(group: Any) -> None:
     )
 
 
+def add_by(group: Any) -> None:
+    """Adds --by, whose argument is a name; the command checks it."""
+    group.add_argument(
+        "--by",
+        metavar="WHAT",
+        help="a row for each process, mapping, cgroup; in show, label",
+    )
+
+
 def add_output(group: Any) -> None:
     """Adds the options of output: -o, --format, and --json, a short form of it."""
     group.add_argument(
@@ -159,13 +172,13 @@ def add_output(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write FILE{', '.join(ENDINGS)}, and print only what --format names",
+        help=f"write FILE{', '.join(ENDINGS)}, or into DIR/; print no table",
     )
     group.add_argument(
         "--format",
         choices=FORMATS,
         metavar="NAME",
-        help=f"print {', '.join(FORMATS[:-1])} (or --json) or {FORMATS[-1]}",
+        help=f"print {', '.join(FORMATS)}; --json: json",
     )
     group.add_argument(
         "--json", dest="format", action="store_const", const="json", help=argparse.SUPPRESS
@@ -181,10 +194,10 @@ def add_names(group: Any) -> None:
         action="append",
         default=[],
         metavar="K=V",
-        help="add a label, by which zswap-py show groups reports",
+        help="add a label to the report, for zswap-py show",
     )
     group.add_argument(
         "--no-names",
         action="store_true",
-        help="leave out command, labels of sources, paths, pids, hostname",
+        help="leave out command, labels, paths, pids, hostname",
     )

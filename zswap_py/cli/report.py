@@ -18,10 +18,10 @@ from zswap_py.cli.options import (
     add_names,
     add_output,
     add_seed,
+    amount,
     compressor,
     number,
-    percentage,
-    size,
+    share,
 )
 from zswap_py.cli.sources import add_sources, is_live, open_sources
 from zswap_py.cli.streams import (
@@ -36,9 +36,17 @@ from zswap_py.cli.streams import (
 )
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import KERNELS
-from zswap_py.report import cost, measure
+from zswap_py.report import measure
+from zswap_py.report.compact import to_compact_json
+from zswap_py.report.cost import BUDGET, Stopwatch, idle
+from zswap_py.sources.cold import Unknown
 from zswap_py.sources.denial import denial
 from zswap_py.sources.pages import Pages
+
+#: Reading live processes ends once half the interval of what is saved is this share.
+PRECISION = 0.05
+
+MAX_BUDGET = 24 * 60 * 60  # seconds
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
@@ -50,11 +58,11 @@ PRECISION = 0.05
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
 
-USAGE = "zswap-py report [FILE ... | --pid N ... | --cgroup GLOB | --all] [options]"
+USAGE = "zswap-py report [FILE ... | --pid N ... | --cgroup GLOB] [options]"
 
 DESCRIPTION = """\
-Reports how much memory zswap would save for live processes, files or core dumps.
-Nothing is swapped. Without a source: for all processes that you may read.
+Reports how much memory zswap would save for live processes, core dumps or other
+files. Nothing is swapped. Options that name something may be repeated.
 """
 
 EXAMPLES = """\
@@ -63,14 +71,14 @@ columns:
   ~             sizes may differ from the kernel's: zswap-py --version
   saved         bytes stored - pool - metadata; with --cold, of cold memory
   ratio, pool   bytes stored / those of the pool, the kernel's pool_total_size
-  to disk       share of the pages that zswap rejects; kept raw: stores as they are
+  to disk       share of pages that zswap rejects; kept raw: stores uncompressed
   store, load   CPU time per page on this machine: the median
   CPU           of one CPU, for 1,000 faults/s: each loads a page and stores one
 
 examples:
   zswap-py report --by cgroup --cold 120     this host, as root
   zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
-  zswap-py report --json core.1234 | jq .    a core; docs/report.md has the fields
+  zswap-py report --json core.1234 | jq .    fields: docs/report.md
 """
 
 
@@ -89,15 +97,32 @@ def add_report(commands: Any) -> None:
     add_sources(sub)
 
     reading = sub.add_argument_group("amount")
-    amount = reading.add_mutually_exclusive_group()
-    amount.add_argument("--sample", type=size, metavar="SIZE", help="read SIZE bytes at random")
-    amount.add_argument("--full", action="store_true", help="read everything (default for files)")
-    amount.add_argument(
+    amounts = reading.add_mutually_exclusive_group()
+    amounts.add_argument(
         "--precision",
-        type=percentage,
-        metavar="SHARE",
-        help="read until savings are known to ±SHARE (default for processes: "
-        f"{100 * PRECISION:g}%%)",
+        type=share,
+        metavar="P",
+        help=f"read until the error is P (default: {PRECISION:.0%}%, processes)",
+    )
+    amounts.add_argument(
+        "--sample",
+        type=amount,
+        metavar="SIZE",
+        help="read so much, as 64M or 2%%; --full: all, as of files",
+    )
+    amounts.add_argument("--full", action="store_true", help=argparse.SUPPRESS)
+    reading.add_argument(
+        "--budget",
+        type=number(MAX_BUDGET),
+        metavar="SECONDS",
+        help=f"CPU time to spend at most (default: {BUDGET}, processes)",
+    )
+    reading.add_argument(
+        "-j",
+        "--jobs",
+        type=number(NR_CPUS),
+        metavar="N",
+        help="threads (default: one, idle; for files one a core)",
     )
     add_seed(reading)
 
@@ -109,33 +134,24 @@ def add_report(commands: Any) -> None:
         type=functools.cache(compressor),
         action="append",
         metavar="NAME",
-        help="NAME or NAME:BACKEND, may be repeated; zswap-py --version lists them "
+        help="NAME or NAME:BACKEND, as --version lists them "
         f"(default: {', '.join(measure.DEFAULT_COMPRESSORS)})",
     )
     modelled.add_argument(
         "--kernel",
         choices=sorted(KERNELS, reverse=True),
         default="6.18",
-        help="Linux release to model (default: %(default)s)",
+        metavar="VERSION",
+        help=f"Linux to model: {', '.join(sorted(KERNELS, reverse=True))} (default: 6.18)",
     )
     modelled.add_argument(
-        "--folio", choices=FOLIOS, help="folio size for the stores (default: one page)"
+        "--folio",
+        choices=FOLIOS,
+        metavar="SIZE",
+        help=f"folio: {', '.join(FOLIOS)} (default: a page)",
     )
 
-    running = sub.add_argument_group("running and output")
-    running.add_argument(
-        "-j",
-        "--jobs",
-        type=number(NR_CPUS),
-        metavar="N",
-        help="number of threads (default: all cores; for processes 1)",
-    )
-    running.add_argument(
-        "--budget",
-        type=number(MAX_BUDGET),
-        metavar="SECONDS",
-        help=f"CPU seconds at most (default for processes with --precision: {cost.BUDGET})",
-    )
+    running = sub.add_argument_group("output")
     add_output(running)
     add_names(running)
 
@@ -148,10 +164,10 @@ def _report(args: argparse.Namespace) -> int:
             f"{mmap.PAGESIZE} bytes: give a larger one"
         )
     must_write(args)
-    watch = cost.Stopwatch()
+    watch = Stopwatch()
     live = is_live(args)
     # a survey of processes works, too
-    with cost.idle() if live else contextlib.nullcontext(), _open(args, folio_pages) as pages:
+    with idle() if live else contextlib.nullcontext(), _open(args, folio_pages) as pages:
         must_draw(args)
         with progress_bar(pages) as progress:
             result = measure.measure(
@@ -164,11 +180,13 @@ def _report(args: argparse.Namespace) -> int:
                 budget=args.budget,
                 idle=live,
                 seed=_seed(args),
+                cold=_coldness(pages, args.cold),
                 command=args.command_line,
                 watch=watch,
                 progress=progress,
             )
-    deliver(args, functools.partial(_render, _named(args, pages, result.report), args.color))
+    made = _named(args, pages, result.report)
+    deliver(args, functools.partial(render, made, args.color), made.id)
     for warning in _warnings(pages, result):
         say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
@@ -176,23 +194,36 @@ def _report(args: argparse.Namespace) -> int:
     return 0 if result.report.complete and all(f.intact for f in result.report.figures) else 1
 
 
-def _seed(args: argparse.Namespace) -> int:
-    return DEFAULT_SEED if args.seed is None else args.seed
-
-
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
     if is_live(args) and not (args.sample or args.full):
         args.precision = PRECISION if args.precision is None else args.precision
-        args.budget = cost.BUDGET if args.budget is None else args.budget
+        args.budget = BUDGET if args.budget is None else args.budget
     # a run is at least a folio, so that a sample keeps folios as they lie in memory
     return open_sources(
         args,
-        sample_bytes=args.sample,
-        full=args.full,
+        sample_bytes=args.sample if isinstance(args.sample, int) else None,
+        sample_share=args.sample if isinstance(args.sample, float) else None,
         precision=args.precision,
+        full=args.full,
         seed=_seed(args),
         run_pages=max(8, folio_pages),
     )
+
+
+def _seed(args: argparse.Namespace) -> int:
+    return DEFAULT_SEED if args.seed is None else int(args.seed)
+
+
+def _coldness(pages: Pages, seconds: int | None) -> report.Coldness | None:
+    """Returns what was found of cold memory, if it was asked for."""
+    found = pages.cold
+    if found is None or seconds is None:
+        return None
+    if isinstance(found, Unknown):
+        return report.Coldness(None, seconds, reason=found.reason, remedy=found.remedy)
+    known = [*found.bytes_by_pid.values(), *found.bytes_by_cgroup.values()]
+    nbytes = sum(known) if known else None
+    return report.Coldness(found.method, found.seconds, nbytes, found.remarks)
 
 
 def _named(args: argparse.Namespace, pages: Pages, made: report.Report) -> report.Report:
@@ -212,7 +243,8 @@ def _named(args: argparse.Namespace, pages: Pages, made: report.Report) -> repor
     return report.without_names(made) if args.no_names else made
 
 
-def _render(data: report.Report, color: str, chosen: str) -> str:
+def render(data: report.Report, color: str, chosen: str) -> str:
+    """Returns a report in a format."""
     if chosen == "table":
         colour, width = style(color)
         return report.to_text(data, width=width, colour=colour, plain=plain())
@@ -220,6 +252,8 @@ def _render(data: report.Report, color: str, chosen: str) -> str:
         return report.to_csv(data)
     if chosen == "markdown":
         return report.to_markdown(data)
+    if chosen == "json line" and data.command is None:
+        return to_compact_json(data)
     return report.to_json(data, indent=2 if chosen == "json" else None) + "\n"
 
 

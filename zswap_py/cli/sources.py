@@ -10,13 +10,14 @@ import mmap
 import sys
 from typing import Any
 
-from zswap_py.cli.options import MAX_PID, number
+from zswap_py.cli.options import MAX_PID, add_by, number
 from zswap_py.cli.streams import say
 from zswap_py.sources.cold import Cold, Unknown, find_cold
 from zswap_py.sources.pages import Pages, open_pages
 from zswap_py.sources.process import readable
 from zswap_py.sources.selection import select
 
+BY = ("process", "mapping", "cgroup")
 MAX_COLD = 24 * 60 * 60  # seconds
 
 
@@ -27,7 +28,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="*",
         metavar="FILE",
-        help="memory pages, or an ELF core, compressed or not; -: standard input",
+        help="memory pages, or an ELF core; -: standard input",
     )
     group.add_argument(
         "--pid",
@@ -40,8 +41,8 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         help="live processes",
     )
     for option, metavar, text in (
-        ("cgroup", "GLOB", "processes in the cgroups of these paths, and below: 'app/*'"),
-        ("unit", "NAME", "processes of a systemd unit; .service may be left out"),
+        ("cgroup", "GLOB", "processes of cgroups, and of those below: 'app/*'"),
+        ("unit", "NAME", "processes of a systemd unit"),
         ("name", "NAME", "processes of this name, or glob"),
     ):
         group.add_argument(
@@ -50,26 +51,25 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             metavar=metavar,
-            help=f"{text}; may be repeated",
+            help=text,
         )
     group.add_argument(
-        "--all", dest="all_processes", action="store_true", help="all processes that you may read"
+        "--all",
+        dest="all_processes",
+        action="store_true",
+        help="all processes that you may read (default)",
     )
-    group.add_argument(
-        "--by",
-        choices=("process", "mapping", "cgroup"),
-        help="also report each process, mapping or cgroup by itself",
-    )
+    add_by(group)
     group.add_argument(
         "--cold",
         type=number(MAX_COLD),
         metavar="SECONDS",
-        help="watch the processes first: which of their memory stays untouched for so long?",
+        help="first watch which memory nothing uses for so long",
     )
     group.add_argument(
         "--cold-intrusive",
         action="store_true",
-        help="for --cold, allow ways that change what the kernel next swaps out",
+        help="let --cold change what the kernel next swaps out",
     )
 
 
@@ -86,6 +86,8 @@ def open_sources(args: argparse.Namespace, **how: Any) -> Pages:
     """
     chosen = {"cgroups": args.cgroups, "units": args.units, "names": args.names}
     args.all_processes |= not (args.files or args.pids or any(chosen.values()))
+    if args.by not in (None, *BY):
+        args.usage_error(f"argument --by: {args.by!r} is none of {', '.join(BY)}")
     if args.cold_intrusive and args.cold is None:
         args.usage_error("argument --cold-intrusive: give it with --cold SECONDS")
     if args.cold is not None and not is_live(args):

@@ -92,8 +92,8 @@ def must_write(args: argparse.Namespace) -> None:
             raise CommandError(f"cannot write {path}: there is no directory {directory}: make it")
         if not os.access(directory, os.W_OK | os.X_OK):
             raise CommandError(f"cannot write {path}: {directory} is not writable: name another")
-        if os.path.isdir(path):
-            raise CommandError(f"cannot write {path}: it is a directory: name a file")
+        if os.path.isdir(path) and not path.endswith("/"):
+            raise CommandError(f"cannot write {path}: it is a directory: give {path}/")
 
 
 def must_draw(args: argparse.Namespace) -> None:
@@ -116,12 +116,14 @@ def _printed(args: argparse.Namespace) -> str | None:
     return chosen or (None if args.outputs else "table")
 
 
-def deliver(args: argparse.Namespace, render: Callable[[str], str]) -> None:
+def deliver(args: argparse.Namespace, render: Callable[[str], str], identity: str) -> None:
     """Writes the result to each -o FILE, and to standard output in --format. `render`
     returns the text of a format. JSON is indented on standard output; in a file it is
-    one line, so that files can be joined.
+    one line, so that files can be joined. A file in a directory is named by `identity`.
     """
     for path in args.outputs:
+        if path.endswith("/"):
+            path += f"{identity}.json"
         chosen = ENDINGS[os.path.splitext(path)[1]]
         _write_file(path, render("json line" if chosen == "json" else chosen))
     if printed := _printed(args):

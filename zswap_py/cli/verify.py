@@ -95,7 +95,7 @@ def _verify(args: argparse.Namespace) -> int:
             raise
         say("interrupted" if host.meanwhile else "interrupted; every setting is restored")
         return INTERRUPTED
-    deliver(args, functools.partial(_render, result, args.color))
+    deliver(args, functools.partial(_render, result, args.color), "verify")
     return result.exit_code
 
 

@@ -4,6 +4,7 @@
 from zswap_py.report.advice import advice
 from zswap_py.report.data import (
     SCHEMA,
+    Coldness,
     Cost,
     Estimate,
     Figures,
@@ -24,6 +25,7 @@ from zswap_py.report.text import headline, to_text
 
 __all__ = [
     "SCHEMA",
+    "Coldness",
     "Cost",
     "Estimate",
     "Figures",

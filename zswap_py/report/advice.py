@@ -25,6 +25,9 @@ LEFT_OUT = 0.01
 #: Groups that lines name.
 NAMED = 3
 
+#: Names of the ways to find cold memory, for people.
+METHODS = {"damon": "DAMON"}
+
 #: Names of ZFS volumes in /dev.
 ZVOL = re.compile(r"zd\d+|zvol/.*")
 
@@ -243,8 +246,8 @@ def watch(report: Report) -> Iterator[str]:
             yield f"{name} is on a rotating disk: each page that zswap does not hold waits for it"
     if heated := report.sample.heated_pages:
         yield (
-            f"reading marked {counted(heated, 'page')} as accessed: they look hot for a while "
-            "(read as root, they do not)"
+            f"reading marked {counted(heated, 'page')} as accessed, as /proc/kcore cannot be read: "
+            "they look hot for a while"
         )
 
 
@@ -259,13 +262,17 @@ def _incompressible(report: Report) -> Iterator[str]:
         if name in group.savings
     ] or [("", pick.savings)]
     many = [(label, savings) for label, savings in named if savings.incompressible >= MANY]
-    for label, savings in many[:NAMED]:
-        share = percent(savings.incompressible)
-        whose = f"{label}: {share} of its" if label else f"{share} of the"
-        yield f"{whose} pages {_consequence(savings)}"
+    if not many:
+        return
+    shares = [f"{label} {percent(savings.incompressible)}" for label, savings in many[:NAMED]]
     if len(many) > NAMED:
-        more = counted(len(many) - NAMED, "more group")
-        yield f"{more} with {percent(MANY)} or more of such pages"
+        shares.append(f"{counted(len(many) - NAMED, 'group')} more")
+    label, savings = many[0]
+    share = percent(savings.incompressible)
+    whose = f"{label}: {share} of its" if label else f"{share} of the"
+    if len(many) > 1:
+        whose = f"{', '.join(shares)} of their"
+    yield f"{whose} pages {_consequence(savings)}"
 
 
 def _consequence(savings: Savings) -> str:
@@ -299,6 +306,9 @@ def unknown(report: Report) -> Iterator[str]:
         return
     if report.cold is None:
         yield "how much of it is cold: --cold 120"
+    elif report.cold.bytes is not None:
+        nbytes = size(report.cold.bytes)
+        yield f"which pages are cold: by {report.cold.method} only that {nbytes} are"
     elif report.cold_pages is None:
         remedy = f" ({report.cold.remedy})" if report.cold.remedy else ""
         yield f"how much of it is cold: {report.cold.reason or 'not found'}{remedy}"
@@ -315,14 +325,15 @@ def unknown(report: Report) -> Iterator[str]:
 def sure(report: Report) -> Iterator[str]:
     """Yields how far the figures can be trusted."""
     if report.cold is not None and report.cold.method is not None:
-        yield f"cold by {report.cold.method}, {seconds(report.cold.seconds)}"
+        method = METHODS.get(report.cold.method, report.cold.method)
+        yield f"cold by {method}, {seconds(report.cold.seconds)}"
         yield from report.cold.remarks
     if not report.complete:
         yield "incomplete: see the messages"
     elif report.exact:
         yield "every page was read"
     else:
-        yield "± is 95%"
+        yield f"± is 95%{_short_of_the_aim(report)}"
     near = [f for f in report.figures if not f.kernel_sizes]
     if near:
         codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
@@ -331,6 +342,14 @@ def sure(report: Report) -> Iterator[str]:
         yield f"{'other ' if near else ''}sizes exact to the byte for {report.kernel}"
     if live(report):
         yield "the processes ran on meanwhile"
+
+
+def _short_of_the_aim(report: Report) -> str:
+    """Returns why ± is more than was asked for, if it is."""
+    aim, ended = report.sample.precision, report.sample.ended
+    if ended == "budget":
+        return ", as far as the CPU budget went"
+    return f", not yet {percent(aim)} of the figure" if aim and ended == "sample" else ""
 
 
 def cost(report: Report) -> str:

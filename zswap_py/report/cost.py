@@ -42,13 +42,15 @@ class Stopwatch:
 
 
 def on_thread(work: Callable[[], _T], *, idle: bool, stop: Callable[[], None]) -> _T:
-    """Runs `work` on a thread of its own, and returns its result or raises what it
-    raises. If `idle`, the thread and those that it starts are scheduled as SCHED_IDLE,
-    and run when a CPU has nothing else to do; the calling thread is not, since only
-    root may leave SCHED_IDLE again. At a KeyboardInterrupt calls `stop`, which must
-    make `work` return or raise soon, and waits for it.
+    """Runs `work`, and returns its result or raises what it raises. If `idle`, runs it
+    on a thread of its own. This thread and those that it starts are scheduled as
+    SCHED_IDLE, and run when a CPU has nothing else to do; the calling thread is not,
+    since only root may leave SCHED_IDLE again. At a KeyboardInterrupt then calls
+    `stop`, which must make `work` return or raise soon, and waits for it.
     """
-    with ThreadPoolExecutor(1, "zswap-report", _be_idle if idle else None) as thread:
+    if not idle:  # Ctrl-C must end a read from a pipe that gives no more
+        return work()
+    with ThreadPoolExecutor(1, "zswap-report", _be_idle) as thread:
         future = thread.submit(work)
         try:
             return future.result()

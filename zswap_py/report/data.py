@@ -209,8 +209,10 @@ class Host:
 class Coldness:
     """How cold memory was found, or why it was not."""
 
-    method: str | None  #: DAMON, or another; None: not found
+    method: str | None  #: damon, lru_gen or clear_refs; None: not found
     seconds: float  #: without access for this time
+    #: cold bytes, by a method that does not tell which pages these are
+    bytes: int | None = None
     remarks: list[str] = dataclasses.field(default_factory=list)
     reason: str | None = None  #: why coldness is unknown
     remedy: str | None = None
@@ -420,8 +422,10 @@ def _plain(value: Any, page_size: int) -> Any:
             for field in dataclasses.fields(value)
         }
         if isinstance(value, Savings):
-            ratio = value.ratio(page_size)
-            made["ratio"] = ratio if ratio is None else round(ratio, 4)
+            # of the rounded figures, as from_json() has them
+            pool = made["pool_total_size"]["value"]
+            stored = made["stored_pages"]["value"]
+            made["ratio"] = round(stored * page_size / pool, 4) if pool else None
         return made
     if isinstance(value, dict):
         return {key: _plain(item, page_size) for key, item in value.items()}

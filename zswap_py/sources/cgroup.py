@@ -60,7 +60,7 @@ class Tree(NamedTuple):
         level and ``**`` for any number of them.
         """
         inner = pattern.strip("/")
-        if not inner:
+        if pattern and not inner:
             return [""]
         if {"", ".", ".."} & set(inner.split("/")):
             return []
@@ -75,7 +75,7 @@ class Tree(NamedTuple):
 
     def units(self, name: str) -> list[str]:
         """Returns the groups of a systemd unit, or of all that match a glob."""
-        wanted = name if name.endswith(_UNITS) else f"{name}.service"
+        wanted = _unit(name)
         return [path for path in self.groups() if fnmatchcase(os.path.basename(path), wanted)]
 
     def groups(self) -> list[str]:
@@ -85,6 +85,10 @@ class Tree(NamedTuple):
             for directory, names, _ in os.walk(self.mount)
             for name in names
         )
+
+
+def _unit(name: str) -> str:
+    return name if name.endswith(_UNITS) else f"{name}.service"
 
 
 class Group(NamedTuple):
@@ -193,10 +197,17 @@ def find_units(name: str, among: Iterable[Tree]) -> list[Group]:
 
 def _unknown(kind: str, name: str, among: list[Tree], known: Iterable[str]) -> SourceError:
     where = among[0].mount
-    lister = "systemctl status" if kind == "unit" else f"find {where} -type d"
-    return SourceError(
-        f"there is no {kind} {name!r} below {where}{nearest(name, known)}. List them: {lister}"
+    lister, wanted = (
+        ("systemctl status", _unit(name)) if kind == "unit" else (f"find {where} -type d", name)
     )
+    return SourceError(
+        f"there is no {kind} {cut(name)} below {where}{nearest(wanted, known)}. List them: {lister}"
+    )
+
+
+def cut(text: str) -> str:
+    """Quotes a name for a message, cut to 40 characters."""
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

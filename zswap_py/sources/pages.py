@@ -72,8 +72,9 @@ class Pages:
         self.cells: list[Cell] = []
         #: the runs of the piece just yielded, in order
         self.runs: list[Run] = []
-        #: whether the piece just yielded ends a round: the pages of a cell so far are a
-        #: random sample of it
+        self.round = 0  #: number of the round of the piece just yielded, from 0
+        #: whether that piece ends the round: the pages of a cell so far are a random
+        #: sample of it. False if all that was left to read in the round had vanished
         self.round_ended = False
         self.selection = Selection()  #: the processes that were asked for
         #: number of processes skipped, unless named by pid, as they may not be read
@@ -96,6 +97,7 @@ class Pages:
         self._tally = Tally()
         self._got = 0  # pages in the pieces so far
         self._started = False
+        self._rounds = 0  # begun
 
     @property
     def not_read(self) -> NotRead:
@@ -197,7 +199,7 @@ class Pages:
             self._got += run.pages
             if filled == room or (filled and ends):
                 self._settle()
-                self.runs, self.round_ended = runs, ends
+                self.runs, self.round, self.round_ended = runs, self._rounds - 1, ends
                 yield buffer[: filled * self.page_size]
                 filled, runs = 0, []
         self._settle()
@@ -220,6 +222,7 @@ class Pages:
 
     def _begin(self, part: Extents | Round, skipped: frozenset[int]) -> None:
         """Counts a round's pages as begun; weighs the cores by what is read of them."""
+        self._rounds += 1
         for cell, pages in part.by_cell.items():
             self._ahead[cell] -= pages
             self._begun += 0 if cell in skipped else pages
@@ -351,6 +354,7 @@ def open_pages(
     cold: Cold | Unknown | None = None,
     page_size: int = 4096,
     sample_bytes: int | None = None,
+    sample_share: float | None = None,
     precision: float | None = None,
     full: bool = False,
     seed: int = 0,
@@ -371,8 +375,8 @@ def open_pages(
     of each cell DEFAULT_SAMPLE bytes at most, in rounds that double what was read of
     it, until ``Pages.enough`` ends it. ``precision`` samples any set in this way, and
     leaves it to the caller to decide how sure is enough. ``sample_bytes`` takes one
-    sample over all sources. Other sets are read whole; ``full`` reads any set whole.
-    Flat pages in a stream cannot be sampled.
+    sample over all sources, ``sample_share`` one of that share of them. Other sets are
+    read whole; ``full`` reads any set whole. Flat pages in a stream cannot be sampled.
 
     Raises SourceError for a source that cannot be read, and ValueError for a wrong
     argument.
@@ -387,6 +391,12 @@ def open_pages(
         raise ValueError(
             f"precision is {precision}: give more than 0 and less than 1, and neither full nor "
             "sample_bytes"
+        )
+    if sample_share is not None and (
+        full or not 0 < sample_share <= 1 or (sample_bytes, precision) != (None, None)
+    ):
+        raise ValueError(
+            f"sample_share is {sample_share}: give more than 0 and at most 1, and no other amount"
         )
     if run_pages < 1:
         raise ValueError(f"run_pages is {run_pages}: give 1 or more")
@@ -405,8 +415,10 @@ def open_pages(
         pages.selection = select(pids, all_processes, cgroups=cgroups, units=units, names=names)
         pages.cold = cold
         _add_processes(pages, by)
-    elif sample_bytes is None and precision is None:
+    elif sample_bytes is None and sample_share is None and precision is None:
         full = True
+    if sample_share is not None:
+        sample_bytes = max(1, round(sample_share * pages._extents.total)) * page_size
     _plan(pages, None if full else sample_bytes, full, seed, run_pages)
     return pages
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-from zswap_py.sources.cgroup import Group, Tree, find_groups, find_units, nearest, trees
+from zswap_py.sources.cgroup import Group, Tree, cut, find_groups, find_units, nearest, trees
 from zswap_py.sources.procfs import ProcessGone, all_pids, read_stat
 from zswap_py.sources.source import SourceError
 
@@ -105,7 +105,7 @@ def _named(pattern: str) -> list[int]:
     ]
     if not found:
         raise SourceError(
-            f"there is no process of the name {pattern!r}{nearest(pattern, comms.values())}. "
+            f"there is no process of the name {cut(pattern)}{nearest(pattern, comms.values())}. "
             "List them: ps -eo pid,comm"
         )
     return found
