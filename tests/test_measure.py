@@ -670,15 +670,17 @@ def test_tallies_are_what_the_zswap_holds() -> None:
             assert (zspages > 0) == (n > 0)
             at += n
         classes = z.pool.size_classes
-        by_class = [
-            held.tallies[i][0] + held.tallies[len(classes) + i][0] for i in range(len(classes))
-        ]
+        objects, clusters = list(held.objects), list(held.clusters)
+        n = len(classes)
+        by_class = [a + b for a, b in zip(objects[:n], objects[n:], strict=True)]
         assert by_class == [c.objs_inuse for c in classes]
         filled = sum(n / c.objs_per_zspage for n, c in zip(by_class, classes, strict=True))
         assert sum(held.rows[4::5]) == pytest.approx(filled)
         # rows 0, 2 and 4 are of one cell: a class of theirs is in one to three of them
-        assert all((n > 0) <= clusters <= min(n, 3) for n, clusters in held.tallies)
-        assert max(clusters for _, clusters in held.tallies) == 3
+        assert all(
+            (n > 0) <= within <= min(n, 3) for n, within in zip(objects, clusters, strict=True)
+        )
+        assert max(clusters) == 3
         assert lib.zswap_tally_span(z._z, 1, made, tally._c) == -errno.EINVAL
         clusters_of(made, [len(pages) - 1])
         assert lib.zswap_tally_span(z._z, 0, made, tally._c) == -errno.EINVAL
