@@ -401,7 +401,7 @@ def test_ctrl_c_stops_the_thread_that_measures(tmp_path: Path) -> None:
             time.sleep(0.2)
         seen.append(done)
 
-    result = run(memory, "lzo", "lz4", jobs=1, progress=interrupt)
+    result = run(memory, "lzo", "lz4", idle=True, progress=interrupt)
     assert isinstance(result.stopped, KeyboardInterrupt)
     assert len(seen) == 1
     assert result.report.sample.pages == 0
