@@ -144,8 +144,13 @@ class ColdSearch:
             self._lock.save(self._started)
             self._damon.configure(targets, self._check)
             self._damon.start()
-            wait(seconds + AGGREGATION, progress, self._check)
-            age = math.ceil(seconds / AGGREGATION)
+            # one more than asked for: memory that is used once in ``seconds`` may rest
+            # for as many whole aggregations between two uses
+            age = math.ceil(seconds / AGGREGATION) + 1
+            left = age
+            while left > 0:  # a busy machine's aggregations take longer
+                wait(left * AGGREGATION, progress, self._check)
+                left = age - self._damon.aggregations(targets)
             for pid, runs in self._damon.untouched(targets, age):
                 cold[pid] = runs
         finally:

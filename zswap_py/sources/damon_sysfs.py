@@ -5,19 +5,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from zswap_py._lib.signals import Check
 from zswap_py.sources.coldness import CannotTell
 from zswap_py.sources.pagemap import Runs
 
 AGGREGATION = 1.0  #: seconds; DAMON counts ages in them
-#: Regions given at the start. Each costs the kernel memory and time, and DAMON may
-#: split it into two
-MAX_REGIONS = 1 << 15
+#: Regions given at the start. Each costs some 8 KiB of the kernel's caches for its files
+#: while it is set up and read, and the kdamond's time
+MAX_REGIONS = 1 << 14
 
 _SAMPLE_US, _AGGREGATION_US, _UPDATE_US = 500_000, 1_000_000, 2_000_000
-_MIN_REGIONS = 10  # the kernel's own default, which it also accepts for few ranges
+_LEAST = 3  # the kernel rejects a lower minimum
 _ADMIN = "kernel/mm/damon/admin/kdamonds"
 _NR = f"{_ADMIN}/nr_kdamonds"
 _STAT = "module/damon_stat/parameters/enabled"
@@ -179,9 +179,9 @@ class Damon:
         sysfs.write(f"{attrs}/intervals/sample_us", _SAMPLE_US)
         sysfs.write(f"{attrs}/intervals/aggr_us", _AGGREGATION_US)
         sysfs.write(f"{attrs}/intervals/update_us", _UPDATE_US)
-        regions = max(_MIN_REGIONS, sum(len(runs.starts) for runs in targets.values()))
-        sysfs.write(f"{attrs}/nr_regions/max", 4 * regions)
-        sysfs.write(f"{attrs}/nr_regions/min", regions)
+        least, most = _limits(targets.values())
+        sysfs.write(f"{attrs}/nr_regions/max", most)
+        sysfs.write(f"{attrs}/nr_regions/min", least)
         sysfs.write(f"{context}/targets/nr_targets", len(targets))
         for i, (pid, runs) in enumerate(targets.items()):
             target = f"{context}/targets/{i}"
@@ -210,6 +210,12 @@ class Damon:
                 f"grep . {self._sysfs.root}/module/damon_*/parameters/enabled",
             ) from None
 
+    def aggregations(self, targets: Mapping[int, Runs]) -> int:
+        """Returns the number of aggregations since the start."""
+        self._update("update_schemes_stats")
+        tried = int(self._sysfs.read(f"{self._context}/schemes/0/stats/sz_tried"))
+        return tried // sum(sum(runs.ends) - sum(runs.starts) for runs in targets.values())
+
     def untouched(self, targets: Mapping[int, Runs], age: int) -> Iterator[tuple[int, Runs]]:
         """Yields, by pid, the regions without an access in ``age`` aggregations.
 
@@ -237,12 +243,7 @@ class Damon:
 
     def _regions(self) -> Iterator[tuple[int, int, int, int]]:
         """Yields each region: start, end, accesses, and age in aggregations."""
-        try:
-            self._sysfs.write(f"{self._kdamond}/state", "update_schemes_tried_regions")
-        except OSError as e:
-            if e.errno not in _OFF_AFTER_EXIT:
-                raise
-            raise CannotTell("the kdamond has ended: all processes exited", "Try again") from None
+        self._update("update_schemes_tried_regions")
         tried = f"{self._context}/schemes/0/tried_regions"
         for number in sorted(int(name) for name in self._sysfs.names(tried) if name.isdecimal()):
             region = f"{tried}/{number}"
@@ -251,6 +252,14 @@ class Damon:
                 for what in ("start", "end", "nr_accesses", "age")
             )
             yield start, end, accesses, age
+
+    def _update(self, what: str) -> None:
+        try:
+            self._sysfs.write(f"{self._kdamond}/state", what)
+        except OSError as e:
+            if e.errno not in _OFF_AFTER_EXIT:
+                raise
+            raise CannotTell("the kdamond has ended: all processes exited", "Try again") from None
 
     def stop(self) -> None:
         """Ends the kdamond and removes the settings."""
@@ -265,3 +274,14 @@ class Damon:
                     ) from None
         if self._sysfs.read(_NR) != "0":
             self._sysfs.write(_NR, 0)
+
+
+def _limits(targets: Iterable[Runs]) -> tuple[int, int]:
+    """Returns the limits of the number of regions that leave the ranges as they are.
+
+    DAMON merges like neighbours, and from Linux 7.0 on splits regions, up to the size
+    of all ranges by the lower limit. It splits each region in two while they are at
+    most half of the upper limit.
+    """
+    sizes = [end - start for runs in targets for start, end in zip(*runs, strict=True)]
+    return max(_LEAST, sum(sizes) // max(sizes)), max(_LEAST, len(sizes))
