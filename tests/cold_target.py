@@ -3,10 +3,10 @@
 
 cold_target.py MIB CHUNK_KIB KIND
 
-Its chunks are hot (read each 0.1 s), warm (each 5 s), cold, cold, over and over; cold
-ones are never used again. KIND is private, shmem, or forked: the chunks belong to a
-process that sleeps, and a child uses them. Prints the pid of the process that owns
-them, the child's or 0, and the address.
+Its chunks are hot (read each 0.1 s), warm (each 3 s), cold, cold, over and over; cold
+ones are never used again. KIND is private, huge (pages), shmem, or forked: the chunks
+belong to a process that sleeps, and a child uses them. Prints the pid of the process
+that owns them, the child's or 0, and the address.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 CLASSES = ("hot", "warm", "cold")
 PAGE = mmap.PAGESIZE
@@ -25,9 +26,18 @@ PAGE = mmap.PAGESIZE
 class Target:
     """The program, running. A context manager."""
 
-    def __init__(self, mib: int = 64, chunk_kib: int = 1024, kind: str = "private") -> None:
-        self.size, self.chunk = mib << 20, chunk_kib << 10
+    def __init__(
+        self,
+        mib: int = 64,
+        chunk_kib: int = 1024,
+        kind: str = "private",
+        group: Path | None = None,
+    ) -> None:
+        self.size, self.chunk, self.kind = mib << 20, chunk_kib << 10, kind
         command = [sys.executable, "-S", __file__, str(mib), str(chunk_kib), kind]
+        if group:  # a process of the group starts the program
+            enter = 'echo $$ >"$0"; exec "$@"'
+            command = ["sh", "-c", enter, str(group / "cgroup.procs"), *command]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         line = self.process.stdout.readline().split()
@@ -67,7 +77,7 @@ def _use(memory: memoryview, chunk: int) -> None:
         for number, at in enumerate(range(0, len(memory), chunk)):
             if number % 4 == 0 or (number % 4 == 1 and began >= warm):
                 bytes(memory[at : at + chunk : PAGE])
-        warm = began + 5 if began >= warm else warm
+        warm = began + 3 if began >= warm else warm
         # a new protection empties the TLB; an emulated one is so large that the
         # processor would set no accessed bit again
         few[::PAGE] = bytes(64)
@@ -80,7 +90,7 @@ def main() -> None:
     size, chunk, kind = int(sys.argv[1]) << 20, int(sys.argv[2]) << 10, sys.argv[3]
     flags = mmap.MAP_SHARED if kind == "shmem" else mmap.MAP_PRIVATE
     memory = mmap.mmap(-1, size + (2 << 20), flags=flags | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    memory.madvise(mmap.MADV_HUGEPAGE if kind == "huge" else mmap.MADV_NOHUGEPAGE)
     whole = memoryview(memory)
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     skip = -address % (2 << 20)

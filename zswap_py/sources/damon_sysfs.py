@@ -12,7 +12,7 @@ from zswap_py.sources.coldness import CannotTell
 from zswap_py.sources.pagemap import Runs
 
 AGGREGATION = 1.0  #: seconds; DAMON counts ages in them
-#: Regions given at the start. Each costs some 8 KiB of the kernel's caches for its files
+#: Regions given at the start. Each costs the kernel some 8 KiB of caches for its files
 #: while it is set up and read, and the kdamond's time
 MAX_REGIONS = 1 << 14
 
