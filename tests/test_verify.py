@@ -650,7 +650,7 @@ def test_exit_codes_and_output(
 ) -> None:
     linux("6.18.3")
     host = FakeHost(tree, spoil)
-    for module in (cli, compare):
+    for module in (cli.verify, compare):
         monkeypatch.setattr(module, "Host", lambda: host)
     found, out, err = run("--size", "1M", "--seed", "2", "--json")
     assert found == code
@@ -677,8 +677,8 @@ def test_room_is_looked_for_before_any_page_is_there(
     run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], pages: str
 ) -> None:
     host = FakeHost(tree)
-    monkeypatch.setattr(cli, "Host", lambda: host)
-    monkeypatch.setattr(cli, "corpus", None)
+    monkeypatch.setattr(cli.verify, "Host", lambda: host)
+    monkeypatch.setattr(cli.verify, "corpus", None)
     with open(tree / "FILE", "wb") as f:
         f.truncate(4 << 30)
     code, out, err = run(*[str(tree / arg) if arg == "FILE" else arg for arg in argv])
@@ -697,7 +697,7 @@ def test_ctrl_c_tells_what_another_changed(
     linux("6.18.3")
     Meddling.tree = tree
     host = FakeHost(tree, Interrupted)
-    monkeypatch.setattr(cli, "Host", lambda: host)
+    monkeypatch.setattr(cli.verify, "Host", lambda: host)
     code, out, err = run("--size", "1M")
     assert (code, out) == (130, "")
     assert err.splitlines() == [
