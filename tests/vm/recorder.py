@@ -10,14 +10,16 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+from vm.fidelity import VERDICTS
 from vm.machine import Options, run
 from vm.packages import MachineError
 from vm.records import DATA, VERSIONS, Corpus, dumps
+
+from zswap_py.corpus import PAGE_SIZE
 
 TRIES = 2  #: of a machine that ends early: see machine.STARTS
 TIMEOUT = 1200
@@ -26,37 +28,49 @@ INSIDE = Path(__file__).resolve().parent / "figures.py"
 OPTIONS = Options(cpus=1, timeout=TIMEOUT)
 
 
-def record(version: str, corpora: Sequence[Corpus], options: Options = OPTIONS) -> dict[str, Any]:
+def _told(version: str, command: Sequence[str], accepted: Container[int] = (0,)) -> str:
+    """Returns the output of a command under a kernel. Raises MachineError if its exit
+    code is none of the accepted ones.
+    """
+    out, err = io.BytesIO(), io.BytesIO()
+    code = run(version, command, OPTIONS, out=out, err=err)
+    if code not in accepted:
+        raise MachineError(f"Linux {version}: {err.getvalue().decode(errors='replace')}")
+    return out.getvalue().decode()
+
+
+def record(version: str, corpora: Sequence[Corpus]) -> str:
     """Returns the record of a kernel. Raises MachineError if it cannot be had."""
     with tempfile.TemporaryDirectory() as made:
         paths = []
         for corpus in corpora:
             paths.append(Path(made) / corpus.name)
             paths[-1].write_bytes(b"".join(corpus.pages))
-        out, err = io.BytesIO(), io.BytesIO()
-        code = run(
-            version, [sys.executable, str(INSIDE), *map(str, paths)], options, out=out, err=err
-        )
-    if code:
-        raise MachineError(f"Linux {version}: {err.getvalue().decode(errors='replace')}")
-    found: dict[str, Any] = json.loads(out.getvalue())
-    found["corpora"] = {corpus.name: corpus.described() for corpus in corpora}
-    return found
+        found = json.loads(_told(version, [sys.executable, str(INSIDE), *map(str, paths)]))
+    return dumps(found | {"corpora": {corpus.name: corpus.described() for corpus in corpora}})
 
 
-def _record(version: str, corpora: Sequence[Corpus], to: Path) -> str | None:
-    """Writes a record. Returns the error if there is one."""
+def verdict(version: str, corpus: Corpus) -> str:
+    """Returns what `zswap-py verify --json` tells under a kernel. Raises MachineError
+    if it fails.
+    """
+    verify = [sys.executable, "-m", "zswap_py", "verify", "--json", "--seed", str(corpus.seed)]
+    verify += ["--size", str(corpus.nr_pages * PAGE_SIZE)]
+    modprobe = ["sh", "-c", 'modprobe zram && exec "$@"', "sh"]
+    return _told(version, [*modprobe, *verify], accepted=(0, 3))
+
+
+def _write(version: str, make: Callable[[str], str], to: Path) -> str | None:
+    """Writes what a kernel tells. Returns the error if there is one."""
     start = time.monotonic()
     for left in reversed(range(TRIES)):
         try:
-            found = record(version, corpora)
+            (to / f"{version}.json").write_text(make(version))
+            break
         except MachineError as e:
             if not left:
                 return str(e)
-        else:
-            (to / f"{version}.json").write_text(dumps(found))
-            break
-    print(f"Linux {version}: {found['kernel']}, {time.monotonic() - start:.0f} s", flush=True)
+    print(f"Linux {version}: {time.monotonic() - start:.0f} s", flush=True)
     return None
 
 
@@ -68,19 +82,29 @@ def main(argv: Sequence[str]) -> int:
         "generated pages. tests/vm/compare compares ours.",
     )
     parser.add_argument("versions", metavar="VERSION", nargs="*", default=VERSIONS)
-    parser.add_argument("--to", type=Path, default=DATA, metavar="DIRECTORY", help="(%(default)s)")
     parser.add_argument(
-        "--pages", type=int, default=500, help="of each corpus, 4 KiB each (%(default)s)"
+        "--to", type=Path, metavar="DIRECTORY", help=f"({DATA}, with --verify {VERDICTS})"
     )
+    parser.add_argument("--pages", type=int, default=500, help="of a corpus (%(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="(1 2 3)")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="write what `zswap-py verify --json` tells there of the first corpus",
+    )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count(), help="machines at once (%(default)s)"
     )
     args = parser.parse_args(argv)
-    args.to.mkdir(parents=True, exist_ok=True)
     corpora = [Corpus(seed, args.pages) for seed in args.seeds]
+    to = args.to or (VERDICTS if args.verify else DATA)
+    to.mkdir(parents=True, exist_ok=True)
+
+    def make(version: str) -> str:
+        return verdict(version, corpora[0]) if args.verify else record(version, corpora)
+
     with ThreadPoolExecutor(args.jobs) as pool:
-        errors = list(pool.map(lambda v: _record(v, corpora, args.to), args.versions))
+        errors = list(pool.map(lambda version: _write(version, make, to), args.versions))
     for error in filter(None, errors):
         print(f"tests/vm/record: {error}", file=sys.stderr)
     return 1 if any(errors) else 0
