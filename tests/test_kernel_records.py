@@ -91,7 +91,7 @@ def test_one_size_and_one_step_that_differ_are_seen():
     told["mem_used_total"][3] -= 4096
     found = records.compared(record, "zram", "lz4", first)
     assert (found.page_stores_differ, found.differences) == (1, [0, 0, 0, 4096, 0, 0])
-    assert records.cell([found]) == "+4,096, 1 sizes"
+    assert records.cell([found]) == "+4,096\n1 sizes"
 
 
 # ---- 6.1 ----

@@ -128,7 +128,7 @@ def cell(found: Sequence[Comparison]) -> str:
         said.append(f"{stores:,} sizes")
     if not said:
         said = sorted({counter for c in found for counter in c.wrong_counters})
-    return ", ".join(said)
+    return "\n".join(said)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -155,7 +155,7 @@ def main(argv: Sequence[str]) -> int:
             row = c.where, f"{c.name}:{c.backend}{'' if c.kernel_sizes else ' ~'}"
             cells.setdefault(row, {}).setdefault(version, []).append(c)
     table = Table("", "", *records, box=box.SIMPLE)
-    for row, by in cells.items():
+    for row, by in sorted(cells.items(), key=lambda of: of[0][0], reverse=True):  # zswap first
         table.add_row(*row, *(cell(by[v]) if v in by else "-" for v in records))
     console = Console(width=160)
     console.print(table)
