@@ -76,7 +76,16 @@ struct zswap_config {
 	 * compression; before: the allocator decides
 	 */
 	bool check_dlen;
-	/* before the series: a CPU that goes offline loses its context */
+	/* up to Linux 6.12: a folio of several pages is refused */
+	bool small_folios_only;
+	/*
+	 * Linux 7.0: the compressor gets an object as the pieces in which it
+	 * lies; before: one that crosses a page is copied
+	 */
+	bool sg_reads;
+	/* pages of a context's buffer: 2, or 1 since Linux 7.0 */
+	unsigned int buffer_pages;
+	/* up to Linux 7.0: a CPU that goes offline loses its context */
 	bool dead_frees;
 	/* most pages of one request: 1 to ZSWAP_MAX_BATCH_SIZE */
 	unsigned int max_batch;
@@ -330,8 +339,9 @@ enum zswap_reject {
 	ZSWAP_REJECT_KMEMCACHE_FAIL,
 	ZSWAP_REJECT_COMPRESS_FAIL,
 	ZSWAP_REJECT_COMPRESS_POOR,
-	ZSWAP_REJECT_DISABLED, /* no counter */
-	ZSWAP_REJECT_NO_POOL,  /* no counter */
+	ZSWAP_REJECT_DISABLED,    /* no counter */
+	ZSWAP_REJECT_NO_POOL,     /* no counter */
+	ZSWAP_REJECT_LARGE_FOLIO, /* no counter */
 };
 
 /*

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""cli.py and __main__.py: what is typed, what comes out where, and the exit code."""
+"""cli and __main__.py: what is typed, what comes out where, and the exit code."""
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import pty
 import re
@@ -21,7 +22,7 @@ import pytest
 from corpus import corpus
 from helpers import Run
 
-from zswap_py import cli
+from zswap_py.cli.options import size
 from zswap_py.report import measure
 from zswap_py.sources import pages as pages_module
 from zswap_py.sources.denial import denial
@@ -325,7 +326,7 @@ def test_ctrl_c_before_anything_is_there(
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "open_pages", interrupted)
+    monkeypatch.setattr("zswap_py.cli.report.open_pages", interrupted)
     assert run("report", memory) == (
         130,
         "",
@@ -576,7 +577,7 @@ def test_values_that_are_large_and_can_be(run: Run, memory: Path, argv: list[str
 def test_a_folio_smaller_than_a_page(
     run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.mmap, "PAGESIZE", 65536)
+    monkeypatch.setattr(mmap, "PAGESIZE", 65536)
     code, _out, err = run("report", memory, "--folio", "4K")
     assert code == 2
     assert "4K is less than this machine's page size, 65536 bytes: give" in err
@@ -595,7 +596,7 @@ def test_a_folio_smaller_than_a_page(
     ],
 )
 def test_sizes(text: str, nbytes: int) -> None:
-    assert cli._size(text) == nbytes
+    assert size(text) == nbytes
 
 
 def test_a_file_that_is_not_there(run: Run, tmp_path: Path) -> None:

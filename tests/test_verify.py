@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import errno
+import importlib
 import json
 import os
 import signal
@@ -27,11 +28,13 @@ from corpus import SEEDS, corpus
 from helpers import Run, of_kernel_sizes
 
 import zswap_py as zs
-from zswap_py import cli, verify
+from zswap_py import verify
 from zswap_py.corpus import FIGURES
+from zswap_py.kernels import kernel_for
 from zswap_py.verify import Comparison, Verdict, compare, walk
 from zswap_py.verify import host as hostkernel
 from zswap_py.verify.host import Host, HostError
+from zswap_py.zram import Zram
 
 P = os.sysconf("SC_PAGE_SIZE")
 COMMAND = [sys.executable, "-m", "zswap_py", "verify"]
@@ -62,6 +65,7 @@ def comparison(name: str = "lzo", **changes: Any) -> Comparison:
         backend="kernel",
         library_version=None,
         kernel_sizes=True,
+        remedy=None,
         kernel=steps(*POOLS),
         ours=steps(*POOLS),
         steady=True,
@@ -81,6 +85,7 @@ def make(*comparisons: Comparison, **changes: Any) -> Verdict:
         page_size=P,
         chain_size=8,
         rules="6.18",
+        remark="",
         pages=100,
         zero_pages=0,
         comparisons=list(comparisons),
@@ -248,9 +253,9 @@ def test_zswap_of_other_rules_is_not_compared(tree: Path, linux: Callable[[str],
     linux("6.12.0")
     assert Host(tree).no_zswap() is None
     assert [compare.rules_of(release) for release in ("6.1.0-50-amd64", "6.17.1", "7.0.0-rc1")] == [
-        "6.16",
-        "6.16",
-        "6.18",
+        "6.12",
+        "6.17",
+        "7.0",
     ]
 
 
@@ -362,19 +367,20 @@ def test_a_signal_after_the_last_look_is_not_lost() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_our_zram_has_the_kernels_totals(seed: int, algorithm: str) -> None:
     of_kernel_sizes(algorithm)
-    with zs.Zswap(algorithm, total_ram=1 << 32, max_pool_percent=100, nr_cpus=1) as z:
-        z.swapon(len(corpus(seed)))
+    with Zram(algorithm, pages=len(corpus(seed)), total_ram=1 << 32, nr_cpus=1) as z:
         zram = walk.OurZram(z)
         for slot, page in enumerate(corpus(seed)):
             zram.store(slot, page)
-        assert zram.stats() == RECORDED[f"corpus:{seed}"][f"zram:{algorithm}"]
+        recorded = RECORDED[f"corpus:{seed}"][f"zram:{algorithm}"]
+        assert {name: zram.stats()[name] for name in recorded} == recorded
         assert zram.compr_data_size() == zram.stats()["compr_data_size"]
         out = bytearray(P)
         for slot, page in enumerate(corpus(seed)):
             zram.load(slot, out)
             assert out == page
             zram.invalidate(slot)
-        assert set(zram.stats().values()) == {0}
+        left = zram.stats()
+        assert {left[name] for name in recorded} == {0}
 
 
 class FakeHost(Host):
@@ -398,29 +404,24 @@ class FakeHost(Host):
     def zram_algorithms(self) -> list[str]:
         return ["lz4", "none-of-ours"]
 
-    @contextmanager
-    def _machine(self, compressor: str, incompressible: str | None = None) -> Iterator[zs.Zswap]:
-        rules = compare.rules_of(self.release)
-        size = self.chain_size()
-        with zs.Zswap(
-            compressor,
-            nr_cpus=1,
-            max_pool_percent=100,
-            kernel=rules,
-            chain_size=size,
-            incompressible=incompressible,
-        ) as z:
-            yield z
+    def _machine(self) -> dict[str, Any]:
+        return {
+            "kernel": compare.rules_of(self.release),
+            "chain_size": self.chain_size(),
+            "nr_cpus": 1,
+        }
 
     @contextmanager
     def zswap(self, compressor: str, pages: int, directory: str | Path) -> Iterator[Any]:
-        with self._machine(compressor) as z, self.setting(self.page_cluster, "0"):
+        with (
+            zs.Zswap(compressor, max_pool_percent=100, **self._machine()) as z,
+            self.setting(self.page_cluster, "0"),
+        ):
             yield self.spoil(walk.OurZswap(z, pages))
 
     @contextmanager
     def zram(self, algorithm: str, pages: int) -> Iterator[Any]:
-        with self._machine(algorithm, "store") as z:
-            z.swapon(pages)
+        with Zram(algorithm, pages=pages, **self._machine()) as z:
             yield self.spoil(walk.OurZram(z))
 
 
@@ -451,11 +452,15 @@ class Spoilt(Wrapped):
 class OtherSize(Spoilt):
     """Page 5 comes to two bytes more, in zram."""
 
+    more = 0
+
     def store(self, entry: int, folio: bytes) -> None:
         self._driver.store(entry, folio)
-        if entry == 5 and isinstance(self._driver, walk.OurZram):
-            self._driver._total += 2
-            self._driver._sizes[5] += 2
+        if entry == 5:
+            self.more = 2
+
+    def compr_data_size(self) -> int:
+        return int(self._driver.compr_data_size()) + self.more
 
 
 @pytest.fixture
@@ -516,6 +521,33 @@ def test_before_linux_6_4_page_sizes_alone_are_compared(
     assert "zram's pool was not compared: zsmalloc of Linux 6.1.0-50-amd64 chains" in text
     row = next(line for line in text.splitlines() if "lz4:kernel" in line)
     assert row.split()[2:] == ["-", "-", "-", "0", "exact"]
+
+
+@pytest.mark.parametrize("release", ["6.12.117+deb13-amd64", "6.16.3", "6.17.13", "7.3.4"])
+def test_each_kernel_is_compared_by_its_own_rules(
+    fake: Callable[..., Verdict], linux: Callable[[str], None], release: str
+) -> None:
+    linux(release)
+    found = fake()
+    assert (found.rules, found.remark) == (kernel_for(release).name, "")
+    claimed = [c for c in found.comparisons if c.kernel_sizes]
+    assert {(c.where, c.name) for c in claimed} >= {("zswap", "lzo"), ("zram", "lz4")}
+    assert all(c.exact for c in claimed)
+    lzo = next(c for c in claimed if c.name == "lzo")
+    rejected = lzo.kernel[0]["reject_compress_fail"]
+    assert (rejected > 0) == release.startswith("6.1")
+    assert (lzo.kernel[0]["stored_incompressible_pages"] > 0) == release.startswith("7")
+
+
+def test_a_kernel_that_is_not_modelled_is_told(
+    fake: Callable[..., Verdict], linux: Callable[[str], None]
+) -> None:
+    linux("7.9.1")
+    found = fake()
+    assert (found.rules, found.exit_code) == ("7.3", 0)
+    said = " ".join(verify.to_text(found).split())
+    assert "this machine's Linux 7.9 is newer than any modelled; as 7.3" in said
+    assert json.loads(verify.to_json(found))["remark"] in said
 
 
 def test_a_kernel_that_is_a_page_off_in_one_step(fake: Callable[..., Verdict]) -> None:
@@ -675,7 +707,7 @@ def test_exit_codes_and_output(
 ) -> None:
     linux("6.18.3")
     host = FakeHost(tree, spoil)
-    for module in (cli, compare):
+    for module in (importlib.import_module("zswap_py.cli.verify"), compare):
         monkeypatch.setattr(module, "Host", lambda: host)
     found, out, err = run("--size", "1M", "--seed", "2", "--json")
     assert found == code
@@ -699,8 +731,8 @@ def test_room_is_looked_for_before_any_page_is_there(
     run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], pages: str
 ) -> None:
     host = FakeHost(tree)
-    monkeypatch.setattr(cli, "Host", lambda: host)
-    monkeypatch.setattr(cli, "corpus", None)
+    monkeypatch.setattr("zswap_py.cli.verify.Host", lambda: host)
+    monkeypatch.setattr("zswap_py.cli.verify.corpus", None)
     with open(tree / "FILE", "wb") as f:
         f.truncate(4 << 30)
     code, out, err = run(*[str(tree / arg) if arg == "FILE" else arg for arg in argv])
@@ -719,7 +751,7 @@ def test_ctrl_c_tells_what_another_changed(
     linux("6.18.3")
     Meddling.tree = tree
     host = FakeHost(tree, Interrupted)
-    monkeypatch.setattr(cli, "Host", lambda: host)
+    monkeypatch.setattr("zswap_py.cli.verify.Host", lambda: host)
     code, out, err = run("--size", "1M")
     assert (code, out) == (130, "")
     assert err.splitlines() == [

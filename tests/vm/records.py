@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 from zswap_py import crypto
 from zswap_py.corpus import corpus, digest
-from zswap_py.verify.compare import comparison, rules_of, without_pool
+from zswap_py.verify.compare import as_modelled, comparison, rules_of
 from zswap_py.verify.data import POOL, Comparison, Steps
-from zswap_py.verify.host import ZSMALLOC
 from zswap_py.verify.walk import Ours, Walk
 
 #: The kernels that are recorded: those of Debian's stable releases, and later ones.
@@ -87,10 +86,6 @@ def backend_of(name: str) -> crypto.CompressorInfo | None:
     return max(found, key=lambda c: c.kernel_sizes, default=None)
 
 
-def _has_our_pool(record: dict[str, Any]) -> bool:
-    return tuple(int(n) for n in re.findall(r"\d+", record["kernel"])[:2]) >= ZSMALLOC
-
-
 def compared(record: dict[str, Any], where: str, name: str, corpus: Corpus) -> Comparison:
     """Walks through ours, as the record's kernel, and compares."""
     codec = backend_of(name)
@@ -101,8 +96,7 @@ def compared(record: dict[str, Any], where: str, name: str, corpus: Corpus) -> C
     walk = (ours.zswap if where == "zswap" else ours.zram)(spec, corpus.pages)
     if kernel.sizes is not None and walk.sizes is not None:
         walk = walk._replace(sizes=walk.sizes[: len(kernel.sizes)])
-    found = comparison(where, codec, kernel, walk)
-    return found if _has_our_pool(record) else without_pool(found)
+    return as_modelled(comparison(where, codec, kernel, walk), record["kernel"])
 
 
 def all_compared(record: dict[str, Any]) -> Iterator[tuple[Corpus, Comparison]]:

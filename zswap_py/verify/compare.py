@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from zswap_py import crypto
-from zswap_py.kernels import KERNELS
+from zswap_py.kernels import OLDEST, kernel_for, parse
 from zswap_py.verify.data import POOL, SCHEMA, Comparison, Steps, Verdict
-from zswap_py.verify.host import PAGE_SIZE, Check, Host, HostError, interruptions
+from zswap_py.verify.host import PAGE_SIZE, ZSMALLOC, Check, Host, HostError, interruptions
 from zswap_py.verify.walk import Ours, Walk, host_zram, host_zswap
 
 #: Runs on the kernel before its figures count as unsteady: its counters are those of
@@ -25,6 +24,9 @@ RUNS = 3
 #: Bytes that must be free for each byte of the pages: the pages, the kernel's copy and
 #: pool, our pool.
 ROOM = 4
+
+#: Codecs whose sizes are other ones in kernels before kernels.OLDEST.
+SIZES_CHANGED = ("zstd",)
 
 Progress = Callable[[str], None]
 """Called with the name of the next comparison: "zswap lzo"."""
@@ -84,9 +86,10 @@ class _Verifying:
         self.progress(f"{where} {name}")
         codecs = self._of(name)
         walks = [ours(f"{c.name}:{c.backend}", self.pages, self.check) for c in codecs]
-        kernel, steady = settled(kernels, walks)
+        kernel, steady = settled(kernels, [walk._replace(by=None) for walk in walks])
         for codec, walk in zip(codecs, walks, strict=True):
-            yield comparison(where, codec, kernel, walk, steady=steady)
+            found = comparison(where, codec, kernel, walk, steady=steady)
+            yield as_modelled(found, self.host.release)
 
     def zswap(self, name: str) -> Iterator[Comparison]:
         """Compares each backend of `name` with the kernel's zswap."""
@@ -102,8 +105,7 @@ class _Verifying:
         def kernels() -> Walk:
             return host_zram(self.host, name, self.pages, self.check)
 
-        compared = self._compare("zram", name, self.ours.zram, kernels)
-        return map(without_pool, compared) if self.host.no_pool() else compared
+        return self._compare("zram", name, self.ours.zram, kernels)
 
     def run(self) -> None:
         """Fills `found`, `missing` and `broken_off`. Raises OSError only if `found` is
@@ -150,6 +152,7 @@ def comparison(
     steady: bool = True,
 ) -> Comparison:
     """Compares what the kernel and a backend of ours told of the same walk."""
+    claim = ours.by or codec
     off = None
     if kernel.sizes is not None and ours.sizes is not None:
         off = [b - a for a, b in zip(kernel.sizes, ours.sizes, strict=True)]
@@ -157,8 +160,9 @@ def comparison(
         where=where,
         name=codec.name,
         backend=codec.backend or "",
-        library_version=codec.library_version,
-        kernel_sizes=codec.kernel_sizes,
+        library_version=claim.library_version,
+        kernel_sizes=claim.kernel_sizes,
+        remedy=claim.remedy,
         kernel=kernel.steps,
         ours=ours.steps,
         steady=steady,
@@ -177,13 +181,19 @@ def without_pool(c: Comparison) -> Comparison:
     return dataclasses.replace(c, kernel=rest(c.kernel), ours=rest(c.ours))
 
 
-def rules_of(release: str) -> str:
-    """Returns the newest of KERNELS that is not newer than a release, as uname -r
-    prints it; the oldest if all are newer.
+def as_modelled(c: Comparison, release: str) -> Comparison:
+    """Leaves out of a comparison what is not modelled of a kernel of that release: the
+    pool of an older zsmalloc, and the claim of a codec whose sizes changed since.
     """
-    version = [int(n) for n in re.findall(r"\d+", release)[:2]]
-    older = [k for k in KERNELS if [int(n) for n in k.split(".")] <= version]
-    return older[-1] if older else KERNELS[0]
+    version = parse(release)
+    if version < parse(OLDEST) and c.name in SIZES_CHANGED:
+        c = dataclasses.replace(c, kernel_sizes=False, remedy=None)
+    return without_pool(c) if version < ZSMALLOC else c
+
+
+def rules_of(release: str) -> str:
+    """Returns the kernel whose rules stand for a release, as uname -r prints it."""
+    return kernel_for(release).name
 
 
 def verify(
@@ -224,6 +234,7 @@ def verify(
         page_size=PAGE_SIZE,
         chain_size=verifying.ours.chain_size,
         rules=verifying.ours.kernel,
+        remark=kernel_for(host.release).remark,
         pages=len(pages),
         zero_pages=sum(not any(page) for page in pages),
         comparisons=verifying.found,

@@ -27,7 +27,8 @@ class Comparison:
     name: str
     backend: str
     library_version: str | None
-    kernel_sizes: bool  # whether the backend claims the kernel's sizes
+    kernel_sizes: bool  # whether the backend claims this kernel's sizes
+    remedy: str | None  # the library to install for them, if one is missing
     kernel: Steps
     ours: Steps
     steady: bool  # the kernel's figures repeated, or are ours
@@ -72,6 +73,7 @@ class Verdict:
     page_size: int
     chain_size: int
     rules: str  # the Linux release that ours follows
+    remark: str  # why its rules may be others than the host's; "" if they are the host's
     pages: int
     zero_pages: int
     comparisons: list[Comparison]

@@ -40,6 +40,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from zswap_py import kernels
 from zswap_py._lib.names import shown
 
 PAGE_SIZE = mmap.PAGESIZE
@@ -47,7 +48,6 @@ MADV_PAGEOUT = 21
 BLKDISCARD = 0x1277
 PAGEMAP_SWAPPED = 1 << 62
 TRIES = 50  #: attempts to page a page out, and to remove a device that another program has open
-OLDEST = (6, 12)  #: the first Linux with the zswap rules known here
 CHAINS = (6, 3)  #: the first Linux whose zsmalloc has chains of a configured size
 ZSMALLOC = (6, 4)  #: the first Linux with the zsmalloc rules known here
 
@@ -195,10 +195,9 @@ class Host:
         """Returns the reason that zswap cannot be asked, or None if it can."""
         if not self.parameters.is_dir():
             return "this kernel has no zswap: boot one with CONFIG_ZSWAP=y"
-        if self.version < OLDEST:
+        if self.version < kernels.parse(kernels.OLDEST):
             return (
-                f"zswap of Linux {self.release} follows other rules: boot "
-                f"{'.'.join(map(str, OLDEST))} or later"
+                f"zswap of Linux {self.release} follows other rules: boot {kernels.OLDEST} or later"
             )
         return None
 

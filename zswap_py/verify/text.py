@@ -45,6 +45,11 @@ def notes(verdict: Verdict) -> list[str]:
                 f"{c.where} {c.name}: the kernel's figures changed from run to run, as other "
                 "memory was swapped; run again on a quieter machine"
             )
+    said += dict.fromkeys(
+        f"{_label(c)}: Linux {verdict.rules} has the sizes of {c.remedy}"
+        for c in verdict.comparisons
+        if c.remedy
+    )
     if any(not c.kernel_sizes for c in verdict.comparisons):
         said.append("~ does not claim the kernel's sizes, and does not affect the exit code")
     if stores := max((c.page_stores or 0 for c in verdict.comparisons), default=0):
@@ -75,6 +80,8 @@ def to_text(verdict: Verdict, width: int = 80, colour: bool = False) -> str:
         f"and ours as Linux {verdict.rules}",
         "dim",
     )
+    if verdict.remark:
+        say(verdict.remark, "dim")
     say("")
     say(headline(verdict), "bold" if not verdict.exit_code else "bold red")
     say("")

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from zswap_py.corpus import FIGURES, Driver, churn
+from zswap_py.crypto import CompressorInfo
 from zswap_py.swap import SwapDevice
 from zswap_py.verify.data import Steps
-from zswap_py.verify.host import PAGE_SIZE, Check, Host, HostError
+from zswap_py.verify.host import PAGE_SIZE, Check, Host
+from zswap_py.zram import Zram
 from zswap_py.zswap import Zswap
 
 ZSWAP_FIGURES = (*FIGURES, "reject_compress_poor", "reject_compress_fail")
@@ -21,10 +23,12 @@ class Walk(NamedTuple):
     """What one side told of pages that were stored, loaded and freed by `churn`.
 
     `sizes` are the sizes of all stores, in order, in bytes; None if they are not told.
+    `by` is what compressed, and what it claims for that kernel; None for the kernel's.
     """
 
     steps: Steps
     sizes: list[int] | None = None
+    by: CompressorInfo | None = None
 
 
 class _ZramDriver(Driver, Protocol):
@@ -51,61 +55,15 @@ class OurZswap:
 
 
 class OurZram:
-    """zram's rules over our zsmalloc, for `churn`. A page of one repeated word is only
-    counted. A page of the huge class is stored raw.
-    """
+    """A Zram for `churn`. A load keeps the page."""
 
-    def __init__(self, zswap: Zswap) -> None:
-        self._zswap = zswap
-        self._huge_from = zswap.pool.huge_class_size
-        self._sizes: dict[int, int] = {}
-        self._total = 0
-        self._same: dict[int, bytes] = {}  # the repeated word, which is in no pool
-
-    def store(self, entry: int, folio: bytes) -> None:
-        """Writes a page."""
-        if folio[:8] * (len(folio) // 8) == folio:
-            self.invalidate(entry)
-            self._same[entry] = folio[:8]
-            return
-        if not self._zswap.store(entry, folio):
-            raise HostError(
-                f"zswap_py did not store page {entry}: memory is short; give fewer pages"
-            )
-        length = self._zswap.length(entry)
-        self._forget(entry)
-        self._sizes[entry] = length if length < self._huge_from else len(folio)
-        self._total += self._sizes[entry]
-
-    def load(self, entry: int, out: bytearray) -> None:
-        """Reads a page and keeps it."""
-        if entry in self._same:
-            out[:] = self._same[entry] * (len(out) // 8)
-        else:
-            self._zswap.peek(entry, out)
-
-    def _forget(self, entry: int) -> None:
-        self._total -= self._sizes.pop(entry, 0)
-        self._same.pop(entry, None)
-
-    def invalidate(self, entry: int) -> None:
-        """Discards a page."""
-        self._zswap.invalidate(entry)
-        self._forget(entry)
+    def __init__(self, zram: Zram) -> None:
+        self.store, self.load, self.invalidate = zram.write, zram.read, zram.discard
+        self.stats = zram.mm_stat
 
     def compr_data_size(self) -> int:
         """Returns the compressed size of all pages, in bytes."""
-        return self._total
-
-    def stats(self) -> dict[str, int]:
-        """Returns the fields of mm_stat that depend on the pages."""
-        huge = sum(length == self._zswap.page_size for length in self._sizes.values())
-        return {
-            "compr_data_size": self._total,
-            "mem_used_total": self._zswap.stats()["pool_total_size"],
-            "same_pages": len(self._same),
-            "huge_pages": huge,
-        }
+        return self.stats()["compr_data_size"]
 
 
 class _Sized:
@@ -161,27 +119,23 @@ class Ours(NamedTuple):
 
     def zswap(self, spec: str, pages: Sequence[bytes], check: Check = lambda: None) -> Walk:
         """Walks through our zswap. `spec` is name:backend."""
-        with self._of(spec) as z:
+        with Zswap(spec, max_pool_percent=100, series=None, **self._machine()) as z:
             driver = OurZswap(z, len(pages))
             try:
-                return Walk(churn(driver, pages, ZSWAP_FIGURES, check))
+                steps = churn(driver, pages, ZSWAP_FIGURES, check)
             finally:
                 driver.close()
+            return Walk(steps, by=z.pool.info)
 
     def zram(self, spec: str, pages: Sequence[bytes], check: Check = lambda: None) -> Walk:
         """Walks through our zram."""
-        with self._of(spec, incompressible="store") as z:
-            z.swapon(len(pages))
-            return _zram(OurZram(z), pages, check)
+        with Zram(spec, pages=len(pages), **self._machine()) as z:
+            return _zram(OurZram(z), pages, check)._replace(by=z.info)
 
-    def _of(self, spec: str, incompressible: str | None = None) -> Zswap:
-        return Zswap(
-            spec,
-            page_size=PAGE_SIZE,
-            chain_size=self.chain_size,
-            nr_cpus=1,
-            max_pool_percent=100,
-            kernel=self.kernel,
-            series=None,
-            incompressible=incompressible,
-        )
+    def _machine(self) -> dict[str, Any]:
+        return {
+            "kernel": self.kernel,
+            "page_size": PAGE_SIZE,
+            "chain_size": self.chain_size,
+            "nr_cpus": 1,
+        }
