@@ -550,6 +550,23 @@ def test_a_kernel_that_is_not_modelled_is_told(
     assert json.loads(verify.to_json(found))["remark"] in said
 
 
+@pytest.mark.parametrize(
+    ("release", "name", "claims", "pool"),
+    [
+        ("6.1.0-50-amd64", "zstd", False, False),
+        ("6.1.0-50-amd64", "lz4", True, False),
+        ("6.6.1", "zstd", False, True),
+        ("6.6.1", "lz4", True, True),
+        ("6.12.0", "zstd", True, True),
+    ],
+)
+def test_what_is_not_modelled_of_an_older_kernel_is_not_claimed(
+    release: str, name: str, claims: bool, pool: bool
+) -> None:
+    found = compare.as_modelled(comparison(name), release)
+    assert (found.kernel_sizes, bool(found.differences)) == (claims, pool)
+
+
 def test_a_kernel_that_is_a_page_off_in_one_step(fake: Callable[..., Verdict]) -> None:
     found = fake(Spoilt)
     assert found.exit_code == 3
