@@ -108,16 +108,8 @@ class Machine:
         options, run = self.options, self.run
         # it ends with this process, however that ends
         command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]
-        command += [
-            "-accel",
-            accelerator,
-            "-cpu",
-            "max",
-            "-m",
-            options.memory,
-            "-smp",
-            str(options.cpus),
-        ]
+        command += ["-accel", accelerator, "-cpu", "max", "-smp", str(options.cpus)]
+        command += ["-m", options.memory]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         command += ["-kernel", str(self._kernel.image), "-initrd", str(run / "initramfs")]
         command += ["-append", f"console=ttyS0 quiet panic=-1 VM_RUN={run} {options.append}"]
