@@ -9,16 +9,20 @@
 #include <time.h>
 
 #include "crypto/lz4.h"
+#include "crypto/lz4hc.h"
 #include "crypto/lzo.h"
 
-#define MAX_OUT  (1 << 17)
-#define MAX_REPS 1024
+#define MAX_OUT     (1 << 17)
+#define MAX_WORK    (1 << 19)
+#define MAX_REPS    1024
+#define LZ4HC_LEVEL 9
 
 /* The shapes of the functions under test. */
 enum shape {
-	OURS_COMPRESS,    /* lzo.h, lz4.h */
+	OURS_COMPRESS,    /* lzo.h, lz4.h, lz4hc.h */
 	OURS_DECOMPRESS,  /* lzo.h */
 	LIBLZ4_EXT_STATE, /* LZ4_compress_fast_extState */
+	LIBLZ4_HC_STATE,  /* LZ4_compress_HC_extStateHC */
 	LIBLZO2,          /* lzo1x_*: with work memory, NULL for a decoder */
 };
 
@@ -35,7 +39,12 @@ typedef int (*liblzo2_t)(const void *, unsigned long, void *, unsigned long *, v
 static union {
 	uint64_t align;
 	char bytes[MAX_OUT];
-} out, work;
+} out;
+
+static union {
+	uint64_t align;
+	char bytes[MAX_WORK];
+} work;
 
 static uint64_t now(void)
 {
@@ -59,7 +68,9 @@ static long run(const struct codec *c, const void *src, size_t slen, size_t room
 	case OURS_DECOMPRESS:
 		return ((ours_decompress_t)c->fn)(src, slen, out.bytes, &dlen) ? -1 : (long)dlen;
 	case LIBLZ4_EXT_STATE:
-		n = ((liblz4_t)c->fn)(work.bytes, src, out.bytes, slen, room, 1);
+	case LIBLZ4_HC_STATE:
+		n = ((liblz4_t)c->fn)(work.bytes, src, out.bytes, slen, room,
+				      c->shape == LIBLZ4_HC_STATE ? LZ4HC_LEVEL : 1);
 		return n ? (long)n : -1;
 	case LIBLZO2:
 		return ((liblzo2_t)c->fn)(src, slen, out.bytes, &n, work.bytes) ? -1 : (long)n;

@@ -31,7 +31,8 @@ from typing import Any
 PAGE = 4096
 ROOM = 2 * PAGE  # zswap's buffers
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-OURS_COMPRESS, OURS_DECOMPRESS, LIBLZ4_EXT_STATE, LIBLZO2 = range(4)  # encoders.c: enum shape
+# encoders.c: enum shape
+OURS_COMPRESS, OURS_DECOMPRESS, LIBLZ4_EXT_STATE, LIBLZ4_HC_STATE, LIBLZO2 = range(5)
 
 
 class Codec(ctypes.Structure):
@@ -48,6 +49,7 @@ def build(cflags: list[str]) -> ctypes.CDLL:
             ROOT / "bench/encoders.c",
             ROOT / "csrc/crypto/lzo.c",
             ROOT / "csrc/crypto/lz4.c",
+            ROOT / "csrc/crypto/lz4hc.c",
         ]
         subprocess.run(
             [
@@ -173,6 +175,17 @@ def measure(lib: ctypes.CDLL, pages: list[bytes], rounds: int) -> list[dict[str,
             "LZ4_compress_fast_extState",
             LIBLZ4_EXT_STATE,
             1.05,
+            pages,
+            no_lz4,
+        ),
+        (
+            "lz4hc compress",
+            lib.lz4hc_compress,
+            OURS_COMPRESS,
+            lz4,
+            "LZ4_compress_HC_extStateHC",
+            LIBLZ4_HC_STATE,
+            1.00,
             pages,
             no_lz4,
         ),

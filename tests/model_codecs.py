@@ -13,9 +13,11 @@ import errno
 import struct
 import zlib
 from functools import cache
+from typing import NamedTuple
 
 LZ4_LAST_LITERALS = 5
 LZ4_MFLIMIT = 12  # no match begins in the last 12 bytes
+LZ4HC_TRIES = 256  # level 9
 LZO_TAIL = 20  # never searched
 
 
@@ -55,7 +57,13 @@ def lz4(page: bytes) -> int:
     return length if length <= len(page) else -errno.EINVAL
 
 
-COMPRESSORS = {"deflate": deflate, "lzo": lzo, "lzo-rle": lzo_rle, "lz4": lz4}
+@cache
+def lz4hc(page: bytes) -> int:
+    length = lz4hc_length(page)
+    return length if length <= len(page) else -errno.EINVAL
+
+
+COMPRESSORS = {"deflate": deflate, "lzo": lzo, "lzo-rle": lzo_rle, "lz4": lz4, "lz4hc": lz4hc}
 
 
 def _words(page: bytes) -> list[int]:
@@ -168,3 +176,129 @@ def lz4_length(page: bytes) -> int:
         match, table[hashed(pos)] = table[hashed(pos)], pos
         new_search = words[match] != words[pos]
         pos += new_search
+
+
+class Match(NamedTuple):
+    """Bytes start..end-1 are those `distance` before."""
+
+    start: int
+    end: int
+    distance: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+    def from_(self, start: int) -> Match:
+        """The match without what lies before `start`."""
+        return self._replace(start=max(self.start, start))
+
+
+class LZ4HC:
+    """LZ4HC level 9, as of 1.7: the longest matches of one page, and what is kept of
+    those that overlap.
+    """
+
+    def __init__(self, page: bytes) -> None:
+        self.page, self.words = page, _words(page) if len(page) > LZ4_MFLIMIT else []
+        self.stop = len(page) - LZ4_MFLIMIT  # no search from here on
+        self.reach = len(page) - LZ4_LAST_LITERALS
+        self.size = self.anchor = 0  # of what is written; up to where
+        same_hash: dict[int, list[int]] = {}
+        self.before: list[tuple[list[int], int]] = []  # a position's bucket, and place there
+        for at in range(max(0, self.stop)):
+            bucket = same_hash.setdefault((self.words[at] * 2654435761 & 0xFFFFFFFF) >> 17, [])
+            self.before.append((bucket, len(bucket)))
+            bucket.append(at)
+
+    def wider(self, at: int, low: int, size: int) -> Match | None:
+        """The longest match of more than `size` bytes over at..at+3, from low or
+        later on.
+        """
+        page, best = self.page, None
+        bucket, place = self.before[at]
+        for earlier in reversed(bucket[max(0, place - LZ4HC_TRIES) : place]):
+            distance = at - earlier
+            if low + size >= self.reach:
+                break
+            if page[low + size] != page[low + size - distance]:
+                continue  # no longer than the best
+            if self.words[earlier] != self.words[at]:
+                continue
+            end = at + 4
+            while end < self.reach and page[end] == page[end - distance]:
+                end += 1
+            start = at
+            while start > max(low, distance) and page[start - 1] == page[start - 1 - distance]:
+                start -= 1
+            if end - start > size:
+                best, size = Match(start, end, distance), end - start
+        return best
+
+    def after(self, match: Match, overlap: int) -> Match | None:
+        """A match that is longer and goes on behind this one's end."""
+        if match.end >= self.stop:
+            return None
+        return self.wider(match.end - overlap, match.start, match.size)
+
+    def write(self, match: Match, end: int) -> None:
+        """Write a match up to `end`, and the literals before it."""
+        end = min(end, match.end)
+        literals, length = match.start - self.anchor, end - match.start
+        assert literals >= 0
+        assert length >= 4
+        self.size += 1 + _lz4_count(literals) + literals + 2 + _lz4_count(length - 4)
+        self.anchor = end
+
+    def run(self) -> int:
+        """Write the page. Returns the block's bytes."""
+        at = 1
+        while at < self.stop:
+            found = self.wider(at, at, 0)
+            at = at + 1 if found is None else self.overlapping(found)
+        literals = len(self.page) - self.anchor
+        return self.size + 1 + _lz4_count(literals) + literals
+
+    def overlapping(self, a: Match) -> int:
+        """Write `a` and the matches that follow from it. Returns where they end."""
+        waiting = a
+        while True:
+            b = self.after(a, 2)
+            if b is None:
+                self.write(a, a.end)
+                return a.end
+            if waiting.start < a.start and b.start < a.start + waiting.size:
+                a = waiting
+            if b.start < a.start + 3:
+                a = b
+                continue
+            pair = self.three(a, b)
+            if pair is None:
+                return self.anchor
+            a, waiting = pair
+
+    def three(self, a: Match, b: Match) -> tuple[Match, Match] | None:
+        """Look for a third match behind `a` and `b`, again and again. Returns a new
+        first match and the one that waits, or None if all are written.
+        """
+        while True:
+            b = b.from_(min(a.start + 18, a.end, b.end - 4))
+            c = self.after(b, 3)
+            if c is None:
+                self.write(a, b.start)
+                self.write(b, b.end)
+                return None
+            if c.start < a.end:
+                b = c
+            elif c.start < a.end + 3:
+                self.write(a, a.end)
+                b = b.from_(a.end)
+                return c, b if b.size >= 4 else c
+            else:
+                self.write(a, b.start)
+                a, b = b, c
+
+
+def lz4hc_length(page: bytes) -> int:
+    """LZ4HC at the kernel's level, 9."""
+    return LZ4HC(page).run()

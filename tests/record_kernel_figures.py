@@ -61,6 +61,19 @@ def zram_sizes(algorithm: str, pages: Sequence[bytes]) -> list[int]:
     return sizes
 
 
+def lz4hc_sizes() -> dict[str, object]:
+    """The known pages' sizes in lz4hc. Where the kernel lacks it, those of the kernel
+    that was asked before.
+    """
+    if "lz4hc" in HOST.zram_algorithms():
+        return {
+            "kernel:lz4hc": platform.release(),
+            "zram:lz4hc": zram_sizes("lz4hc", known_pages()),
+        }
+    old = json.loads(FIGURES_FILE.read_text())["known_pages"]
+    return {name: old[name] for name in ("kernel:lz4hc", "zram:lz4hc")}
+
+
 def record() -> dict[str, object]:
     figures: dict[str, object] = {"kernel": platform.release(), "machine": platform.machine()}
     for seed in SEEDS:
@@ -78,6 +91,7 @@ def record() -> dict[str, object]:
     known: dict[str, object] = {"sha256": digest(known_pages())}
     for algorithm in ("lz4", "lzo", "lzo-rle"):
         known[f"zram:{algorithm}"] = zram_sizes(algorithm, known_pages())
+    known |= lz4hc_sizes()
     with HOST.zswap("deflate", MAX_OBJS + 1, SWAP_IN) as zswap:
         known["zspages:deflate"] = [zspage_of(zswap, page) for page in known_pages()]
     figures["known_pages"] = known

@@ -50,7 +50,7 @@ def test_no_page_is_one_that_zram_keeps_raw_or_as_a_word() -> None:
     assert max(max(sizes) for sizes in KERNEL_SIZES.values()) < 3625
 
 
-@pytest.mark.parametrize("name", ["lz4", "lzo", "lzo-rle"])
+@pytest.mark.parametrize("name", ["lz4", "lz4hc", "lzo", "lzo-rle"])
 def test_sizes_are_what_zram_had(name: str) -> None:
     assert list(KERNEL_SIZES[name]) == RECORDED[f"zram:{name}"]
 
@@ -60,7 +60,7 @@ def test_deflate_sizes_are_of_the_classes_that_zswap_had() -> None:
     assert [[c.chain, c.objs] for c in classes] == RECORDED["zspages:deflate"]
 
 
-@pytest.mark.parametrize("name", ["lz4", "lzo", "lzo-rle"])
+@pytest.mark.parametrize("name", ["lz4", "lz4hc", "lzo", "lzo-rle"])
 def test_the_encoders_by_their_rules_have_the_sizes(name: str) -> None:
     assert [COMPRESSORS[name](page) for page in PAGES] == list(KERNEL_SIZES[name])
 
@@ -81,18 +81,35 @@ def test_zlib_with_other_parameters_is_told_apart(level: int, wbits: int, mem_le
     assert differing("deflate", deflate_with(level, wbits, mem_level)) >= 1
 
 
-def test_liblz4_is_told_apart() -> None:
+@pytest.fixture
+def liblz4() -> ctypes.CDLL:
+    """The lz4 package's liblz4."""
     spec = importlib.util.find_spec("lz4.block._block")
     if spec is None or spec.origin is None:
         pytest.skip("the lz4 package is not installed")
     lib = ctypes.CDLL(spec.origin)
     if lib.LZ4_versionNumber() < 10802:
         pytest.skip("an lz4 of the kernel's line")
+    return lib
+
+
+def test_liblz4_is_told_apart(liblz4: ctypes.CDLL) -> None:
     out = ctypes.create_string_buffer(8192)
-    assert (
-        differing("lz4", lambda page: int(lib.LZ4_compress_default(page, out, len(page), len(out))))
-        >= 2
-    )
+
+    def lz4(page: bytes) -> int:
+        return int(liblz4.LZ4_compress_default(page, out, len(page), len(out)))
+
+    assert differing("lz4", lz4) >= 2
+
+
+@pytest.mark.parametrize("level", [8, 9, 10])
+def test_lz4hc_of_liblz4_is_told_apart(liblz4: ctypes.CDLL, level: int) -> None:
+    out = ctypes.create_string_buffer(8192)
+
+    def lz4hc(page: bytes) -> int:
+        return int(liblz4.LZ4_compress_HC(page, out, len(page), len(out), level))
+
+    assert differing("lz4hc", lz4hc) >= 2
 
 
 def test_liblzo2_is_told_apart() -> None:

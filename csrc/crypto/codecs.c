@@ -21,6 +21,7 @@
 
 #include "crypto/codecs.h"
 #include "crypto/lz4.h"
+#include "crypto/lz4hc.h"
 #include "crypto/lzo.h"
 
 /* The borrowed function number 'n', as a pointer of the given type. */
@@ -94,7 +95,7 @@ static int liblz4_decompress(struct acomp_req *req)
 	return lz4_read(req, LZ4_DECOMPRESS);
 }
 
-/* ---- lz4, lzo, lzo-rle as the kernel encodes them ---- */
+/* ---- lz4, lz4hc, lzo, lzo-rle as the kernel encodes them ---- */
 
 enum { LZ4ENC_DECOMPRESS }; /* any LZ4 decoder reads the kernel's streams */
 
@@ -103,6 +104,11 @@ typedef int (*encode_fn)(const void *src, size_t slen, void *dst, size_t *dlen, 
 static int lz4_init(struct crypto_acomp *tfm)
 {
 	return alloc_ctx(tfm, LZ4_MEM_COMPRESS);
+}
+
+static int lz4hc_init(struct crypto_acomp *tfm)
+{
+	return alloc_ctx(tfm, LZ4HC_MEM_COMPRESS);
 }
 
 static int lzo_init(struct crypto_acomp *tfm)
@@ -122,6 +128,11 @@ static int encode(struct acomp_req *req, encode_fn encoder)
 static int lz4_encode(struct acomp_req *req)
 {
 	return encode(req, lz4_compress);
+}
+
+static int lz4hc_encode(struct acomp_req *req)
+{
+	return encode(req, lz4hc_compress);
 }
 
 static int lz4_decode(struct acomp_req *req)
@@ -694,6 +705,12 @@ static const struct codec codecs[] = {
 		.symbols = { "LZ4_compress_fast_extState", "LZ4_sizeofState", "LZ4_decompress_safe" },
 		.init = liblz4_init, .exit = free_ctx,
 		.compress = liblz4_compress, .decompress = liblz4_decompress,
+	},
+	{
+		.name = "lz4hc", .backend = "kernel", .nospace = -EINVAL,
+		.symbols = { "LZ4_decompress_safe" },
+		.init = lz4hc_init, .exit = free_ctx,
+		.compress = lz4hc_encode, .decompress = lz4_decode,
 	},
 	{
 		.name = "lz4hc", .backend = "liblz4", .nospace = -EINVAL,

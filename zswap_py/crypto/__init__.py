@@ -83,11 +83,12 @@ _LIBRARIES = {
 }
 # The libraries of the rows whose backend does not name exactly one, the encoder's
 # first. A function comes from the first library whose prefix it has. The kernel's
-# encoders are part of the C library; liblz4 reads lz4's streams, and zlib igzip's.
+# encoders are part of the C library; liblz4 reads LZ4's streams, and zlib igzip's.
 _BORROWS: dict[tuple[str, str], tuple[str, ...]] = {
     ("lzo", "kernel"): (),
     ("lzo-rle", "kernel"): (),
     ("lz4", "kernel"): ("liblz4",),
+    ("lz4hc", "kernel"): ("liblz4",),
     ("deflate-iaa", "isal"): ("isal", "zlib"),
 }
 

@@ -7,10 +7,10 @@ at registration. Libraries of one name differ between versions, builds and distr
 by a few bytes on a few pages, which can change the size class.
 
 The seeds are chosen so that 12 of the 16 pages tell liblz4 1.8.2 and later from the
-kernel's lz4, and most tell liblzo2 from its lzo. All tell zlib at another level or
-window, and zlib-ng, from its deflate; nine tell even another memLevel. No page
-compresses to 3,625 bytes or more, which zram would keep raw, and none is a repeated
-word.
+kernel's lz4, 15 liblz4 1.9.4 from its lz4hc, and most tell liblzo2 from its lzo. All
+tell zlib at another level or window, and zlib-ng, from its deflate; nine tell even
+another memLevel. No page compresses to 3,625 bytes or more, which zram would keep raw,
+and none is a repeated word.
 
 How the sizes were recorded, on Linux 6.18, x86-64:
 
@@ -18,6 +18,7 @@ How the sizes were recorded, on Linux 6.18, x86-64:
   read back.
 - zstd: by a kprobe on zs_malloc(), on Linux 6.12, 6.16, 6.17, 6.18, 7.2 and 7.3, in
   zswap and in zram (tests/record_lengths.py).
+- lz4hc: as lz4, on Linux 7.3.4.
 - deflate, which zram there did not have: zlib 1.2.13 (level -1, raw, window 11,
   memLevel 8). The size class of each page was the kernel's: copies were paged out to
   zswap one by one, and the pool grew by the class's pages at its count of objects. The
@@ -66,6 +67,24 @@ KERNEL_SIZES: dict[str, tuple[int, ...]] = {
         1528,
         2144,
         2026,
+    ),
+    "lz4hc": (
+        917,
+        3463,
+        1220,
+        1663,
+        885,
+        867,
+        3055,
+        2950,
+        2462,
+        3333,
+        2915,
+        580,
+        2824,
+        1175,
+        1348,
+        1425,
     ),
     "lzo": (
         1079,
