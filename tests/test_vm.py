@@ -133,13 +133,14 @@ def test_the_documents_table_is_that_of_its_data():
         ),
         ({"exact": False, "page_stores_differ": 1200}, "1,200 sizes"),
         ({"exact": False}, "a counter"),
+        ({"exact": False, "kernel_sizes": False}, "a counter ~"),
         ({"kernel": [{}, {}], "ours": [{}, {}]}, "0 (sizes alone)"),
     ],
 )
 def test_a_cell_has_what_differs(changes, cell):
     pools = [{"mem_used_total": 8192}, {"mem_used_total": 4096}]
-    made = {"where": "zram", "exact": True, "kernel": pools, "ours": pools, "page_stores_differ": 0}
-    assert fidelity.cell(made | changes) == cell
+    made = {"where": "zram", "kernel": pools, "ours": pools, "page_stores_differ": 0}
+    assert fidelity.cell(made | {"exact": True, "kernel_sizes": True} | changes) == cell
 
 
 # ---- a machine ----

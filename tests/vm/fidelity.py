@@ -7,6 +7,7 @@ usage: python tests/vm/fidelity.py    writes the table between its two marks
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,25 @@ def cell(comparison: dict[str, Any]) -> str:
     pool = {"zswap": "pool_total_size", "zram": "mem_used_total"}[comparison["where"]]
     kernel, ours = comparison["kernel"], comparison["ours"]
     differ = comparison["page_stores_differ"]
+    mark = "" if comparison["kernel_sizes"] else " ~"
     if comparison["exact"]:
-        return f"0 ({kernel[0][pool]:,})" if pool in kernel[0] else "0 (sizes alone)"
+        return f"0{mark} ({kernel[0][pool]:,})" if pool in kernel[0] else f"0{mark} (sizes alone)"
     off = [b[pool] - a[pool] for a, b in zip(kernel, ours, strict=True) if pool in a]
     said = [f"{n:+,}" for n in [max(off, key=abs, default=0)] if n]
     said += [f"{differ:,} sizes"] if differ else []
-    return ", ".join(said) or "a counter"
+    return (", ".join(said) or "a counter") + mark
+
+
+def heading(verdict: dict[str, Any]) -> str:
+    """Returns a column's: the release without a vendor's part, and the pages' size."""
+    release = re.match(r"[\d.]+(-\d+)?", verdict["host"]["kernel"])
+    assert release
+    return f"{release[0]}, {verdict['pages'] * verdict['page_size'] >> 20} MiB"
 
 
 def row_of(comparison: dict[str, Any]) -> tuple[str, str]:
     """Returns the key of a comparison's row."""
-    mark = "" if comparison["kernel_sizes"] else " ~"
-    return comparison["where"], f"{comparison['name']}:{comparison['backend']}{mark}"
+    return comparison["where"], f"{comparison['name']}:{comparison['backend']}"
 
 
 def table() -> Iterator[str]:
@@ -53,9 +61,9 @@ def table() -> Iterator[str]:
             row = cells.setdefault(row_of(comparison), {})
             row[v["host"]["kernel"]] = cell(comparison)
     releases = [v["host"]["kernel"] for v in found]
-    yield f"| | {' | '.join(release.split('-')[0].split('+')[0] for release in releases)} |"
-    yield f"| --- |{' --- |' * len(releases)}"
-    for (where, codec), row in cells.items():
+    yield f"| | {' | '.join(map(heading, found))} |"
+    yield f"| --- |{' --- |' * len(found)}"
+    for (where, codec), row in sorted(cells.items(), key=lambda of: of[0][0], reverse=True):
         yield f"| {where} {codec} | {' | '.join(row.get(r, '-') for r in releases)} |"
     for v in found:
         for what, why in (v["not_compared"] | v["broken_off"]).items():
