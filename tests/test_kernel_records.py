@@ -47,10 +47,11 @@ def test_every_figure_is_the_kernels(version: str, where: str, name: str) -> Non
 def test_each_kernel_is_recorded_with_its_settings():
     assert list(RECORDS) == list(VERSIONS)
     for version, record in RECORDS.items():
-        assert record["kernel"].startswith(f"{version}.")
+        assert record["host"]["kernel"].startswith(f"{version}.")
         assert (record["page_size"], record["chain_size"]) == (4096, 4 if version == "6.1" else 8)
-        assert record["settings"]["page-cluster"] == "0"
-        assert {"lru_gen", "transparent_hugepage"} <= set(record["settings"])
+        assert record["host"]["page-cluster"] == "0"
+        assert record["host"]["lru_gen"] == ("0x0000" if version == "6.1" else "0x0007")
+        assert record["host"]["transparent_hugepage"] == "[always] madvise never"
         assert set(record["not_recorded"]) == ({"zswap"} if version == "6.1" else set())
         assert len(record["corpora"]) == 3
         for where, names in (("zswap", {"lzo", "lzo-rle", "deflate"}), ("zram", set())):

@@ -11,7 +11,6 @@ first step, in which each page but those of zeros is stored once.
 from __future__ import annotations
 
 import json
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,22 +22,15 @@ from zswap_py.verify.host import PAGE_SIZE, Check, Host, interruptions
 from zswap_py.verify.walk import Walk, host_zram, host_zswap
 
 SWAP_IN = "/var/tmp"
-SETTINGS = {
-    "lru_gen": "/sys/kernel/mm/lru_gen/enabled",
-    "transparent_hugepage": "/sys/kernel/mm/transparent_hugepage/enabled",
-    "page-cluster": "/proc/sys/vm/page-cluster",
-    "zpool": "/sys/module/zswap/parameters/zpool",
-}
 
 
 def settings(host: Host) -> dict[str, str]:
-    """What SETTINGS have while pages are swapped; those that this kernel has."""
+    """What zswap and swap are set to while pages are swapped; zpool is none's since
+    Linux 6.18.
+    """
+    paths = {"page-cluster": host.page_cluster, "zpool": host.parameters / "zpool"}
     with host.zswap("lzo", 1, SWAP_IN):
-        return {
-            name: Path(path).read_text().strip()
-            for name, path in SETTINGS.items()
-            if Path(path).is_file()
-        }
+        return {name: path.read_text().strip() for name, path in paths.items() if path.is_file()}
 
 
 def by_figure(walk: Walk, pages: Sequence[bytes]) -> dict[str, Any]:
@@ -52,11 +44,9 @@ def by_figure(walk: Walk, pages: Sequence[bytes]) -> dict[str, Any]:
 def record(host: Host, corpora: Mapping[str, Sequence[bytes]], check: Check) -> dict[str, Any]:
     """Walks each corpus through zswap and zram, with each compressor that they take."""
     found: dict[str, Any] = {
-        "kernel": platform.release(),
-        "machine": platform.machine(),
+        "host": host.described() | settings(host),
         "page_size": PAGE_SIZE,
         "chain_size": host.chain_size(),
-        "settings": settings(host),
         "not_recorded": {},
     }
     walks: dict[str, Callable[[str, Sequence[bytes]], Walk]] = {

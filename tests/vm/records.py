@@ -90,13 +90,13 @@ def compared(record: dict[str, Any], where: str, name: str, corpus: Corpus) -> C
     """Walks through ours, as the record's kernel, and compares."""
     codec = backend_of(name)
     assert codec is not None, f"no backend of {name} is here"
-    ours = Ours(rules_of(record["kernel"]), record["chain_size"])
+    ours = Ours(rules_of(record["host"]["kernel"]), record["chain_size"])
     spec = f"{codec.name}:{codec.backend}"
     kernel = walk_of(record[where][name][corpus.name])
     walk = (ours.zswap if where == "zswap" else ours.zram)(spec, corpus.pages)
     if kernel.sizes is not None and walk.sizes is not None:
         walk = walk._replace(sizes=walk.sizes[: len(kernel.sizes)])
-    return as_modelled(comparison(where, codec, kernel, walk), record["kernel"])
+    return as_modelled(comparison(where, codec, kernel, walk), record["host"]["kernel"])
 
 
 def all_compared(record: dict[str, Any]) -> Iterator[tuple[Corpus, Comparison]]:
@@ -155,7 +155,7 @@ def main(argv: Sequence[str]) -> int:
     console.print(table)
     for version, record in records.items():
         pages = sum(of["pages"] for of in record["corpora"].values())
-        console.print(f"{version}: Linux {record['kernel']}, {pages:,} pages")
+        console.print(f"{version}: Linux {record['host']['kernel']}, {pages:,} pages")
         for what, why in record["not_recorded"].items():
             console.print(f"  {what} was not recorded: {why}")
     found = [c for by in cells.values() for those in by.values() for c in those]

@@ -6,7 +6,6 @@ compares the figures.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -229,7 +228,7 @@ def verify(
     return Verdict(
         schema=SCHEMA,
         command=command,
-        host={"kernel": host.release, "machine": os.uname().machine},
+        host=host.described(),
         source=source,
         page_size=PAGE_SIZE,
         chain_size=verifying.ours.chain_size,
