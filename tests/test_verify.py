@@ -32,6 +32,7 @@ from helpers import Run, of_kernel_sizes
 import zswap_py as zs
 from zswap_py import verify
 from zswap_py._lib.signals import interruptions
+from zswap_py.corpus import FIGURES
 from zswap_py.kernels import kernel_for
 from zswap_py.verify import Comparison, Verdict, compare, walk
 from zswap_py.verify import host as hostkernel
@@ -570,6 +571,23 @@ def test_a_kernel_that_is_not_modelled_is_told(
     assert json.loads(verify.to_json(found))["remark"] in said
 
 
+@pytest.mark.parametrize(
+    ("release", "name", "claims", "pool"),
+    [
+        ("6.1.0-50-amd64", "zstd", False, False),
+        ("6.1.0-50-amd64", "lz4", True, False),
+        ("6.6.1", "zstd", False, True),
+        ("6.6.1", "lz4", True, True),
+        ("6.12.0", "zstd", True, True),
+    ],
+)
+def test_what_is_not_modelled_of_an_older_kernel_is_not_claimed(
+    release: str, name: str, claims: bool, pool: bool
+) -> None:
+    found = compare.as_modelled(comparison(name), release)
+    assert (found.kernel_sizes, bool(found.differences)) == (claims, pool)
+
+
 def test_a_kernel_that_is_a_page_off_in_one_step(fake: Callable[..., Verdict]) -> None:
     found = fake(Spoilt)
     assert found.exit_code == 3
@@ -812,7 +830,7 @@ def test_this_kernel_has_our_sizes_and_its_settings_back(tmp_path: Path) -> None
     for c in data["comparisons"]:
         recorded = RECORDED["corpus:3"].get(f"churn:{c['name']}")
         if c["where"] == "zswap" and recorded and data["host"]["kernel"].startswith("6.18"):
-            assert c["kernel"] == recorded
+            assert [{name: step[name] for name in FIGURES} for step in c["kernel"]] == recorded
     assert Host().settings() == before
 
 
