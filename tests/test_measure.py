@@ -80,6 +80,13 @@ def test_the_figures_are_the_kernels(tmp_path: Path, seed: int, compressor: str,
     assert result.stopped is None
 
 
+def test_deflates_sizes_of_large_pages_are_not_claimed(tmp_path: Path) -> None:
+    path = write(tmp_path / "memory", *corpus(1)[:64])
+    with open_pages([path], page_size=4 * P) as pages:
+        report = measure.measure(pages, ("deflate", "lz4")).report
+    assert [(f.name, f.kernel_sizes) for f in report.figures] == [("deflate", False), ("lz4", True)]
+
+
 def test_figures_hang_together(memory: Path) -> None:
     report = run(memory, "lzo", "lzo-rle", "lz4", "zstd", "deflate").report
     assert [c.name for c in report.compressors] == ["lzo", "lzo-rle", "lz4", "zstd", "deflate"]
