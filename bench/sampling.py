@@ -88,16 +88,31 @@ def dicts() -> Iterator[Path]:
         yield path
 
 
-def row(estimates: list[data.Estimate], truth: float) -> tuple[str, bool]:
-    """Returns a row of the table, and whether it reaches the aims."""
+class Row(NamedTuple):
+    """A row of the table."""
+
+    bias: float
+    held: float
+    width: float
+    spread: float
+
+    @property
+    def good(self) -> bool:
+        return abs(self.bias) < BIAS and self.held >= HELD and self.width <= WIDTH
+
+    def __str__(self) -> str:
+        shown = f"{self.bias:+8.2%} {self.held:6.1f} {self.width:6.2f} {self.spread:8.2%}"
+        return shown + ("" if self.good else " !")
+
+
+def row(estimates: list[data.Estimate], truth: float) -> Row:
     values = [e.value for e in estimates]
     bias = statistics.fmean(values) / truth - 1
     held = 100 * sum(e.low <= truth <= e.high for e in estimates) / len(estimates)
     cut = statistics.quantiles(values, n=40, method="inclusive")
     spread = (cut[-1] - cut[0]) / 2
     width = statistics.fmean((e.high - e.low) / 2 for e in estimates) / spread if spread else 0.0
-    good = abs(bias) < BIAS and held >= HELD and width <= WIDTH
-    return f"{bias:+8.2%} {held:6.1f} {width:6.2f} {spread / truth:8.2%}", good
+    return Row(bias, held, width, spread / truth)
 
 
 def main() -> None:
@@ -116,8 +131,8 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         files = [*args.files, *([stack.enter_context(dicts())] if args.dicts else [])]
         pool = stack.enter_context(ProcessPoolExecutor(args.jobs))
-        print(f"{'':44} {'error':>8} {'held':>6} {'width':>6} {'spread':>8}")
-        missed = total = 0
+        print(f"{'':46} {'error':>8} {'held':>6} {'width':>6} {'spread':>8}")
+        rows: dict[str, list[Row]] = {}  # by figure
         for path in files:
             whole = figures(Case(path, None, 0, compressors, args.kernel))
             total_pages = path.stat().st_size / PAGE
@@ -130,12 +145,23 @@ def main() -> None:
                     share = truth.value / total_pages
                     if key[1] not in SIZES and not RARE <= share <= 1 - RARE:
                         continue
-                    text, good = row([estimates[key] for estimates in found], truth.value)
-                    name = f"{path.name} {mib} MiB {' '.join(key).strip()}"
-                    print(f"{name:44} {text}{'' if good else ' !'}", flush=True)
-                    missed += not good
-                    total += 1
-        print(f"{missed} of {total} rows miss an aim")
+                    made = row([estimates[key] for estimates in found], truth.value)
+                    rows.setdefault(key[1], []).append(made)
+                    print(
+                        f"{f'{path.name} {mib} MiB ' + ' '.join(key).strip():46} {made}", flush=True
+                    )
+        print()
+        for name, of_figure in rows.items():
+            held, width = (
+                statistics.fmean(values)
+                for values in ([r.held for r in of_figure], [r.width for r in of_figure])
+            )
+            worst = max(abs(r.bias) for r in of_figure)
+            missed = sum(not r.good for r in of_figure)
+            print(
+                f"{name}: error at most {worst:.2%}; on average {held:.1f} held, width "
+                f"{width:.2f}; {missed} of {len(of_figure)} rows miss an aim"
+            )
 
 
 if __name__ == "__main__":

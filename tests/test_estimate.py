@@ -139,7 +139,8 @@ def sample_of(cells: Sequence[tuple[float, Sequence[tuple[int, int]]]], **how: A
     """
     made: list[CellSample] = []
     zero, rows = array("d"), array("d")
-    tallies: list[tuple[int, int]] = []
+    objects: list[int] = []
+    clusters: list[int] = []
     for part, (pages, of_cell) in enumerate(cells):
         found = [[0, 0] for _ in CLASSES]
         made.append(CellSample(part, None, pages, 8 * len(of_cell), len(zero), len(of_cell)))
@@ -151,10 +152,15 @@ def sample_of(cells: Sequence[tuple[float, Sequence[tuple[int, int]]]], **how: A
             rows.extend((size * stored, size * stored / P))
             found[kind][0] += stored
             found[kind][1] += stored > 0
-        tallies += [(n, clusters) for n, clusters in found]
+        objects += [n for n, _ in found]
+        clusters += [n for _, n in found]
     assert len(rows) == COLUMNS * len(zero)
-    held = Held(CLASSES, rows, tallies, page_metadata=80.0, zspage_metadata=64.0)
+    held = Held(CLASSES, rows, objects, clusters, page_metadata=80.0, zspage_metadata=64.0)
     return Sample(P, made, [8.0] * len(zero), zero, [held], **how)
+
+
+def saved(sample: Sample) -> Estimate:
+    return sample.savings(sample.everything, 0, sample.everything).net_saved_bytes
 
 
 def test_what_was_read_whole_is_exact() -> None:
@@ -184,7 +190,7 @@ def test_the_more_is_read_the_surer() -> None:
     errors = []
     for read in (16, 64, 120, 128):
         sample = sample_of([(1024, rows[:read])])
-        errors.append(sample.net_saved(sample.everything, 0).error)
+        errors.append(saved(sample).error)
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 2.5 * errors[1]  # four times as many, and less that was not read
     assert errors[-1] == 0
@@ -232,8 +238,8 @@ def test_a_cell_that_was_not_read_is_taken_for_one_like_the_others() -> None:
 
 def test_one_run_says_nothing_of_the_others() -> None:
     sample = sample_of([(1000, [(0, 1)])])
-    saved = sample.net_saved(sample.everything, 0)
-    assert saved.error > 0.9 * saved.value
+    net = saved(sample)
+    assert net.error > 0.9 * net.value
 
 
 def test_cells_count_by_their_pages() -> None:
@@ -245,17 +251,29 @@ def test_cells_count_by_their_pages() -> None:
 
 def test_a_seed_is_repeatable_and_matters() -> None:
     rows = [(i * i % 5, i % 4) for i in range(40)]
-    saved = [
-        sample_of([(4000, rows)], seed=seed).net_saved([0], 0) for seed in (1, 1, 2, -3, 1 << 70)
-    ]
-    assert saved[0] == saved[1] != saved[2]
-    assert all(abs(e.error / saved[0].error - 1) < 0.2 for e in saved)
+    nets = [saved(sample_of([(4000, rows)], seed=seed)) for seed in (1, 1, 2, -3, 1 << 70)]
+    assert nets[0] == nets[1] != nets[2]
+    assert all(abs(e.error / nets[0].error - 1) < 0.2 for e in nets)
 
 
 def test_a_skewed_sample_has_a_skewed_interval() -> None:
     """Few runs that save nothing: there may well be more of them."""
-    saved = sample_of([(40_000, [(0, 0)] * 90 + [(0, 3)] * 5)]).net_saved([0], 0)
-    assert saved.value - saved.low > 1.2 * (saved.high - saved.value)
+    net = saved(sample_of([(40_000, [(0, 0)] * 90 + [(0, 3)] * 5)]))
+    assert net.value - net.low > 1.2 * (net.high - net.value)
+
+
+def test_it_is_sure_if_half_the_interval_is_small() -> None:
+    rows = [(i % 3, i % 4) for i in range(128)]
+    sample = sample_of([(10_000, rows), (8, [(0, 3)])])
+    net = saved(sample)
+    share = net.error / net.value
+    everything = sample.everything
+    assert sample.is_sure(everything, everything, 1.001 * share)
+    assert not sample.is_sure(everything, everything, 0.999 * share)
+    # nothing of it is saved, but all of it was read
+    assert sample.is_sure([1], everything, 1e-9)
+    noise = sample_of([(10_000, [(0, 3)] * 128)])
+    assert not noise.is_sure([0], [0], 0.5)
 
 
 # ---- partly empty zspages ----

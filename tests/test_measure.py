@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,9 +22,11 @@ from corpus import SEEDS, corpus
 from zswap_py import crypto
 from zswap_py._native import ffi, lib
 from zswap_py.report import Figures, Unavailable, measure
+from zswap_py.report.cost import Stopwatch
 from zswap_py.report.data import Estimate, Savings
-from zswap_py.report.measure import MemoryLimit, Result
-from zswap_py.sources.pages import SourceError, open_pages
+from zswap_py.report.measure import BudgetSpent, MemoryLimit, Result
+from zswap_py.report.tally import Rows, Tally
+from zswap_py.sources.pages import Run, SourceError, open_pages
 from zswap_py.zswap import Zswap
 
 P = 4096
@@ -255,6 +258,156 @@ def test_a_sample_stands_for_all(tmp_path: Path) -> None:
     assert other.figures[0].all.compressed_bytes != estimate.all.compressed_bytes
 
 
+# ---- the amount ----
+
+
+def test_reading_ends_once_it_is_as_precise_as_asked_for(tmp_path: Path) -> None:
+    memory = write(tmp_path / "memory", *(corpus(1) + corpus(2) + corpus(3)))
+    read = []
+    for precision in (0.2, 0.03, 0.0001):
+        with open_pages([memory], precision=precision) as pages:
+            report = measure.measure(pages, ("lzo", "zstd"), jobs=1, precision=precision).report
+        read.append(report.sample.pages)
+        assert report.complete
+        assert (report.pages_total, report.sample.precision) == (6000, precision)
+        saved = report.figures[0].all.net_saved_bytes
+        assert saved.error <= precision * saved.value
+    assert 512 <= read[0] < read[1] < read[2] == 6000
+    assert (report.sample.ended, saved.exact) == ("all", True)
+
+
+def test_each_part_is_as_precise_by_itself(tmp_path: Path) -> None:
+    """Pages that are all alike need few runs, others many."""
+    alike = write(tmp_path / "alike", *[b"%08d" % i * (P // 8) for i in range(4000)])
+    mixed = write(tmp_path / "mixed", *(corpus(1) + corpus(2)))
+    with open_pages([alike, mixed], precision=0.04, by="process") as pages:
+        report = measure.measure(pages, ("lz4",), jobs=1, precision=0.04).report
+    assert report.sample.ended == "precision"
+    (first, second) = (cell["pages"] for cell in report.sample.cells)
+    assert 512 <= first < second
+    for group in report.groups:
+        saved = group.savings["lz4"].all.net_saved_bytes
+        assert saved.error <= 0.04 * saved.value
+    assert [group.pages for group in report.groups] == [4000, 4000]
+
+
+def test_noise_is_read_to_the_limit_as_nothing_of_it_is_saved(tmp_path: Path) -> None:
+    memory = write(tmp_path / "noise", os.urandom(3000 * P))
+    with open_pages([memory], precision=0.05) as pages:
+        report = measure.measure(pages, ("lz4",), jobs=1, precision=0.05).report
+    assert report.sample.pages == 3000
+
+
+class Ticking(Stopwatch):
+    """Each look at it takes a second."""
+
+    ticks = 0.0
+
+    def cpu_seconds(self) -> float:
+        self.ticks += 1
+        return self.ticks
+
+
+def test_a_budget_ends_the_reading_with_what_was_read_in_whole_rounds(tmp_path: Path) -> None:
+    memory = write(tmp_path / "memory", *(corpus(1) * 6))
+    with open_pages([memory], precision=0.0001) as pages:
+        result = measure.measure(pages, ("lz4",), jobs=1, budget=4, watch=Ticking())
+    report = result.report
+    assert isinstance(result.stopped, BudgetSpent)
+    assert "the budget of 4 CPU seconds is spent: a larger --budget" in str(result.stopped)
+    assert (report.complete, report.sample.ended, report.pages_total) == (True, "budget", 12000)
+    assert 1000 <= report.sample.pages <= 2048
+    truth = run(memory).report.figures[0].sample["net_saved_bytes"]
+    saved = report.figures[0].all.net_saved_bytes
+    assert saved.low < truth < saved.high
+    assert not saved.exact
+
+
+def test_a_budget_without_a_whole_round_is_not_complete(tmp_path: Path) -> None:
+    memory = write(tmp_path / "memory", *(corpus(1) * 6))
+    with open_pages([memory]) as pages:
+        result = measure.measure(pages, ("lz4",), jobs=1, budget=3, watch=Ticking())
+    assert str(result.stopped) == (
+        "the budget of 3 CPU seconds is spent before a random sample was read, and the figures "
+        "cover no more than the pages read: give a larger --budget, or fewer compressors with -c"
+    )
+    report = result.report
+    assert (report.complete, report.sample.ended, report.sample.pages) == (False, "budget", 4096)
+    f = report.figures[0]
+    assert f.all.stored_pages == Estimate.exactly(stored(f))
+
+
+def test_a_budget_that_is_enough_changes_nothing(memory: Path) -> None:
+    with open_pages([memory]) as pages:
+        result = measure.measure(pages, ("lz4",), jobs=1, budget=4, watch=Ticking())
+    assert (result.stopped, result.report.sample.ended) == (None, "all")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"precision": 0}, {"precision": 1}, {"budget": 0}, {"budget": -1}]
+)
+def test_amounts_that_cannot_be(memory: Path, wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} is .*: give more than 0"):
+        run(memory, **wrong)
+
+
+def test_the_cost(memory: Path) -> None:
+    watch = Stopwatch()
+    report = run(memory, watch=watch, jobs=2).report
+    cost = report.cost
+    assert (cost.bytes_read, cost.threads, cost.policy) == (2000 * P, 2, "other")
+    assert 0 < cost.cpu_seconds <= watch.cpu_seconds()
+    assert 0 < cost.wall_seconds < 60
+    assert 8 << 20 < cost.peak_memory < 4 << 30
+
+
+@pytest.fixture
+def policies() -> Iterator[set[int]]:
+    """The policies of the threads that store with the compressor "noting"."""
+    found: set[int] = set()
+
+    def packed(page: Any, room: int) -> bytes:
+        found.add(os.sched_getscheduler(0))
+        return bytes(page[:64])
+
+    crypto.register_compressor("noting", packed, lambda packed, room: bytes(packed) * 64)
+    yield found
+    crypto.unregister_compressor("noting")
+
+
+@pytest.mark.parametrize("jobs", [None, 2])
+def test_idle_threads_measure_and_the_caller_stays_as_it_is(
+    tmp_path: Path, policies: set[int], jobs: int | None
+) -> None:
+    memory = write(tmp_path / "memory", *[bytes([i]) * P for i in range(1, 200)])
+    before = os.sched_getscheduler(0)
+    report = run(memory, "noting", idle=True, jobs=jobs).report
+    assert policies == {os.SCHED_IDLE}
+    assert (report.cost.policy, report.cost.threads) == ("idle", jobs or 1)
+    policies.clear()
+    run(memory, "noting", jobs=jobs)
+    assert policies == {before} == {os.sched_getscheduler(0)}
+
+
+def test_ctrl_c_stops_the_thread_that_measures(tmp_path: Path) -> None:
+    """A signal comes to the main thread."""
+    memory = write(tmp_path / "memory", *corpus(1) * 6)
+    seen: list[float] = []
+
+    def interrupt(done: float) -> None:
+        if not seen:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        seen.append(done)
+
+    result = run(memory, "lzo", "lz4", idle=True, progress=interrupt)
+    assert isinstance(result.stopped, KeyboardInterrupt)
+    assert len(seen) == 1
+    assert result.report.sample.pages == 0
+    assert not [t for t in threading.enumerate() if t.name.startswith("zswap-report")]
+
+
 # ---- what goes wrong ----
 
 
@@ -464,3 +617,99 @@ def test_zero_folios_are_dropped_in_order() -> None:
     assert lib.zswap_drop_zero_folios(made) == 0
     assert made.nr_pages == 5
     assert bytes(ffi.buffer(keep, 5 * P)) == a + zero + zero + b + c
+
+
+def clusters_of(made: Any, pages: list[int]) -> Any:
+    """Gives a span clusters of so many pages, of one cell each."""
+    clusters = ffi.new("struct zswap_cluster[]", len(pages))
+    for i, n in enumerate(pages):
+        clusters[i].number, clusters[i].cell, clusters[i].row = 10 + i, i % 2, i
+        clusters[i].pages = n
+    made.clusters, made.nr_clusters = clusters, len(pages)
+    return clusters
+
+
+def test_zero_folios_leave_their_clusters() -> None:
+    a, b, c = (bytes([i]) + bytes(P - 1) for i in (1, 2, 3))
+    zero = bytes(P)
+    made, _keep = span(zero + zero + a + zero + zero + zero + zero + b + c, folio_pages=2)
+    # the second folio lies in two clusters; the fourth cluster is empty as it is
+    clusters = clusters_of(made, [3, 2, 2, 0, 2])
+    assert lib.zswap_drop_zero_folios(made) == 0
+    assert [cluster.pages for cluster in clusters] == [1, 1, 1, 0, 2]
+    assert sum(cluster.pages for cluster in clusters) == made.nr_pages
+
+
+def tallies(z: Zswap, cells: int, rows: int) -> Tally:
+    table = Rows(cells, 0)
+    assert table.size >= rows
+    return Tally(z.pool.size_classes, P, table)
+
+
+def test_tallies_are_what_the_zswap_holds() -> None:
+    """By row and by class, refused pages and raw ones among them."""
+    pages = [*[page for page in corpus(1) if any(page)][:300], os.urandom(P), os.urandom(P)]
+    made, _keep = span(b"".join(pages))
+    sizes = [100, 0, 7, 90, len(pages) - 197]
+    clusters_of(made, sizes)
+    with Zswap("lz4", nr_cpus=1) as z:
+        z.swapon(len(pages))
+        tally = tallies(z, 2, len(sizes))
+        runs = ffi.new("struct zswap_run[]", -(-len(pages) // 4))
+        assert lib.zswap_store_runs(z._z, 0, made, runs) == 0
+        z.invalidate(3)
+        tally.add(z._z, made)
+        held = tally.held(tally.mark(), page_metadata=0.0, zspage_metadata=0.0)
+        at = 0
+        for row, n in enumerate(sizes):
+            lengths = [z.length(i) for i in range(at, at + n) if i in z]
+            stored, raw, nbytes, pool, zspages = held.rows[5 * row : 5 * row + 5]
+            assert (stored, raw) == (len(lengths), lengths.count(P))
+            assert nbytes == sum(lengths)
+            assert pool >= nbytes
+            assert (zspages > 0) == (n > 0)
+            at += n
+        classes = z.pool.size_classes
+        objects, clusters = list(held.objects), list(held.clusters)
+        n = len(classes)
+        by_class = [a + b for a, b in zip(objects[:n], objects[n:], strict=True)]
+        assert by_class == [c.objs_inuse for c in classes]
+        filled = sum(n / c.objs_per_zspage for n, c in zip(by_class, classes, strict=True))
+        assert sum(held.rows[4::5]) == pytest.approx(filled)
+        # rows 0, 2 and 4 are of one cell: a class of theirs is in one to three of them
+        assert all(
+            (n > 0) <= within <= min(n, 3) for n, within in zip(objects, clusters, strict=True)
+        )
+        assert max(clusters) == 3
+        assert lib.zswap_tally_span(z._z, 1, made, tally._c) == -errno.EINVAL
+        clusters_of(made, [len(pages) - 1])
+        assert lib.zswap_tally_span(z._z, 0, made, tally._c) == -errno.EINVAL
+        made.folio_pages = 0
+        assert lib.zswap_tally_span(z._z, 0, made, tally._c) == -errno.EINVAL
+
+
+def test_a_run_that_goes_on_in_the_next_piece_keeps_its_row() -> None:
+    table = Rows(2, 0)
+    first = [Run(0, 0, 0, 8), Run(1, 1, 1, 8), Run(0, 0, 2, 3)]
+    second = [Run(0, 0, 2, 5), Run(1, 1, 3, 8)]
+    rows = [[c.row for c in table.clusters(runs)] for runs in (first, second)]
+    assert rows[0][2] == rows[1][0]
+    assert len({*rows[0], *rows[1]}) == 4
+    for runs in (first, second):
+        clusters = table.clusters(runs)
+        clusters[0].pages -= 1  # a zero page
+        table.add(runs, clusters)
+
+
+def test_more_runs_than_rows_share_these() -> None:
+    table = Rows(1, 5)
+    runs = [Run(0, 0, i, 8) for i in range(3 * table.cell_rows)]
+    clusters = table.clusters(runs)
+    table.add(runs, clusters)
+    mark = table.mark()
+    assert (mark.used, mark.runs) == ((table.cell_rows,), len(runs))
+    assert sum(mark.pages) == 8 * len(runs)
+    assert min(mark.pages) == 8
+    assert max(mark.pages) > 40
+    # a host of many cells takes no more memory than one of few
+    assert Rows(1000, 0).size <= 2 * Rows(64, 0).size

@@ -52,11 +52,6 @@ MAX_BUDGET = 24 * 60 * 60  # seconds
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
-MAX_BUDGET = 1 << 20  # seconds
-
-#: Half of the interval of what is saved, as a share of it, to which processes are read.
-PRECISION = 0.05
-
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
 

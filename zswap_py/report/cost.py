@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -50,13 +51,25 @@ def on_thread(work: Callable[[], _T], *, idle: bool, stop: Callable[[], None]) -
     """
     if not idle:  # Ctrl-C must end a read from a pipe that gives no more
         return work()
+    submitted, go = False, threading.Event()
+
+    def wait_and_work() -> _T:
+        go.wait()
+        if not submitted:
+            raise KeyboardInterrupt
+        return work()
+
     with ThreadPoolExecutor(1, "zswap-report", _be_idle) as thread:
-        future = thread.submit(work)
         try:
+            future = thread.submit(wait_and_work)
+            submitted = True
+            go.set()
             return future.result()
         except KeyboardInterrupt:
             stop()
             raise
+        finally:
+            go.set()  # an interrupted submit() may leave a thread that the pool does not know
 
 
 @contextlib.contextmanager

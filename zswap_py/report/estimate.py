@@ -102,8 +102,8 @@ class Held:
 
     classes: Sequence[SizeClass]
     rows: Sequence[float]  #: COLUMNS numbers a row
-    #: by cell, then class: objects, and clusters that have one
-    tallies: Sequence[tuple[int, int]]
+    objects: Sequence[int]  #: by cell, then class
+    clusters: Sequence[int]  #: with such an object, in the same order
     page_metadata: float  #: bytes of an entry, handle and slot
     zspage_metadata: float  #: bytes of a zspage's descriptor
     #: the pool in bytes, as the kernel counts it; None if several CPUs filled it
@@ -139,6 +139,11 @@ class Sample:
     def everything(self) -> list[int]:
         """The numbers of all cells."""
         return list(range(len(self.cells)))
+
+    @cached_property
+    def cold(self) -> list[int]:
+        """The numbers of the cells of cold pages."""
+        return [i for i in self.everything if self.cells[i].cold]
 
     # ---- figures of some cells ----
 
@@ -179,12 +184,24 @@ class Sample:
             net_saved_bytes=_within(saved, -math.inf, most),
         )
 
-    def net_saved(self, cells: Sequence[int], which: int) -> Estimate:
-        """Returns the net saved bytes of some cells, as a pool of their own."""
-        column = _column(which, _NET)
-        pool, _, metadata, error = self._empty(cells, which, cells)
-        value = self._total(cells, column) - pool - metadata
-        return _interval(value, self._vary(cells, (column,))[0], error)
+    def is_sure(self, cells: Sequence[int], whole: Sequence[int], precision: float) -> bool:
+        """Returns whether half the interval of the best compressor's savings is at most
+        that share of them: of some cells, as part of a pool that holds `whole`.
+        """
+        if self.exact(cells):
+            return True
+        saved = [self._net_saved(cells, which, whole) for which in range(len(self.held))]
+        which = max(range(len(saved)), key=saved.__getitem__)
+        aim = precision * saved[which]
+        column, error = _column(which, _NET), self._empty(cells, which, whole)[3]
+        # a bootstrap takes longer
+        if _Z * math.sqrt(self._variance(cells, column)) > aim:
+            return False
+        return _interval(saved[which], self._vary(cells, (column,))[0], error).error <= aim
+
+    def _net_saved(self, cells: Sequence[int], which: int, whole: Sequence[int]) -> float:
+        pool, _, metadata, _ = self._empty(cells, which, whole)
+        return self._total(cells, _column(which, _NET)) - pool - metadata
 
     def classes(self, cells: Sequence[int], which: int) -> Classes:
         """Returns the objects of some cells, and the pool's empty parts, if these cells
@@ -253,11 +270,13 @@ class Sample:
         sums = [(0.0, 0, 0)] * n
         for cell in cells:
             for read, scale in self._read(cell):
-                mine = held.tallies[read * n : (read + 1) * n]
+                mine = slice(read * n, (read + 1) * n)
                 own = read == cell
                 sums = [
                     (a + scale * objects, b + own * objects, c + own * clusters)
-                    for (a, b, c), (objects, clusters) in zip(sums, mine, strict=True)
+                    for (a, b, c), objects, clusters in zip(
+                        sums, held.objects[mine], held.clusters[mine], strict=True
+                    )
                 ]
         return sums
 
@@ -406,13 +425,15 @@ class Sample:
                 factor = sampled.scale * math.sqrt(sampled.unread)
                 with ffi.from_buffer("double[]", values) as drawn:
                     check(lib.resample_add(to, drawn, sampled.rows, factor), "bootstrap")
+        lib.resample_studentise(to)
+        replicates = list(sums)
         rows = sum(sampled.rows for sampled in (self.cells[cell] for cell in cells))
         widened = 1 + (FEW / max(FEW, rows)) ** 2
         return [
             _Varied(
                 math.sqrt(self._drawn_variance(cells, column)) * widened,
                 math.sqrt(self._other_variance(cells, column)),
-                *_studentised(list(sums)[i::n], list(variances)[i::n]),
+                *_ends(replicates[i::n]),
             )
             for i, column in enumerate(columns)
         ]
@@ -439,11 +460,9 @@ def _column(which: int, figure: int) -> int:
     return 1 + 6 * which + figure
 
 
-def _studentised(sums: Sequence[float], variances: Sequence[float]) -> tuple[float, float]:
+def _ends(replicates: Sequence[float]) -> tuple[float, float]:
     """Returns the ends of the interval, in standard errors from the value."""
-    ratios = sorted(
-        s / math.sqrt(v) if v > 0 else 0.0 for s, v in zip(sums, variances, strict=True)
-    )
+    ratios = sorted(replicates)
     skip = round((1 - LEVEL) / 2 * len(ratios))
     low, high = ratios[skip], ratios[-1 - skip]
     return min(MOST_ERRORS, max(0.0, high)), min(MOST_ERRORS, max(0.0, -low))
