@@ -26,6 +26,7 @@ from zswap_py.cli.options import (
 from zswap_py.cli.sources import add_sources, is_live, open_sources
 from zswap_py.cli.streams import (
     INTERRUPTED,
+    CommandError,
     deliver,
     must_draw,
     must_write,
@@ -42,6 +43,7 @@ from zswap_py.report.cost import BUDGET, Stopwatch, idle
 from zswap_py.sources.cold import Unknown
 from zswap_py.sources.denial import denial
 from zswap_py.sources.pages import Pages
+from zswap_py.sources.source import SourceError
 
 #: Reading live processes ends once half the interval of what is saved is this share.
 PRECISION = 0.05
@@ -49,11 +51,6 @@ PRECISION = 0.05
 MAX_BUDGET = 24 * 60 * 60  # seconds
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
-
-MAX_BUDGET = 1 << 20  # seconds
-
-#: Half of the interval of what is saved, as a share of it, to which processes are read.
-PRECISION = 0.05
 
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
@@ -157,6 +154,18 @@ def add_report(commands: Any) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
+    try:
+        return _made(args)
+    except SourceError as e:
+        named = args.files or args.pids or args.cgroups or args.units or args.names
+        if not (args.no_names and named) or isinstance(e, measure.MemoryLimit):
+            raise
+        raise CommandError(
+            "a source cannot be read: without --no-names the message names it, and the remedy"
+        ) from None
+
+
+def _made(args: argparse.Namespace) -> int:
     folio_pages, rest = divmod(FOLIOS[args.folio], mmap.PAGESIZE) if args.folio else (1, 0)
     if rest or not folio_pages:
         args.usage_error(
@@ -187,7 +196,7 @@ def _report(args: argparse.Namespace) -> int:
             )
     made = _named(args, pages, result.report)
     deliver(args, functools.partial(render, made, args.color), made.id)
-    for warning in _warnings(pages, result):
+    for warning in _warnings(pages, result, args.no_names):
         say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
         return INTERRUPTED
@@ -257,18 +266,20 @@ def render(data: report.Report, color: str, chosen: str) -> str:
     return report.to_json(data, indent=2 if chosen == "json" else None) + "\n"
 
 
-def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
-    """Yields the reasons to doubt the figures."""
+def _warnings(pages: Pages, result: measure.Result, no_names: bool) -> Iterator[str]:
+    """Yields the reasons to doubt the figures; only counts, where these have names."""
     if isinstance(result.stopped, KeyboardInterrupt):
         yield "interrupted: the figures cover the pages measured before that"
     elif isinstance(result.stopped, measure.BudgetSpent):
         yield str(result.stopped)
     elif result.stopped:
         yield f"stopped: {result.stopped}"
-    for source in pages.sources:
+    for source in () if no_names else pages.sources:
         for said in (source.incomplete, source.remark):
             if said:
                 yield f"{source.label} {said}"
+    if no_names and any(source.incomplete for source in pages.sources):
+        yield "sources are incomplete: the figures do not cover all of their pages"
     for f in result.report.figures:
         if not f.intact:
             yield (
@@ -279,17 +290,20 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
     if pages.processes_gone:
-        yield _processes("gone", pages.processes_gone)
+        yield _processes("gone", pages.processes_gone, no_names)
     if pages.processes_moved:
-        yield _processes("moved", pages.processes_moved)
-    if empty := [group.label for group in pages.selection.empty]:
+        yield _processes("moved", pages.processes_moved, no_names)
+    empty = [group.label for group in pages.selection.empty]
+    if empty and not no_names:
         yield f"no process is in cgroup {', '.join(empty)}"
     if pages.tail_bytes:
         yield f"left out {pages.tail_bytes} bytes at the ends of sources that fill no page"
 
 
-def _processes(happened: str, causes: dict[int, str]) -> str:
+def _processes(happened: str, causes: dict[int, str], no_names: bool) -> str:
     n = len(causes)
+    if no_names:
+        return f"{n} process{'es' if n > 1 else ''} {happened}"
     more = f"; and {n - NAMED_GONE} more" if n > NAMED_GONE else ""
     return (
         f"{n} process{'es' if n > 1 else ''} {happened}: "
