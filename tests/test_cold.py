@@ -28,7 +28,7 @@ import pytest
 from cold_target import Target
 from record_cold import ADMIN, DATA, SHORT
 
-from zswap_py.sources import cold, damon, kcore, lru_gen, process
+from zswap_py.sources import cold, damon, damon_sysfs, kcore, lru_gen, process
 from zswap_py.sources.coldness import CannotTell, Cold, Unknown
 from zswap_py.sources.damon import ColdSearch
 from zswap_py.sources.damon_state import Lock, Started
