@@ -374,7 +374,7 @@ def test_folios_of_several_pages_are_named() -> None:
         ),
         (
             dataclasses.replace(the_screen(), scope="processes"),
-            "With zstd this memory gets 6.7 GiB (±0.3) back from 9.6 GiB cold for 120 s.",
+            "zstd saves 6.7 GiB (±0.3) of 9.6 GiB cold for 120 s.",
         ),
     ],
 )

@@ -144,11 +144,10 @@ def headline(report: Report) -> str:
             f"At most, if everything were swapped, {name} saves {saved} of {whole}{_zero(report)}."
         )
     cold = size(report.cold_pages * report.page_size)
-    whose = "this host" if report.scope == "host" else "this memory"
-    return (
-        f"With {name} {whose} gets {saved} back from {cold} cold for "
-        f"{seconds(report.cold.seconds)}."
-    )
+    time = seconds(report.cold.seconds)
+    if report.scope == "host":
+        return f"With {name} this host gets {saved} back from {cold} cold for {time}."
+    return f"{name} saves {saved} of {cold} cold for {time}."
 
 
 def _zero(report: Report) -> str:
