@@ -9,7 +9,7 @@ from typing import Any
 
 from zswap_py._lib.names import shown
 from zswap_py.report.advice import advice, largest, lines, live
-from zswap_py.report.data import Figures, Group, Report, Savings, together
+from zswap_py.report.data import OTHERS, Figures, Group, Report, Savings, together
 from zswap_py.report.format import around, counted, micros, percent, seconds, size
 from zswap_py.report.screen import NARROW, Screen
 
@@ -192,7 +192,7 @@ def _groups(report: Report, groups: list[Group], name: str, screen: Screen) -> N
     and all others as one. Cuts labels if it does not fit.
     """
     if len(groups) > ROWS + 1:
-        groups = [*groups[:ROWS], together(groups[ROWS:], "all others")]
+        groups = [*groups[:ROWS], together(groups[ROWS:], OTHERS)]
     facts: list[str] = []
     if screen.width >= WIDE:
         facts = list(dict.fromkeys(fact for group in groups for fact in group.facts))
