@@ -9,7 +9,16 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from zswap_py.report.data import ALIKE, Estimate, Figures, Group, Report, Savings, load_ns
+from zswap_py.report.data import (
+    ALIKE,
+    OTHERS,
+    Estimate,
+    Figures,
+    Group,
+    Report,
+    Savings,
+    load_ns,
+)
 from zswap_py.report.format import at_least, counted, percent, seconds, size
 from zswap_py.report.host import ZRAM
 
@@ -282,8 +291,8 @@ def _consequence(savings: Savings) -> str:
 
 
 def largest(groups: list[Group]) -> list[Group]:
-    """Returns the groups by their swappable pages, the largest first."""
-    return sorted(groups, key=lambda group: -group.pages)
+    """Returns the groups by their swappable pages, the largest first, OTHERS last."""
+    return sorted(groups, key=lambda group: (group.label == OTHERS, -group.pages))
 
 
 # ---- Without, Unknown, Sure?, Cost ----
