@@ -22,7 +22,7 @@ from helpers import Run
 
 from zswap_py import report
 from zswap_py.report import compact
-from zswap_py.report.data import Coldness, Figures, Group, GroupSavings, Report
+from zswap_py.report.data import OTHERS, Coldness, Figures, Group, GroupSavings, Report
 from zswap_py.report.files import MAX_DOCUMENT, documents
 from zswap_py.report.merge import MergeError, merge
 
@@ -224,6 +224,11 @@ def test_groups_of_one_name_are_one_group(made: Callable[..., Report]) -> None:
     assert one.groups[0].facts == {"anon": 8000}
     bare = merge([report.without_names(first), report.without_names(second)])
     assert [g.label for g in bare.groups] == [f"cgroup {i}" for i in (1, 2, 3, 4)]
+    rest = [group(first, OTHERS), group(second, "app")]
+    first, second = (dataclasses.replace(part, groups=rest) for part in (first, second))
+    bare = merge([report.without_names(first), report.without_names(second)])
+    assert [g.label for g in bare.groups] == ["cgroup 1", "cgroup 2", OTHERS]
+    assert bare.groups[-1].facts == {"anon": 16000}
 
 
 def group(one: Report, label: str) -> Group:
@@ -498,7 +503,7 @@ def test_a_file_has_16_kib_at_most(made: Callable[..., Report], count: int, cold
     pages = [g.pages for g in back.groups]
     assert sum(pages) == sum(g.pages for g in whole.groups)
     if count == 500:
-        assert back.groups[-1].label == compact.OTHERS
+        assert back.groups[-1].label == OTHERS
         # the largest are kept, and as many as fit
         assert pages[:-1] == sorted((g.pages for g in whole.groups), reverse=True)[: len(pages) - 1]
         assert len(pages) > compact.FEW_GROUPS

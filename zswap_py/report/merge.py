@@ -16,7 +16,9 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from zswap_py.report.advice import largest
 from zswap_py.report.data import (
+    OTHERS,
     Coldness,
     Cost,
     Estimate,
@@ -26,6 +28,7 @@ from zswap_py.report.data import (
     Report,
     Sample,
     Savings,
+    numbered,
     together,
     total,
 )
@@ -170,23 +173,22 @@ def _groups(parts: Sequence[Report]) -> list[Group]:
     """Returns the groups, the largest first. Groups of one name are one group, but not
     those of reports without names, which are only numbered.
     """
-    groups = [group for part in parts for group in part.groups]
-    if any(part.command is None for part in parts):
-        made = sorted(groups, key=lambda group: -group.pages)
-        return [
-            dataclasses.replace(group, label=f"{group.kind} {i}") for i, group in enumerate(made, 1)
-        ]
-    by_name: dict[tuple[str, str], list[Group]] = {}
-    for group in groups:
-        by_name.setdefault((group.kind, group.label), []).append(group)
-    made = [
-        # memory.stat is of the whole group in each part
-        dataclasses.replace(together(same, label), facts=same[0].facts)
-        if len(same) > 1
-        else same[0]
-        for (_, label), same in by_name.items()
-    ]
-    return sorted(made, key=lambda group: -group.pages)
+    bare = any(part.command is None for part in parts)
+    by_name: dict[tuple[object, ...], list[Group]] = {}
+    for i, part in enumerate(parts):
+        for group in part.groups:
+            alone = bare and group.label != OTHERS
+            by_name.setdefault((group.kind, group.label, i if alone else None), []).append(group)
+    made = largest([_one_group(same) for same in by_name.values()])
+    return numbered(made) if bare else made
+
+
+def _one_group(same: list[Group]) -> Group:
+    if len(same) == 1:
+        return same[0]
+    made = together(same, same[0].label)
+    # memory.stat is of the whole group in each part
+    return made if made.label == OTHERS else dataclasses.replace(made, facts=same[0].facts)
 
 
 def _sample(samples: list[Sample]) -> Sample:
