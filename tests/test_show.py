@@ -169,6 +169,25 @@ def test_errors_of_parts_add_by_their_squares(made: Callable[..., Report]) -> No
     assert both.net_saved_bytes.high - both.net_saved_bytes.value == pytest.approx(10000)
 
 
+def test_samples_in_parts_hold_the_pool_of_the_whole(made: Callable[..., Report]) -> None:
+    pages = corpus(3, 6000)
+    whole = made(b"".join(pages))
+    held = 0
+    for seed in range(10):
+        options = ("--sample", "2M", "--seed", seed, *COMPRESSORS)
+        parts = [
+            made(b"".join(half), *options, name=f"half{i}", labels={"sample": "x"})
+            for i, half in enumerate((pages[:2000], pages[2000:]))
+        ]
+        for f in merge(parts).figures:
+            estimate = f.all.pool_total_size
+            held += estimate.low <= pool(whole, f.name) <= estimate.high
+            # narrower than the parts' intervals end to end
+            mine = [g.all for part in parts for g in part.figures if g.name == f.name]
+            assert estimate.error < sum(each.pool_total_size.error for each in mine)
+    assert held >= 17  # of 20, each with 95%
+
+
 def with_cold(one: Report, share: float, method: str | None = "DAMON") -> Report:
     """The report as if a share of each of its pages' sizes were cold."""
     if method is None:
