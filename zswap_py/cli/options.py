@@ -158,7 +158,7 @@ def add_by(group: Any) -> None:
     group.add_argument(
         "--by",
         metavar="WHAT",
-        help="a row for each process, mapping, cgroup; in show, label",
+        help="a row a process, mapping, cgroup; in show, a label",
     )
 
 
@@ -172,7 +172,7 @@ def add_output(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write FILE{', '.join(ENDINGS)}, or into DIR/; print no table",
+        help=f"write FILE{', '.join(ENDINGS)} or into DIR/; no table",
     )
     group.add_argument(
         "--format",

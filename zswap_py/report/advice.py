@@ -252,7 +252,7 @@ def watch(report: Report) -> Iterator[str]:
         elif ZVOL.fullmatch(name):
             yield f"{name} is a ZFS volume: swapping to one can deadlock when memory is short"
         elif area.rotational:
-            yield f"{name} is on a rotating disk: each page that zswap does not hold waits for it"
+            yield f"{name} is a rotating disk to the kernel: pages that zswap rejects wait for it"
     if heated := report.sample.heated_pages:
         yield (
             f"reading marked {counted(heated, 'page')} as accessed, as /proc/kcore cannot be read: "
@@ -336,7 +336,6 @@ def sure(report: Report) -> Iterator[str]:
     if report.cold is not None and report.cold.method is not None:
         method = METHODS.get(report.cold.method, report.cold.method)
         yield f"cold by {method}, {seconds(report.cold.seconds)}"
-        yield from report.cold.remarks
     if not report.complete:
         yield "incomplete: see the messages"
     elif report.exact:
@@ -351,6 +350,8 @@ def sure(report: Report) -> Iterator[str]:
         yield f"{'other ' if near else ''}sizes exact to the byte for {report.kernel}"
     if live(report):
         yield "the processes ran on meanwhile"
+    if report.cold is not None and report.cold.method is not None:
+        yield from report.cold.remarks
 
 
 def _short_of_the_aim(report: Report) -> str:
