@@ -169,6 +169,35 @@ def test_errors_of_parts_add_by_their_squares(made: Callable[..., Report]) -> No
     assert both.net_saved_bytes.high - both.net_saved_bytes.value == pytest.approx(10000)
 
 
+def test_samples_in_parts_hold_the_pool_of_the_whole(made: Callable[..., Report]) -> None:
+    pages = corpus(3, 6000)
+    halves = [b"".join(half) for half in (pages[:2000], pages[2000:])]
+    whole, *apart = (made(part, name="x") for part in (b"".join(pages), *halves))
+    shared = {
+        f.name: sum(pool(a, f.name) for a in apart) - f.all.pool_total_size.value
+        for f in whole.figures
+    }
+    held, found = 0, dict.fromkeys(shared, 0.0)
+    for seed in range(8):
+        options = ("--sample", "2M", "--seed", seed, *COMPRESSORS)
+        parts = [
+            made(half, *options, name=f"half{i}", labels={"sample": "x"})
+            for i, half in enumerate(halves)
+        ]
+        for f in merge(parts).figures:
+            estimate = f.all.pool_total_size
+            held += estimate.low <= pool(whole, f.name) <= estimate.high
+            found[f.name] += sum(pool(part, f.name) for part in parts) - estimate.value
+            # narrower than the parts' intervals end to end
+            mine = [g.all for part in parts for g in part.figures if g.name == f.name]
+            assert estimate.error < sum(each.pool_total_size.error for each in mine)
+    assert held >= 13  # of 16, each with 95%
+    # of the zspages that the parts fill together; a sample misses classes: without the
+    # expectation it is less than half of them
+    for name, nbytes in shared.items():
+        assert 0.7 * nbytes < found[name] / 8 < 1.3 * nbytes
+
+
 def with_cold(one: Report, share: float, method: str | None = "DAMON") -> Report:
     """The report as if a share of each of its pages' sizes were cold."""
     if method is None:
