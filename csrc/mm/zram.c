@@ -388,6 +388,33 @@ int zram_info(struct zram *zram, struct zram_info *ret)
 	return 0;
 }
 
+size_t zram_page_size(const struct zram *zram)
+{
+	return zram->page_size;
+}
+
+int zram_class_info(struct zram *zram, unsigned int i, struct zswap_class_info *ret)
+{
+	struct zs_class_info class;
+	struct task task;
+	int err = zram_enter(zram, 0, &task);
+
+	if (err)
+		return err;
+	err = zs_class_info(zram->pool.pool, i, &class);
+	if (!err)
+		*ret = (struct zswap_class_info){
+			.index = class.index,
+			.size = class.size,
+			.pages_per_zspage = class.pages_per_zspage,
+			.objs_per_zspage = class.objs_per_zspage,
+			.zspages = class.zspages,
+			.objs_inuse = class.objs_inuse,
+		};
+	zram_exit(zram, &task);
+	return err;
+}
+
 /* ---- a device's life ---- */
 
 static bool config_is_valid(const struct zram_config *config)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "crypto/codecs.h"
+#include "zswap.h"
 
 /* cffi: begin */
 
@@ -93,6 +94,26 @@ struct zram_info {
 
 /* zram_info() fills *ret. Returns 0. */
 int zram_info(struct zram *zram, struct zram_info *ret);
+
+/* zram_page_size() returns the bytes of a page. */
+size_t zram_page_size(const struct zram *zram);
+
+/*
+ * zram_class_info() fills *ret as zswap_class_info() does. Returns 0, or -ENOENT
+ * past the last slot.
+ */
+int zram_class_info(struct zram *zram, unsigned int i, struct zswap_class_info *ret);
+
+/*
+ * The counterparts of zswap_store_runs(), zswap_peek_runs() and
+ * zswap_tally_span(). A page of one repeated word is stored, but in no class.
+ */
+int zram_write_runs(struct zram *zram, unsigned int cpu, const struct zswap_span *span,
+		    struct zswap_run *runs);
+int zram_read_runs(struct zram *zram, unsigned int cpu, const struct zswap_span *span, void *out,
+		   struct zswap_run *runs, uint64_t *wrong);
+int zram_tally_span(struct zram *zram, unsigned int cpu, const struct zswap_span *span,
+		    const struct zswap_tallies *tallies);
 
 /* cffi: end */
 

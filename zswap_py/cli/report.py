@@ -142,6 +142,13 @@ def add_report(commands: Any) -> None:
         help=f"Linux, {OLDEST} to {NEWEST} (default: this one; for files {NEWEST})",
     )
     modelled.add_argument(
+        "--target",
+        choices=("zswap", "zswap,zram"),
+        default="zswap",
+        metavar="WHAT",
+        help="zswap (default), or zswap,zram: zram beside it",
+    )
+    modelled.add_argument(
         "--folio",
         choices=FOLIOS,
         metavar="SIZE",
@@ -190,6 +197,7 @@ def _made(args: argparse.Namespace) -> int:
                 budget=args.budget,
                 idle=live,
                 seed=_seed(args),
+                zram=args.target != "zswap",
                 cold=_coldness(pages, args.cold),
                 command=args.command_line,
                 watch=watch,
