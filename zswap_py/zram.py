@@ -177,7 +177,7 @@ class Zram(Owner):
     def size_classes(self) -> tuple[SizeClass, ...]:
         """zsmalloc's classes, smallest first."""
         found: dict[int, SizeClass] = {}
-        info, i = ffi.new("struct zswap_class_info *"), 0
+        info, i = ffi.new("struct zram_class_info *"), 0
         while (rc := lib.zram_class_info(self._zram, i, info)) != -errno.ENOENT:
             self._check(rc, "size_classes")
             found[info.index] = SizeClass(

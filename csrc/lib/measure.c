@@ -15,6 +15,7 @@
 
 #include "lib/kernel.h"
 #include "mm/zram.h"
+#include "zswap.h"
 
 #define NSEC_PER_SEC 1000000000ULL
 

@@ -393,7 +393,7 @@ size_t zram_page_size(const struct zram *zram)
 	return zram->page_size;
 }
 
-int zram_class_info(struct zram *zram, unsigned int i, struct zswap_class_info *ret)
+int zram_class_info(struct zram *zram, unsigned int i, struct zram_class_info *ret)
 {
 	struct zs_class_info class;
 	struct task task;
@@ -403,7 +403,7 @@ int zram_class_info(struct zram *zram, unsigned int i, struct zswap_class_info *
 		return err;
 	err = zs_class_info(zram->pool.pool, i, &class);
 	if (!err)
-		*ret = (struct zswap_class_info){
+		*ret = (struct zram_class_info){
 			.index = class.index,
 			.size = class.size,
 			.pages_per_zspage = class.pages_per_zspage,

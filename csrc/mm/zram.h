@@ -17,7 +17,6 @@
 #include <stdint.h>
 
 #include "crypto/codecs.h"
-#include "zswap.h"
 
 /* cffi: begin */
 
@@ -98,11 +97,22 @@ int zram_info(struct zram *zram, struct zram_info *ret);
 /* zram_page_size() returns the bytes of a page. */
 size_t zram_page_size(const struct zram *zram);
 
+struct zram_class_info {
+	uint32_t index; /* of the largest slot that the class serves */
+	uint32_t size;  /* bytes of an object */
+	uint32_t pages_per_zspage, objs_per_zspage;
+	uint64_t zspages, objs_inuse;
+};
+
 /*
- * zram_class_info() fills *ret as zswap_class_info() does. Returns 0, or -ENOENT
- * past the last slot.
+ * zram_class_info() fills *ret with the zsmalloc class that serves slot i. Slots
+ * that share a class give the same. Returns 0, or -ENOENT past the last slot.
  */
-int zram_class_info(struct zram *zram, unsigned int i, struct zswap_class_info *ret);
+int zram_class_info(struct zram *zram, unsigned int i, struct zram_class_info *ret);
+
+struct zswap_span;
+struct zswap_run;
+struct zswap_tallies;
 
 /*
  * The counterparts of zswap_store_runs(), zswap_peek_runs() and

@@ -76,6 +76,7 @@ columns:
 examples:
   zswap-py report --by cgroup --cold 120     this host, as root
   zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
+  zswap-py report --target zswap,zram        zram beside zswap
   zswap-py report --json core.1234 | jq .    fields: docs/report.md
 """
 
@@ -145,8 +146,7 @@ def add_report(commands: Any) -> None:
         "--target",
         choices=("zswap", "zswap,zram"),
         default="zswap",
-        metavar="WHAT",
-        help="zswap (default), or zswap,zram: zram beside it",
+        help=argparse.SUPPRESS,  # an example shows it
     )
     modelled.add_argument(
         "--folio",
