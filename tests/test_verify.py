@@ -8,9 +8,11 @@ and ZSWAP_VERIFY=1.
 from __future__ import annotations
 
 import copy
+import csv
 import dataclasses
 import errno
 import importlib
+import io
 import json
 import os
 import signal
@@ -30,6 +32,7 @@ from helpers import Run, of_kernel_sizes
 import zswap_py as zs
 from zswap_py import verify
 from zswap_py._lib.signals import interruptions
+from zswap_py.corpus import FIGURES
 from zswap_py.kernels import kernel_for
 from zswap_py.verify import Comparison, Verdict, compare, walk
 from zswap_py.verify import host as hostkernel
@@ -157,6 +160,24 @@ def test_the_json_has_every_figure() -> None:
     assert (data["exit_code"], data["comparisons"][0]["exact"]) == (3, False)
     assert data["comparisons"][0]["kernel"] == steps(*POOLS)
     assert data["comparisons"][0]["ours"][4]["pool_total_size"] == 5 * P - 4096
+
+
+def test_csv_has_a_row_for_each_figure_of_each_step() -> None:
+    made = make(comparison(ours=A_STEP_OFF), comparison("lz4", kernel_sizes=False))
+    rows = list(csv.DictReader(io.StringIO(verify.to_csv(made))))
+    assert len(rows) == 2 * sum(len(step) for step in steps(*POOLS))
+    (off,) = (row for row in rows if row["kernel"] != row["ours"])
+    assert (off["name"], off["step"], off["figure"]) == ("lzo", "loaded again", "pool_total_size")
+    assert int(off["ours"]) == 5 * P - 4096
+    assert {row["kernel_sizes"] for row in rows if row["name"] == "lz4"} == {"False"}
+
+
+def test_markdown_has_the_verdict_and_the_table() -> None:
+    row = comparison("a|b", ours=steps(9 * P, *POOLS[1:]), page_stores=9, page_stores_differ=1)
+    text = verify.to_markdown(make(row, zero_pages=3))
+    assert text.startswith("**These claim the kernel's sizes, but differ: zswap a\\|b.**\n")
+    assert "| zswap | a\\|b:kernel | 32,768 | +4,096 | 1 |\n" in text
+    assert text.endswith("\n- 3 zero-filled pages were left out: they never reach zswap\n")
 
 
 # ---- what the kernel says when it is asked again ----
@@ -550,6 +571,23 @@ def test_a_kernel_that_is_not_modelled_is_told(
     assert json.loads(verify.to_json(found))["remark"] in said
 
 
+@pytest.mark.parametrize(
+    ("release", "name", "claims", "pool"),
+    [
+        ("6.1.0-50-amd64", "zstd", False, False),
+        ("6.1.0-50-amd64", "lz4", True, False),
+        ("6.6.1", "zstd", False, True),
+        ("6.6.1", "lz4", True, True),
+        ("6.12.0", "zstd", True, True),
+    ],
+)
+def test_what_is_not_modelled_of_an_older_kernel_is_not_claimed(
+    release: str, name: str, claims: bool, pool: bool
+) -> None:
+    found = compare.as_modelled(comparison(name), release)
+    assert (found.kernel_sizes, bool(found.differences)) == (claims, pool)
+
+
 def test_a_kernel_that_is_a_page_off_in_one_step(fake: Callable[..., Verdict]) -> None:
     found = fake(Spoilt)
     assert found.exit_code == 3
@@ -722,6 +760,9 @@ def test_exit_codes_and_output(
     )
     assert data["command"] == "zswap-py verify --size 1M --seed 2 --json"
     assert run("--size", "1M", "--seed", "2")[0] == code
+    for chosen, begins in (("csv", "host_kernel,"), ("markdown", "**")):
+        found, out, _err = run("--size", "1M", "--seed", "2", "--format", chosen)
+        assert (found, out.startswith(begins)) == (code, True)
 
 
 @pytest.mark.parametrize(
@@ -789,7 +830,7 @@ def test_this_kernel_has_our_sizes_and_its_settings_back(tmp_path: Path) -> None
     for c in data["comparisons"]:
         recorded = RECORDED["corpus:3"].get(f"churn:{c['name']}")
         if c["where"] == "zswap" and recorded and data["host"]["kernel"].startswith("6.18"):
-            assert c["kernel"] == recorded
+            assert [{name: step[name] for name in FIGURES} for step in c["kernel"]] == recorded
     assert Host().settings() == before
 
 

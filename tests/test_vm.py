@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from vm import machine, packages
+from vm import fidelity, machine, packages
 from vm.packages import MachineError
 
 RUN = Path(__file__).parent / "vm" / "run"
@@ -113,6 +113,34 @@ def test_a_failed_fetch_leaves_no_kernel(monkeypatch, tmp_path):
     with pytest.raises(MachineError, match="the network is down"):
         packages.kernel("6.18", tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["apt", "lock"]
+
+
+# ---- the table ----
+
+
+def test_the_documents_table_is_that_of_its_data():
+    assert [v["host"]["kernel"].split(".")[0] for v in fidelity.verdicts()]
+    assert fidelity.document() == fidelity.DOCUMENT.read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "cell"),
+    [
+        ({}, "0 (8,192)"),
+        (
+            {"exact": False, "kernel": [{"mem_used_total": 8192}, {"mem_used_total": 8192}]},
+            "-4,096",
+        ),
+        ({"exact": False, "page_stores_differ": 1200}, "1,200 sizes"),
+        ({"exact": False}, "a counter"),
+        ({"exact": False, "kernel_sizes": False}, "a counter ~"),
+        ({"kernel": [{}, {}], "ours": [{}, {}]}, "0 (sizes alone)"),
+    ],
+)
+def test_a_cell_has_what_differs(changes, cell):
+    pools = [{"mem_used_total": 8192}, {"mem_used_total": 4096}]
+    made = {"where": "zram", "kernel": pools, "ours": pools, "page_stores_differ": 0}
+    assert fidelity.cell(made | {"exact": True, "kernel_sizes": True} | changes) == cell
 
 
 # ---- a machine ----

@@ -106,8 +106,10 @@ class Machine:
 
     def _command_line(self, accelerator: str, fds: Sequence[int]) -> list[str]:
         options, run = self.options, self.run
-        command = ["qemu-system-x86_64", "-accel", accelerator, "-cpu", "max"]
-        command += ["-m", options.memory, "-smp", str(options.cpus)]
+        # it ends with this process, however that ends
+        command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]
+        command += ["-accel", accelerator, "-cpu", "max", "-smp", str(options.cpus)]
+        command += ["-m", options.memory]
         command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         command += ["-kernel", str(self._kernel.image), "-initrd", str(run / "initramfs")]
         command += ["-append", f"console=ttyS0 quiet panic=-1 VM_RUN={run} {options.append}"]

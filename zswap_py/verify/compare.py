@@ -6,16 +6,15 @@ compares the figures.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from zswap_py import crypto
 from zswap_py._lib.signals import Check, interruptions
-from zswap_py.kernels import kernel_for
+from zswap_py.kernels import OLDEST, kernel_for, parse
 from zswap_py.verify.data import POOL, SCHEMA, Comparison, Steps, Verdict
-from zswap_py.verify.host import PAGE_SIZE, Host, HostError
+from zswap_py.verify.host import PAGE_SIZE, ZSMALLOC, Host, HostError
 from zswap_py.verify.walk import Ours, Walk, host_zram, host_zswap
 
 #: Runs on the kernel before its figures count as unsteady: its counters are those of
@@ -25,6 +24,9 @@ RUNS = 3
 #: Bytes that must be free for each byte of the pages: the pages, the kernel's copy and
 #: pool, our pool.
 ROOM = 4
+
+#: Codecs whose sizes are other ones in kernels before kernels.OLDEST.
+SIZES_CHANGED = ("zstd",)
 
 Progress = Callable[[str], None]
 """Called with the name of the next comparison: "zswap lzo"."""
@@ -86,7 +88,8 @@ class _Verifying:
         walks = [ours(f"{c.name}:{c.backend}", self.pages, self.check) for c in codecs]
         kernel, steady = settled(kernels, [walk._replace(by=None) for walk in walks])
         for codec, walk in zip(codecs, walks, strict=True):
-            yield comparison(where, codec, kernel, walk, steady=steady)
+            found = comparison(where, codec, kernel, walk, steady=steady)
+            yield as_modelled(found, self.host.release)
 
     def zswap(self, name: str) -> Iterator[Comparison]:
         """Compares each backend of `name` with the kernel's zswap."""
@@ -102,8 +105,7 @@ class _Verifying:
         def kernels() -> Walk:
             return host_zram(self.host, name, self.pages, self.check)
 
-        compared = self._compare("zram", name, self.ours.zram, kernels)
-        return map(without_pool, compared) if self.host.no_pool() else compared
+        return self._compare("zram", name, self.ours.zram, kernels)
 
     def run(self) -> None:
         """Fills `found`, `missing` and `broken_off`. Raises OSError only if `found` is
@@ -179,6 +181,16 @@ def without_pool(c: Comparison) -> Comparison:
     return dataclasses.replace(c, kernel=rest(c.kernel), ours=rest(c.ours))
 
 
+def as_modelled(c: Comparison, release: str) -> Comparison:
+    """Leaves out of a comparison what is not modelled of a kernel of that release: the
+    pool of an older zsmalloc, and the claim of a codec whose sizes changed since.
+    """
+    version = parse(release)
+    if version < parse(OLDEST) and c.name in SIZES_CHANGED:
+        c = dataclasses.replace(c, kernel_sizes=False, remedy=None)
+    return without_pool(c) if version < ZSMALLOC else c
+
+
 def rules_of(release: str) -> str:
     """Returns the kernel whose rules stand for a release, as uname -r prints it."""
     return kernel_for(release).name
@@ -217,7 +229,7 @@ def verify(
     return Verdict(
         schema=SCHEMA,
         command=command,
-        host={"kernel": host.release, "machine": os.uname().machine},
+        host=host.described(),
         source=source,
         page_size=PAGE_SIZE,
         chain_size=verifying.ours.chain_size,

@@ -123,6 +123,16 @@ class Host:
                 return int(match[1])
         return 8
 
+    def described(self) -> dict[str, str]:
+        """Returns the release, the machine, and what reclaim is set to: `lru_gen` and
+        `transparent_hugepage`, as the kernel shows them; "" if it has none.
+        """
+        found = {"kernel": self.release, "machine": platform.machine()}
+        for name in ("lru_gen", "transparent_hugepage"):
+            path = self.root / "sys/kernel/mm" / name / "enabled"
+            found[name] = path.read_text().strip() if path.is_file() else ""
+        return found
+
     def mem_available(self) -> int:
         """Returns MemAvailable, in bytes."""
         match = re.search(
