@@ -182,7 +182,9 @@ static void zram_free_page(struct zram *zram, struct zram_table_entry *entry)
 					  memory_order_relaxed);
 	}
 	atomic_fetch_sub_explicit(&zram->pages_stored, 1, memory_order_relaxed);
-	*entry = (struct zram_table_entry){ .lock = entry->lock };
+	entry->handle = 0;
+	entry->size = 0;
+	entry->flags = ZRAM_EMPTY;
 }
 
 static void zram_free_slot(struct zram *zram, u64 index)
