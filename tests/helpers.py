@@ -8,9 +8,23 @@ from collections.abc import Callable
 import pytest
 
 import zswap_py as zs
+from zswap_py.crypto import Compressor
+from zswap_py.crypto.methods import Method
 
 #: A command line's exit code, standard output and standard error: conftest.run.
 Run = Callable[..., tuple[int, str, str]]
+
+
+def with_the_kernels_library(compressor: Compressor, by: Method) -> None:
+    """Skips the test where the library is missing whose sizes a kernel has; fails it
+    where the library is there and its sizes are others.
+    """
+    chosen = compressor.choose(by)
+    if chosen.kernel_sizes:
+        return
+    there = {build.version for build in compressor._builds}
+    assert not any(version and version in str(chosen.remedy) for version in there)
+    pytest.skip(f"needs {chosen.remedy}")
 
 
 def of_kernel_sizes(name: str) -> None:

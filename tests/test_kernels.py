@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import with_the_kernels_library
 from record_lengths import pages
 
 import zswap_py as zs
@@ -156,9 +157,9 @@ def ours(z: zs.Zswap) -> list[int | None]:
 @every_kernel
 @pytest.mark.parametrize("name", ["zstd", "deflate"])
 def test_each_page_is_kept_at_the_kernels_length(kernel: str, name: str) -> None:
+    with_the_kernels_library(crypto.find(name), method(name, rules(kernel, None)))
     with zs.Zswap(name, kernel=kernel, series=None, total_ram=1 << 32) as z:
-        if not z.pool.kernel_sizes:
-            pytest.skip(f"needs {z.pool.info.remedy}")
+        assert z.pool.kernel_sizes
         assert ours(z) == LENGTHS[kernel]["zswap"][name]
         counted = LENGTHS[kernel]["zswap_counters"][name]
         stats = z.stats()
@@ -171,8 +172,7 @@ def test_each_page_is_kept_at_the_kernels_length(kernel: str, name: str) -> None
 def test_each_page_has_the_length_of_the_kernels_zram(kernel: str, name: str) -> None:
     compressor = crypto.find(name)
     by = method(name, rules(kernel, None), zram=True)
-    if not compressor.choose(by).kernel_sizes:
-        pytest.skip(f"needs {compressor.choose(by).remedy}")
+    with_the_kernels_library(compressor, by)
     lengths = [len(compressor.run(True, page, 2 * PAGE, by)) for page in pages()]
     assert [n if n < HUGE else PAGE for n in lengths] == LENGTHS[kernel]["zram"][name]
 

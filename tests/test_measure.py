@@ -731,7 +731,7 @@ def test_tallies_are_what_the_zswap_holds() -> None:
         runs = ffi.new("struct zswap_run[]", -(-len(pages) // 4))
         assert lib.zswap_store_runs(z._z, 0, made, runs) == 0
         z.invalidate(3)
-        tally.add(z._z, made)
+        tally.add(lib.zswap_tally_span, z._z, made)
         held = tally.held(tally.mark(), page_metadata=0.0, zspage_metadata=0.0)
         at = 0
         for row, n in enumerate(sizes):

@@ -18,12 +18,14 @@ from typing import Any
 
 import pytest
 from corpus import SEEDS, churn, corpus
+from helpers import with_the_kernels_library
 from model import Zsmalloc, Zspage, huge_class_size
 from record_lengths import pages as recorded_pages
 
 import zswap_py as zs
 from zswap_py import crypto
-from zswap_py.kernels import KERNELS
+from zswap_py.crypto.methods import method
+from zswap_py.kernels import KERNELS, rules
 
 DATA = Path(__file__).parent / "data"
 LENGTHS = json.loads((DATA / "kernel_lengths.json").read_text())
@@ -56,9 +58,9 @@ def registered(
 @every_kernel
 @pytest.mark.parametrize("name", ["zstd", "deflate"])
 def test_each_page_has_the_kernels_length(kernel: str, name: str) -> None:
+    with_the_kernels_library(crypto.find(name), method(name, rules(kernel, None), zram=True))
     with zs.Zram(name, pages=400, kernel=kernel, nr_cpus=1) as z:
-        if not z.kernel_sizes:
-            pytest.skip(f"needs {z.info.remedy}")
+        assert z.kernel_sizes
         for slot, page in enumerate(recorded_pages()):
             z.write(slot, page)
         kept = [z.length(slot) for slot in range(len(recorded_pages()))]
