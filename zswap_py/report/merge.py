@@ -289,7 +289,8 @@ class _Objects(NamedTuple):
         """
         if not self.exact:
             found = zip(self.estimated, self.read, self.read, strict=True)
-            return partly_empty(shapes, list(found))
+            empty, variances, _ = partly_empty(shapes, list(found))
+            return empty, variances
         objects = [round(n) for n in self.estimated]
         return [-(-n // c.objects) - n / c.objects for n, c in zip(objects, shapes, strict=True)], [
             0.0
@@ -336,9 +337,8 @@ def _savings(parts: list[Savings], objects: list[_Objects], page_size: int) -> S
     shapes = list(by_size.values())
     whole = functools.reduce(_Objects.__add__, objects)
     pools = [pool.empty(shapes) for pool in (*objects, whole)]
-    zspages = [
-        sum(each[:-1]) - each[-1] for each in zip(*(empty for empty, _ in pools), strict=True)
-    ]
+    by_class = zip(*(empty for empty, _ in pools), strict=True)
+    zspages = [sum(apart) - common for *apart, common in by_class]
     pages = math.fsum(n * c.pages for n, c in zip(zspages, shapes, strict=True))
     error = _Z * math.sqrt(
         math.fsum(
