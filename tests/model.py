@@ -226,9 +226,16 @@ class Zswap:
     pool_reached_full: bool = False
 
     def __post_init__(self) -> None:
-        self.incompressible = self.incompressible or (
-            "reject" if self.kernel == "6.16" else "store"
-        )
+        self.incompressible = self.incompressible or ("reject" if self.before_6_18 else "store")
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        return tuple(map(int, self.kernel.split(".")))
+
+    @property
+    def before_6_18(self) -> bool:
+        """Whether the allocator judges lengths, and incompressible pages go away."""
+        return self.release < (6, 18)
 
     # limits
 
@@ -271,7 +278,7 @@ class Zswap:
         error, length = min(ret, 0), max(ret, 0)
         if self.incompressible == "store":
             return length if not error and 0 < length < self.page_size else self.page_size
-        if self.kernel != "6.16" and not error and not 0 < length < self.page_size:
+        if not self.before_6_18 and not error and not 0 < length < self.page_size:
             error = -errno.EINVAL  # 6.16 leaves it to the allocator, which takes exactly a page
         if error:
             return "reject_compress_poor" if error == -errno.ENOSPC else "reject_compress_fail"
@@ -347,6 +354,8 @@ class Zswap:
 
     def _store(self, slot: int, pages: list[bytes]) -> str | None:
         """None when stored, else why not."""
+        if len(pages) > 1 and self.release < (6, 13):
+            return "large_folio"
         if not self.enabled:
             return "disabled"
         if self.check_limits():

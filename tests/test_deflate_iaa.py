@@ -479,7 +479,7 @@ def device(backend: str, name: str = "deflate-iaa", batch_size: int = 8) -> Devi
     """An accelerator to the registry: the algorithm behind it is a software one
     here.
     """
-    alg = crypto.find(SPECS[0])._make()
+    alg = crypto.find(SPECS[0])._builds[0].make()
     return DeviceCompressor(name, backend, lambda: alg, "/dev/iax", "1.0", batch_size)
 
 

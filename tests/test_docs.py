@@ -52,7 +52,8 @@ def test_the_wheel_has_what_the_readme_leads_to():
     links = set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / "README.md").read_text()))
     assert links
     assert links <= shipped
-    assert {f"docs/{path.name}" for path in (ROOT / "docs").iterdir()} <= shipped
+    documents = [path for path in (ROOT / "docs").rglob("*") if path.is_file()]
+    assert {path.relative_to(ROOT).as_posix() for path in documents} <= shipped
     if "ZSWAP_INSTALLED" in os.environ:
         there = {str(path) for path in metadata.files("zswap-py") or () if path.locate().is_file()}
         assert all(any(path.endswith(f"{top}/{name}") for path in there) for name in links)

@@ -2114,7 +2114,7 @@ def test_no_other_compressor_is_based_on_its_algorithm(clock):
             ):
                 zs.register_compressor("alias", base=base)
         assert "alias" not in [c.name for c in zs.compressors()]
-        acc.compressor.alg(1)
+        acc.compressor.alg()
         with zs.Zswap("deflate-iaa", nr_cpus=1) as y:
             assert y.pool.compr_batch_size == z.pool.compr_batch_size == 8
         zs.register_compressor("alias", base="deflate-iaa:zlib", batch_size=2)

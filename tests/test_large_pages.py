@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -17,29 +17,20 @@ from typing import Any
 
 import model_deflate
 import pytest
-from large_pages import Figures, numbers, packed, pages_of, unpacked
+from large_pages import Figures, packed, pages_of, unpacked
 from vm.largepages.packages import releases
 
 import zswap_py as zs
 from zswap_py import crypto
 from zswap_py.corpus import FIGURES, churn, digest
-from zswap_py.kernels import KERNELS
+from zswap_py.crypto.methods import method
+from zswap_py.kernels import kernel_for, rules
 
 RECORDED = Figures.read()
 NOT_STORED = -1
 MODELLED = 4  # pages a corpus that the slow model of deflate is asked about
 
 DEFLATE = "libz cannot end a block where the kernel's zlib does: testmgr.sizes_hold()"
-OLD_ZSTD = "before Linux 6.15 the kernel's zstd is an older one"
-ZRAM_ZSTD = "zram's zstd has parameters of its own for the page's size"
-
-
-def rules_of(version: str) -> str | None:
-    """The newest kernel whose rules are known and that is not newer; None if there is
-    none.
-    """
-    known = [k for k in KERNELS if numbers(k) <= numbers(version)]
-    return max(known, key=numbers, default=None)
 
 
 class Ours:
@@ -89,50 +80,32 @@ def our_zswap(
 
 
 @cache
-def our_zram(seed: int, page_size: int, name: str) -> tuple[list[int], int]:
-    """Our sizes of a corpus's pages, and mem_used_total. zram keeps pages of one
-    repeated word elsewhere, and those of the huge class raw.
-    """
+def our_zram(seed: int, page_size: int, name: str, kernel: str) -> tuple[list[int], int]:
+    """Our sizes of a corpus's pages, and mem_used_total, by a kernel's rules."""
     pages = pages_of(seed, page_size)
-    with zs.Zswap(name, page_size=page_size, max_pool_percent=100, nr_cpus=1) as z:
-        z.swapon(len(pages))
-        sizes = []
-        for entry, page in enumerate(pages):
-            if page[:8] * (page_size // 8) == page:
-                sizes.append(0)
-                continue
-            assert z.store(entry, page)
-            length = z.length(entry)
-            sizes.append(length if length < z.pool.huge_class_size else page_size)
-        return sizes, z.stats()["pool_total_size"]
+    with zs.Zram(name, pages=len(pages), page_size=page_size, kernel=kernel, nr_cpus=1) as z:
+        for slot, page in enumerate(pages):
+            z.write(slot, page)
+        return [z.length(slot) for slot in range(len(pages))], z.mm_stat()["mem_used_total"]
 
 
-def in_zswap(kernel: dict[str, Any], name: str) -> pytest.MarkDecorator | None:
-    """How a codec is expected to differ in a kernel's zswap; None if it must not."""
+def differs(kernel: dict[str, Any], name: str) -> pytest.MarkDecorator | None:
+    """How a codec is expected to differ from a kernel's; None if it must not."""
     if name == "deflate":
         return pytest.mark.xfail(reason=DEFLATE, strict=True)
-    if name == "zstd" and numbers(kernel["version"]) < (6, 15):
-        return pytest.mark.xfail(reason=OLD_ZSTD, strict=False)  # that library may be there
+    by = method("zstd", rules(kernel_for(kernel["version"]).name, None))
+    if name == "zstd" and not (found := crypto.find("zstd").choose(by)).kernel_sizes:
+        return pytest.mark.skip(reason=f"needs {found.remedy}")
     return None
 
 
-def in_zram(kernel: dict[str, Any], name: str) -> pytest.MarkDecorator | None:
-    """The same of zram."""
-    if name == "zstd" and kernel["page_size"] > 16384:
-        return pytest.mark.xfail(reason=ZRAM_ZSTD, strict=True)
-    return in_zswap(kernel, name)
-
-
-Expected = Callable[[dict[str, Any], str], "pytest.MarkDecorator | None"]
-
-
-def cells(kind: str, expected: Expected) -> list[Any]:
+def cells(kind: str) -> list[Any]:
     """Each kernel, corpus and codec that has an answer of zram's or zswap's."""
     found = []
     for kernel in RECORDED.kernels:
         for corpus in kernel["corpora"]:
             for name, answer in corpus[kind].items():
-                mark = expected(kernel, name)
+                mark = differs(kernel, name)
                 label = f"{kernel['release']}-{corpus['seed']}-{name}"
                 of = (kernel, corpus["seed"], name, answer)
                 found.append(pytest.param(*of, marks=[mark] if mark else [], id=label))
@@ -151,21 +124,19 @@ def zswap_lengths(kernel: dict[str, Any], answer: dict[str, Any]) -> list[int]:
     return [length if length <= kernel["page_size"] else NOT_STORED for length in every]
 
 
-@pytest.mark.parametrize(("kernel", "seed", "name", "answer"), cells("zswap", in_zswap))
+@pytest.mark.parametrize(("kernel", "seed", "name", "answer"), cells("zswap"))
 def test_zswap(kernel: dict[str, Any], seed: int, name: str, answer: dict[str, Any]) -> None:
-    rules = rules_of(kernel["version"])
-    if rules is None:
-        pytest.skip(f"Linux {kernel['version']} is older than {min(KERNELS, key=numbers)}")
-    lengths, steps = our_zswap(seed, kernel["page_size"], name, rules)
+    by = kernel_for(kernel["version"]).name
+    lengths, steps = our_zswap(seed, kernel["page_size"], name, by)
     assert not wrong_lengths(lengths, zswap_lengths(kernel, answer))
     for figure in FIGURES:
         if figure in answer["counters"]:  # some kernels do not count what is incompressible
             assert [step[figure] for step in steps] == answer["counters"][figure]
 
 
-@pytest.mark.parametrize(("kernel", "seed", "name", "answer"), cells("zram", in_zram))
+@pytest.mark.parametrize(("kernel", "seed", "name", "answer"), cells("zram"))
 def test_zram(kernel: dict[str, Any], seed: int, name: str, answer: dict[str, Any]) -> None:
-    sizes, used = our_zram(seed, kernel["page_size"], name)
+    sizes, used = our_zram(seed, kernel["page_size"], name, kernel_for(kernel["version"]).name)
     assert not wrong_lengths(sizes, RECORDED.lengths(answer))
     assert used == answer["mem_used_total"]
 
@@ -283,12 +254,12 @@ def test_the_guests_program_compiles(tmp_path: Path) -> None:
 # ---- the document ----
 
 
-def rows() -> list[tuple[str, str, Expected]]:
+def rows() -> list[tuple[str, str]]:
     """What the document's table has a row for."""
     found = []
-    for kind, expected in (("zswap", in_zswap), ("zram", in_zram)):
+    for kind in ("zswap", "zram"):
         of = (k["corpora"][0][kind] for k in RECORDED.kernels)
-        found += [(kind, name, expected) for name in dict.fromkeys(n for one in of for n in one)]
+        found += [(kind, name) for name in dict.fromkeys(n for one in of for n in one)]
     return found
 
 
@@ -297,7 +268,7 @@ def table() -> list[str]:
     kernel compressed, and "pool" where only that differs.
     """
     lines = [table_head(), "| --- |" + " --- |" * len(RECORDED.kernels)]
-    for kind, name, _ in rows():
+    for kind, name in rows():
         line = [f"{kind} {name}", *(cell(kernel, kind, name) for kernel in RECORDED.kernels)]
         lines.append(f"| {' | '.join(line)} |")
     return lines
@@ -312,20 +283,18 @@ def table_head() -> str:
 def cell(kernel: dict[str, Any], kind: str, name: str) -> str:
     """What differs in one kernel, over all corpora."""
     differing = compressed = 0
-    rules, page_size = rules_of(kernel["version"]), kernel["page_size"]
+    by, page_size = kernel_for(kernel["version"]).name, kernel["page_size"]
     if name not in kernel["corpora"][0][kind]:
         return "not there"
-    if kind == "zswap" and rules is None:
-        return "not compared"
     pools = True
     for corpus in kernel["corpora"]:
         answer = corpus[kind][name]
-        if kind == "zswap" and rules:
-            ours, steps = our_zswap(corpus["seed"], page_size, name, rules)
+        if kind == "zswap":
+            ours, steps = our_zswap(corpus["seed"], page_size, name, by)
             theirs = zswap_lengths(kernel, answer)
             pools &= [s["pool_total_size"] for s in steps] == answer["counters"]["pool_total_size"]
         else:
-            ours, used = our_zram(corpus["seed"], page_size, name)
+            ours, used = our_zram(corpus["seed"], page_size, name, by)
             theirs = RECORDED.lengths(answer)
             pools &= used == answer["mem_used_total"]
         differing += len(wrong_lengths(ours, theirs))
@@ -342,13 +311,12 @@ def test_the_documents_table_has_these_kernels() -> None:
     text = (Path(__file__).parent.parent / "docs" / "fidelity.md").read_text().splitlines()
     head = text.index(table_head())
     shown = [[c.strip() for c in line.split("|")[1:-1]] for line in text[head + 2 :]]
-    for (kind, name, expected), cells_shown in zip(rows(), shown, strict=False):
+    for (kind, name), cells_shown in zip(rows(), shown, strict=False):
         assert cells_shown[0] == f"{kind} {name}"
         for kernel, said in zip(RECORDED.kernels, cells_shown[1:], strict=True):
-            compared = kind == "zram" or rules_of(kernel["version"])
-            if name not in kernel["corpora"][0][kind] or not compared:
-                assert said.startswith("not ")
-            elif not expected(kernel, name):
+            if name not in kernel["corpora"][0][kind]:
+                assert said == "not there"
+            elif name != "deflate":
                 assert said == "0"
 
 

@@ -28,6 +28,7 @@ import pytest
 from test_pages import NOBODY, ROOT, Child, as_user, has_pagemap_scan
 
 from zswap_py import cli
+from zswap_py.cli.report import NAMED_GONE
 from zswap_py.sources.pagemap import Runs
 from zswap_py.sources.pages import SourceError, open_pages
 from zswap_py.sources.procfs import read_status
@@ -550,7 +551,7 @@ def test_processes_that_are_one_memory_count_once(family: Family, reader: Reader
 
 
 def test_report_names_processes_that_are_gone(capsys: pytest.CaptureFixture[str]) -> None:
-    lives, gone = Child(), [Child() for _ in range(cli.NAMED_GONE + 1)]
+    lives, gone = Child(), [Child() for _ in range(NAMED_GONE + 1)]
     try:
         for child in gone:
             child.kill()

@@ -27,6 +27,7 @@ import pytest
 import zswap_py as zs
 from zswap_py import zswap as zswap_module
 from zswap_py.cpuhp import NR_CPUS, CpuHotplug, CpuhpState
+from zswap_py.crypto.methods import NEWEST, Method
 from zswap_py.faults import ArmedFault, Faults
 
 PAGE = 4096
@@ -347,8 +348,13 @@ def calls(
     yield "add", hp.add_instance, {"state": state, "node": 1}
     yield "remove", hp.remove_instance, {"state": state, "node": 1}
     yield "remove_state", hp.remove_state, {"state": state}
-    yield "alg", z.pool.compressor.alg, {"variant": 0}
-    yield "run", z.pool.compressor.run, {"compress": True, "src": TEXT, "room": PAGE, "variant": 0}
+    yield "alg", z.pool.compressor.alg, {"method": NEWEST}
+    yield "choose", z.pool.compressor.choose, {"method": NEWEST}
+    yield (
+        "run",
+        z.pool.compressor.run,
+        {"compress": True, "src": TEXT, "room": PAGE, "method": NEWEST},
+    )
     yield (
         "Zswap",
         lambda **kw: zs.Zswap(**kw).close(),
@@ -966,10 +972,10 @@ def test_what_a_compressor_raises_outside_of_a_pool_is_told_once(register, z):
     assert z.store(0, TEXT)
 
 
-@pytest.mark.parametrize("variant", [-1, 2, 99])
+@pytest.mark.parametrize("variant", [-1, 3, 99])
 def test_a_variant_that_is_none(variant):
     with pytest.raises(ValueError, match="variant="):
-        zs.Zswap("zstd", nr_cpus=1).pool.compressor.run(True, TEXT, PAGE, variant)
+        zs.Zswap("zstd", nr_cpus=1).pool.compressor.run(True, TEXT, PAGE, Method(variant))
 
 
 # --- messages, and faults of a CPU ----------------------------------------------------

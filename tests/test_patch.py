@@ -102,7 +102,7 @@ def test_the_first_prepare_sets_the_batch_size_and_later_ones_must_agree(batchin
     name = batching(4)
     cpuhp = zs.CpuHotplug(4, online=2)
     with zs.Zswap(name, cpuhp=cpuhp, series="v13") as z:
-        alg = z.pool.compressor.alg(0)
+        alg = z.pool.compressor.alg()
         lib.acomp_alg_set_batch_size(alg, 8)
         with pytest.raises(OSError) as e:
             cpuhp.online(2)

@@ -33,6 +33,7 @@ from model import Zswap as Model
 
 import zswap_py as zs
 from zswap_py import crypto, kernels
+from zswap_py.crypto.methods import Method, method
 
 QUICK = settings(
     max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
@@ -101,18 +102,18 @@ def page_pool(size: int) -> tuple[bytes, ...]:
 
 
 @cache
-def packed(spec: str, page: bytes, variant: int) -> int:
+def packed(spec: str, page: bytes, by: Method) -> int:
     """A page's compressed length with room for a page, or a negative errno."""
     try:
-        return len(crypto.find(spec).run(True, page, len(page), variant))
+        return len(crypto.find(spec).run(True, page, len(page), by))
     except OSError as e:
         return -(e.errno or 0)
 
 
 def sizes_of(spec: str, kernel: str) -> Callable[[bytes], int]:
-    variant = kernels.rules(kernel, None)["zstd_variant"] if spec == "zstd" else 0
     base = BATCHING.get(spec, (spec,))[0]
-    return lambda page: packed(base, page, variant)
+    by = method(base, kernels.rules(kernel, None))
+    return lambda page: packed(base, page, by)
 
 
 @contextlib.contextmanager
@@ -164,8 +165,8 @@ class Histories(RuleBasedStateMachine):
     @initialize(
         page_size=st.sampled_from([4096, 4096, 16384, 65536]),
         chain_size=st.sampled_from([4, 8, 8, 13, 16]),
-        kernel=st.sampled_from(["6.16", "6.18", "6.18"]),
-        series=st.sampled_from([None, "v10", "v10", "v13"]),
+        kernel=st.sampled_from(["6.12", "6.16", "6.18", "7.3"]),
+        series=st.sampled_from([None, "v10", "v10", "v13", "v14"]),
         incompressible=st.sampled_from([None, None, "store", "reject"]),
         highmem=st.sampled_from([0.0, 0.0, 0.4, 1.0]),
         ram=st.sampled_from([20, 45, 90, 1 << 20]),
@@ -211,7 +212,7 @@ class Histories(RuleBasedStateMachine):
             ram * page_size,
             kernel,
             incompressible or "",
-            {None: 1, "v10": 2, "v13": 8}[series],
+            {None: 1, "v10": 2, "v13": 8, "v14": 8}[series],
             {name: min(n, largest) for name, (_, n) in BATCHING.items() if series},
             max_pool_percent=60,
         )

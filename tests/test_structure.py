@@ -254,7 +254,7 @@ FLOORS = [
     {"pool", "iaa"},
     {"iaa_plan"},
     {"zswap"},
-    {"swap", "testing"},
+    {"swap", "testing", "zram"},
     {"pytest_plugin", "sources"},
     {"report"},
     {"verify"},

@@ -8,8 +8,11 @@ and ZSWAP_VERIFY=1.
 from __future__ import annotations
 
 import copy
+import csv
 import dataclasses
 import errno
+import importlib
+import io
 import json
 import os
 import signal
@@ -27,10 +30,14 @@ from corpus import SEEDS, corpus
 from helpers import Run, of_kernel_sizes
 
 import zswap_py as zs
-from zswap_py import cli, verify
-from zswap_py.verify import Comparison, Verdict, compare
+from zswap_py import verify
+from zswap_py._lib.signals import interruptions
+from zswap_py.corpus import FIGURES
+from zswap_py.kernels import kernel_for
+from zswap_py.verify import Comparison, Verdict, compare, walk
 from zswap_py.verify import host as hostkernel
 from zswap_py.verify.host import Host, HostError
+from zswap_py.zram import Zram
 
 P = os.sysconf("SC_PAGE_SIZE")
 COMMAND = [sys.executable, "-m", "zswap_py", "verify"]
@@ -61,6 +68,7 @@ def comparison(name: str = "lzo", **changes: Any) -> Comparison:
         backend="kernel",
         library_version=None,
         kernel_sizes=True,
+        remedy=None,
         kernel=steps(*POOLS),
         ours=steps(*POOLS),
         steady=True,
@@ -80,6 +88,7 @@ def make(*comparisons: Comparison, **changes: Any) -> Verdict:
         page_size=P,
         chain_size=8,
         rules="6.18",
+        remark="",
         pages=100,
         zero_pages=0,
         comparisons=list(comparisons),
@@ -151,6 +160,24 @@ def test_the_json_has_every_figure() -> None:
     assert (data["exit_code"], data["comparisons"][0]["exact"]) == (3, False)
     assert data["comparisons"][0]["kernel"] == steps(*POOLS)
     assert data["comparisons"][0]["ours"][4]["pool_total_size"] == 5 * P - 4096
+
+
+def test_csv_has_a_row_for_each_figure_of_each_step() -> None:
+    made = make(comparison(ours=A_STEP_OFF), comparison("lz4", kernel_sizes=False))
+    rows = list(csv.DictReader(io.StringIO(verify.to_csv(made))))
+    assert len(rows) == 2 * sum(len(step) for step in steps(*POOLS))
+    (off,) = (row for row in rows if row["kernel"] != row["ours"])
+    assert (off["name"], off["step"], off["figure"]) == ("lzo", "loaded again", "pool_total_size")
+    assert int(off["ours"]) == 5 * P - 4096
+    assert {row["kernel_sizes"] for row in rows if row["name"] == "lz4"} == {"False"}
+
+
+def test_markdown_has_the_verdict_and_the_table() -> None:
+    row = comparison("a|b", ours=steps(9 * P, *POOLS[1:]), page_stores=9, page_stores_differ=1)
+    text = verify.to_markdown(make(row, zero_pages=3))
+    assert text.startswith("**These claim the kernel's sizes, but differ: zswap a\\|b.**\n")
+    assert "| zswap | a\\|b:kernel | 32,768 | +4,096 | 1 |\n" in text
+    assert text.endswith("\n- 3 zero-filled pages were left out: they never reach zswap\n")
 
 
 # ---- what the kernel says when it is asked again ----
@@ -242,16 +269,15 @@ def test_refused_with_neither_and_usable_with_one(tree: Path, linux: Callable[[s
 
 
 def test_zswap_of_other_rules_is_not_compared(tree: Path, linux: Callable[[str], None]) -> None:
-    linux("6.15.9-generic")
-    assert "boot 6.16 or later" in str(Host(tree).no_zswap())
-    linux("6.17.1")
+    linux("6.11.9-generic")
+    assert "boot 6.12 or later" in str(Host(tree).no_zswap())
+    linux("6.12.0")
     assert Host(tree).no_zswap() is None
-    assert compare.rules_of(Host(tree)) == "6.16"
-    linux("7.0.0")
-    assert compare.rules_of(Host(tree)) == "6.18"
-    zpool = tree / "sys/module/zswap/parameters/zpool"
-    zpool.write_text("zbud\n")
-    assert Host(tree).no_zswap() == f"zswap keeps its pages in zbud: echo zsmalloc > {zpool}"
+    assert [compare.rules_of(release) for release in ("6.1.0-50-amd64", "6.17.1", "7.0.0-rc1")] == [
+        "6.12",
+        "6.17",
+        "7.0",
+    ]
 
 
 def test_the_chain_size_is_the_configured_one(tree: Path, linux: Callable[[str], None]) -> None:
@@ -259,6 +285,13 @@ def test_the_chain_size_is_the_configured_one(tree: Path, linux: Callable[[str],
     (tree / "boot").mkdir()
     (tree / "boot/config-6.18.7").write_text("CONFIG_ZSMALLOC=y\nCONFIG_ZSMALLOC_CHAIN_SIZE=10\n")
     assert Host(tree).chain_size() == 10
+    linux("6.18.8")
+    assert Host(tree).chain_size() == 8
+    (tree / "lib/modules/6.18.8").mkdir(parents=True)
+    (tree / "lib/modules/6.18.8/config").write_text("CONFIG_ZSMALLOC_CHAIN_SIZE=16\n")
+    assert Host(tree).chain_size() == 16
+    linux("6.2.16")
+    assert Host(tree).chain_size() == 4
 
 
 def test_what_is_changed_is_put_back(tree: Path) -> None:
@@ -329,7 +362,7 @@ def test_the_swap_files_header(tmp_path: Path) -> None:
 def test_a_signal_raises_where_it_is_looked_for_and_nowhere_else(number: int) -> None:
     old, undone = signal.getsignal(number), False
     # all of it is the case
-    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions() as check:
+    with pytest.raises(KeyboardInterrupt), interruptions() as check:
         check()
         try:
             os.kill(os.getpid(), number)
@@ -344,7 +377,7 @@ def test_a_signal_raises_where_it_is_looked_for_and_nowhere_else(number: int) ->
 
 
 def test_a_signal_after_the_last_look_is_not_lost() -> None:
-    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions():
+    with pytest.raises(KeyboardInterrupt), interruptions():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -355,19 +388,20 @@ def test_a_signal_after_the_last_look_is_not_lost() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_our_zram_has_the_kernels_totals(seed: int, algorithm: str) -> None:
     of_kernel_sizes(algorithm)
-    with zs.Zswap(algorithm, total_ram=1 << 32, max_pool_percent=100, nr_cpus=1) as z:
-        z.swapon(len(corpus(seed)))
-        zram = compare.OurZram(z)
+    with Zram(algorithm, pages=len(corpus(seed)), nr_cpus=1) as z:
+        zram = walk.OurZram(z)
         for slot, page in enumerate(corpus(seed)):
             zram.store(slot, page)
-        assert zram.stats() == RECORDED[f"corpus:{seed}"][f"zram:{algorithm}"]
+        recorded = RECORDED[f"corpus:{seed}"][f"zram:{algorithm}"]
+        assert {name: zram.stats()[name] for name in recorded} == recorded
         assert zram.compr_data_size() == zram.stats()["compr_data_size"]
         out = bytearray(P)
         for slot, page in enumerate(corpus(seed)):
             zram.load(slot, out)
             assert out == page
             zram.invalidate(slot)
-        assert set(zram.stats().values()) == {0}
+        left = zram.stats()
+        assert {left[name] for name in recorded} == {0}
 
 
 class FakeHost(Host):
@@ -391,28 +425,32 @@ class FakeHost(Host):
     def zram_algorithms(self) -> list[str]:
         return ["lz4", "none-of-ours"]
 
-    @contextmanager
-    def _machine(self, compressor: str, pages: int) -> Iterator[zs.Zswap]:
-        with zs.Zswap(compressor, nr_cpus=1, max_pool_percent=100) as z:
-            z.swapon(pages)
-            yield z
+    def _machine(self) -> dict[str, Any]:
+        return {
+            "kernel": compare.rules_of(self.release),
+            "chain_size": self.chain_size(),
+            "nr_cpus": 1,
+        }
 
     @contextmanager
     def zswap(self, compressor: str, pages: int, directory: str | Path) -> Iterator[Any]:
-        with self._machine(compressor, pages) as z, self.setting(self.page_cluster, "0"):
-            yield self.spoil(z)
+        with (
+            zs.Zswap(compressor, max_pool_percent=100, **self._machine()) as z,
+            self.setting(self.page_cluster, "0"),
+        ):
+            yield self.spoil(walk.OurZswap(z, pages))
 
     @contextmanager
     def zram(self, algorithm: str, pages: int) -> Iterator[Any]:
-        with self._machine(algorithm, pages) as z:
-            yield self.spoil(compare.OurZram(z))
+        with Zram(algorithm, pages=pages, **self._machine()) as z:
+            yield self.spoil(walk.OurZram(z))
 
 
 class Wrapped:
     """A driver that does something else at a page."""
 
     def __init__(self, driver: Any) -> None:
-        self._driver = copy.copy(driver) if isinstance(driver, compare.OurZram) else driver
+        self._driver = copy.copy(driver) if isinstance(driver, walk.OurZram) else driver
         self._asked = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -435,11 +473,15 @@ class Spoilt(Wrapped):
 class OtherSize(Spoilt):
     """Page 5 comes to two bytes more, in zram."""
 
+    more = 0
+
     def store(self, entry: int, folio: bytes) -> None:
         self._driver.store(entry, folio)
-        if entry == 5 and isinstance(self._driver, compare.OurZram):
-            self._driver._total += 2
-            self._driver._sizes[5] += 2
+        if entry == 5:
+            self.more = 2
+
+    def compr_data_size(self) -> int:
+        return int(self._driver.compr_data_size()) + self.more
 
 
 @pytest.fixture
@@ -470,6 +512,80 @@ def test_equal_sides_are_exact(fake: Callable[..., Verdict]) -> None:
     zram = next(c for c in claimed if c.where == "zram")
     assert zram.page_stores is not None
     assert zram.page_stores > 500
+
+
+def test_a_kernel_that_refuses_pages(
+    fake: Callable[..., Verdict], linux: Callable[[str], None]
+) -> None:
+    linux("6.16.12")
+    found = fake()
+    assert (found.exit_code, found.rules) == (0, "6.16")
+    lzo = next(c for c in found.comparisons if c.name == "lzo")
+    refused = [step["reject_compress_fail"] for step in lzo.kernel]
+    assert refused[0] > 0
+    assert refused == sorted(refused)
+    assert len(set(refused)) > 1  # some are refused again when they are rewritten
+
+
+def test_before_linux_6_4_page_sizes_alone_are_compared(
+    fake: Callable[..., Verdict], linux: Callable[[str], None]
+) -> None:
+    linux("6.1.0-50-amd64")
+    found = fake()
+    zram = [c for c in found.comparisons if c.where == "zram" and c.kernel_sizes]
+    assert zram
+    for c in zram:
+        assert c.exact
+        assert c.differences == []
+        assert c.page_stores
+    text = verify.to_text(found, width=200)
+    assert "zram's pool was not compared: zsmalloc of Linux 6.1.0-50-amd64 chains" in text
+    row = next(line for line in text.splitlines() if "lz4:kernel" in line)
+    assert row.split()[2:] == ["-", "-", "-", "0", "exact"]
+
+
+@pytest.mark.parametrize("release", ["6.12.117+deb13-amd64", "6.16.3", "6.17.13", "7.3.4"])
+def test_each_kernel_is_compared_by_its_own_rules(
+    fake: Callable[..., Verdict], linux: Callable[[str], None], release: str
+) -> None:
+    linux(release)
+    found = fake()
+    assert (found.rules, found.remark) == (kernel_for(release).name, "")
+    claimed = [c for c in found.comparisons if c.kernel_sizes]
+    assert {(c.where, c.name) for c in claimed} >= {("zswap", "lzo"), ("zram", "lz4")}
+    assert all(c.exact for c in claimed)
+    lzo = next(c for c in claimed if c.name == "lzo")
+    rejected = lzo.kernel[0]["reject_compress_fail"]
+    assert (rejected > 0) == release.startswith("6.1")
+    assert (lzo.kernel[0]["stored_incompressible_pages"] > 0) == release.startswith("7")
+
+
+def test_a_kernel_that_is_not_modelled_is_told(
+    fake: Callable[..., Verdict], linux: Callable[[str], None]
+) -> None:
+    linux("7.9.1")
+    found = fake()
+    assert (found.rules, found.exit_code) == ("7.3", 0)
+    said = " ".join(verify.to_text(found).split())
+    assert "this machine's Linux 7.9 is newer than any modelled; as 7.3" in said
+    assert json.loads(verify.to_json(found))["remark"] in said
+
+
+@pytest.mark.parametrize(
+    ("release", "name", "claims", "pool"),
+    [
+        ("6.1.0-50-amd64", "zstd", False, False),
+        ("6.1.0-50-amd64", "lz4", True, False),
+        ("6.6.1", "zstd", False, True),
+        ("6.6.1", "lz4", True, True),
+        ("6.12.0", "zstd", True, True),
+    ],
+)
+def test_what_is_not_modelled_of_an_older_kernel_is_not_claimed(
+    release: str, name: str, claims: bool, pool: bool
+) -> None:
+    found = compare.as_modelled(comparison(name), release)
+    assert (found.kernel_sizes, bool(found.differences)) == (claims, pool)
 
 
 def test_a_kernel_that_is_a_page_off_in_one_step(fake: Callable[..., Verdict]) -> None:
@@ -522,7 +638,7 @@ class Failing(Wrapped):
     """zram ends in an error, after zswap was compared."""
 
     def store(self, entry: int, folio: bytes) -> None:
-        if isinstance(self._driver, compare.OurZram):
+        if isinstance(self._driver, walk.OurZram):
             raise HostError("no \x1b[31mmore")
         self._driver.store(entry, folio)
 
@@ -629,7 +745,7 @@ def test_exit_codes_and_output(
 ) -> None:
     linux("6.18.3")
     host = FakeHost(tree, spoil)
-    for module in (cli, compare):
+    for module in (importlib.import_module("zswap_py.cli.verify"), compare):
         monkeypatch.setattr(module, "Host", lambda: host)
     found, out, err = run("--size", "1M", "--seed", "2", "--json")
     assert found == code
@@ -644,6 +760,9 @@ def test_exit_codes_and_output(
     )
     assert data["command"] == "zswap-py verify --size 1M --seed 2 --json"
     assert run("--size", "1M", "--seed", "2")[0] == code
+    for chosen, begins in (("csv", "host_kernel,"), ("markdown", "**")):
+        found, out, _err = run("--size", "1M", "--seed", "2", "--format", chosen)
+        assert (found, out.startswith(begins)) == (code, True)
 
 
 @pytest.mark.parametrize(
@@ -653,8 +772,8 @@ def test_room_is_looked_for_before_any_page_is_there(
     run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], pages: str
 ) -> None:
     host = FakeHost(tree)
-    monkeypatch.setattr(cli, "Host", lambda: host)
-    monkeypatch.setattr(cli, "corpus", None)
+    monkeypatch.setattr("zswap_py.cli.verify.Host", lambda: host)
+    monkeypatch.setattr("zswap_py.cli.verify.corpus", None)
     with open(tree / "FILE", "wb") as f:
         f.truncate(4 << 30)
     code, out, err = run(*[str(tree / arg) if arg == "FILE" else arg for arg in argv])
@@ -673,7 +792,7 @@ def test_ctrl_c_tells_what_another_changed(
     linux("6.18.3")
     Meddling.tree = tree
     host = FakeHost(tree, Interrupted)
-    monkeypatch.setattr(cli, "Host", lambda: host)
+    monkeypatch.setattr("zswap_py.cli.verify.Host", lambda: host)
     code, out, err = run("--size", "1M")
     assert (code, out) == (130, "")
     assert err.splitlines() == [
@@ -711,7 +830,7 @@ def test_this_kernel_has_our_sizes_and_its_settings_back(tmp_path: Path) -> None
     for c in data["comparisons"]:
         recorded = RECORDED["corpus:3"].get(f"churn:{c['name']}")
         if c["where"] == "zswap" and recorded and data["host"]["kernel"].startswith("6.18"):
-            assert c["kernel"] == recorded
+            assert [{name: step[name] for name in FIGURES} for step in c["kernel"]] == recorded
     assert Host().settings() == before
 
 

@@ -17,7 +17,15 @@ from cffi import FFI, model
 
 BEGIN, END = "/* cffi: begin */\n", "/* cffi: end */\n"
 # The headers that declare what Python calls, each after those that it uses.
-INTERFACE = ["lib/vclock.h", "crypto/codecs.h", "iaa/idxd.h", "iaa/iaa.h", "zswap.h"]
+INTERFACE = [
+    "lib/vclock.h",
+    "lib/resample.h",
+    "crypto/codecs.h",
+    "iaa/idxd.h",
+    "iaa/iaa.h",
+    "zswap.h",
+    "mm/zram.h",
+]
 
 
 def interface(header: str) -> str:

@@ -24,7 +24,8 @@ from zswap_py._lib.fixed import Owner
 from zswap_py._lib.params import whole
 from zswap_py._native import check, drain_messages, ffi, lib, log, oserror
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
-from zswap_py.crypto import Compressor
+from zswap_py.crypto import Chosen, Compressor, CompressorInfo
+from zswap_py.crypto.methods import method
 
 PREPARE = CpuhpState.MM_ZSWP_POOL_PREPARE
 
@@ -71,6 +72,7 @@ class Pool(Owner):
 
     __slots__ = (
         "__weakref__",
+        "_chosen",
         "_compressor",
         "_lock",
         "_name",
@@ -82,7 +84,15 @@ class Pool(Owner):
     )
     _instead = "read Zswap.pools in place of a copy"
 
-    def __init__(self, z: Any, ptr: Any, name: str, compressor: Compressor, nr_cpus: int) -> None:
+    def __init__(
+        self,
+        z: Any,
+        ptr: Any,
+        name: str,
+        compressor: Compressor,
+        chosen: Chosen,
+        nr_cpus: int,
+    ) -> None:
         self._z = z  # a reference: the C instance must outlive reads of the pool
         self._ptr = ptr
         self._nr_cpus = nr_cpus
@@ -90,7 +100,7 @@ class Pool(Owner):
         # nested reads by the thread that holds the lock: a signal handler or a __del__
         # may interrupt one and make another
         self._readers = 0
-        self._compressor = compressor
+        self._compressor, self._chosen = compressor, chosen
         self._name = name
         self._released = threading.Event()
 
@@ -123,6 +133,20 @@ class Pool(Owner):
     def compressor(self) -> Compressor:
         """The pool's compressor."""
         return self._compressor
+
+    @property
+    def info(self) -> CompressorInfo:
+        """What compresses here: the library, where kernels have the sizes of different
+        versions, is the one with those of this Zswap's kernel, if it is there.
+        """
+        return self._compressor.info(self._chosen, int(lib.zswap_page_size(self._z)))
+
+    @property
+    def kernel_sizes(self) -> bool:
+        """True if the known pages compressed to the sizes of this Zswap's kernel, and
+        pages of its size do.
+        """
+        return self.info.kernel_sizes
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[Any]:
@@ -171,8 +195,11 @@ class Pool(Owner):
 
     @property
     def crossing_reads(self) -> int:
-        """The number of objects read that cross a page boundary: the kernel copies them
-        to buffers[0].
+        """The number of objects read that cross a page boundary.
+
+        Up to Linux 6.18 the kernel copies them to buffers[0]. Since 7.0 it hands the
+        compressor two pieces; an IAA takes only one, so there these are the loads that
+        fail, or go to its software, as its driver decides.
         """
         return int(self._pool_info().crossing_reads)
 
@@ -242,8 +269,8 @@ class Pools:
         self._pools: list[Pool] = []
         self._created = 0
         self._worker: threading.Thread | None = None
-        # before the series a CPU that goes offline loses its context; v10 and later
-        # keep it
+        # up to Linux 7.0 a CPU that goes offline loses its context; from 7.1, and from
+        # v10 of the series on, the context stays
         teardown = self._dead if rules["dead_frees"] else None
         cpuhp.setup_state_multi(
             PREPARE, "mm/zswap_pool:prepare", self._prepare, teardown, lambda: lib.zswap_inside(z)
@@ -328,11 +355,13 @@ class Pools:
         """
         self._created += 1
         err = ffi.new("int *")
-        alg = compressor.alg(self._rules["zstd_variant"] if compressor.name == "zstd" else 0)
-        ptr = lib.zswap_pool_create(self._z, alg, asked.encode(), err)
+        chosen = compressor.choose(method(compressor.codec, self._rules))
+        ptr = lib.zswap_pool_create(self._z, chosen.alg, asked.encode(), err)
         if ptr == ffi.NULL:
             check(err[0], f"cannot create a pool for {compressor.spec}")
-        pool = Pool(self._z, ptr, f"zswap{self._created:x}", compressor, self._cpuhp.nr_cpus)
+        pool = Pool(
+            self._z, ptr, f"zswap{self._created:x}", compressor, chosen, self._cpuhp.nr_cpus
+        )
         try:
             self._cpuhp.add_instance(PREPARE, pool)
         except OSError as e:

@@ -43,6 +43,7 @@ _REASONS = (
     "reject_compress_poor",
     "disabled",
     "no_pool",
+    "large_folio",
 )
 
 
@@ -50,9 +51,9 @@ class StoreResult(Fixed):
     """The result of Zswap.store(): true only if the whole folio is stored.
 
     `reason` is then None. For a rejected folio it names the counter that was
-    incremented, such as "reject_compress_poor", or is "disabled" or "no_pool", which
-    have no counter. Between the limit and the accept threshold it is "pool_limit_hit",
-    and no counter is incremented.
+    incremented, such as "reject_compress_poor", or is "disabled", "no_pool" or
+    "large_folio" (up to Linux 6.12), which have no counter. Between the limit and the
+    accept threshold it is "pool_limit_hit", and no counter is incremented.
     """
 
     __slots__ = ("_reason",)
@@ -89,6 +90,16 @@ class StoreResult(Fixed):
     def __repr__(self) -> str:
         return "StoreResult(stored)" if self._reason is None else f"StoreResult({self._reason})"
 
+
+#: The rules that the C library has, by the names of zswap_config's fields.
+_RULES_OF_C = (
+    "small_folios_only",
+    "sg_reads",
+    "buffer_pages",
+    "dead_frees",
+    "max_batch",
+    "sequential_batch",
+)
 
 _RESULTS = tuple(StoreResult(reason) for reason in _REASONS)
 
@@ -134,8 +145,8 @@ class Zswap(Owner):
      - `cpuhp`: a CpuHotplug to use in place of nr_cpus
 
     The model:
-     - `kernel`: "6.18" or "6.16"
-     - `series`: the batching series' version, "v10", "v13" or None (before it)
+     - `kernel`: the release, one of kernels.KERNELS, or a stable one such as "6.12.109"
+     - `series`: the batching series' version, "v10", "v13", "v14" or None (before it)
      - `incompressible`: "store" or "reject" (default: as `kernel` does)
      - `cpu_policy`: "sticky" gives each thread a CPU, round robin; "sched" takes the
        CPU that the thread runs on
@@ -241,7 +252,7 @@ class Zswap(Owner):
         config.totalram_pages = self._total_ram // page_size
         config.store_incompressible = self._incompressible == "store"
         config.check_dlen = self._rules["check_dlen"] or self._incompressible == "store"
-        for name in ("dead_frees", "max_batch", "sequential_batch"):
+        for name in _RULES_OF_C:
             setattr(config, name, self._rules[name])
         err = ffi.new("int *")
         z = lib.zswap_create(config, err)
@@ -371,12 +382,12 @@ class Zswap(Owner):
 
     @property
     def kernel(self) -> str:
-        """The kernel release that is modelled: "6.18" or "6.16"."""
+        """The kernel release that is modelled, such as "6.18"."""
         return self._kernel
 
     @property
     def series(self) -> str | None:
-        """The batching series' version: "v10", "v13" or None (before it)."""
+        """The batching series' version: "v10", "v13", "v14" or None (before it)."""
         return self._series
 
     @property

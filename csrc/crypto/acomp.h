@@ -62,6 +62,7 @@ struct acomp_alg {
 	bool async;
 	int nospace; /* what the kernel's driver returns if the output does not fit */
 	int variant; /* selects the codec's parameters, where it has several sets */
+	int level;   /* the codec's effort, where a caller may set it; 0: its default */
 	int (*init)(struct crypto_acomp *tfm);
 	void (*exit)(struct crypto_acomp *tfm);
 	acomp_fn compress, decompress;

@@ -187,10 +187,18 @@ typedef unsigned int (*zstd_is_error_fn)(size_t code);
  * strategy.
  */
 static const int zstd_parameters[] = { 101, 103, 102, 104, 105, 106, 107 };
-static const int zstd_values[2][ARRAY_SIZE(zstd_parameters)] = {
-	{ 18, 16, 16, 1, 4, 0, 2 }, /* Linux 6.17 and later: level 3 for 256 KiB */
+static const int zstd_values[][ARRAY_SIZE(zstd_parameters)] = {
+	{ 18, 16, 16, 1, 4, 0, 2 }, /* zswap of Linux 6.17 and later: level 3 for 256 KiB */
 	{ 21, 16, 17, 1, 5, 0, 2 }, /* before: level 3 for an unknown size */
 };
+
+/*
+ * zram's: the level's parameters for a source of one page. libzstd takes the
+ * same for a level, since each call compresses one page whole.
+ */
+#define ZSTD_PAGE_VARIANT  ARRAY_SIZE(zstd_values)
+#define ZSTD_LEVEL         100 /* a ZSTD_cParameter */
+#define ZSTD_DEFAULT_LEVEL 3
 
 static void zstd_exit(struct crypto_acomp *tfm)
 {
@@ -201,9 +209,20 @@ static void zstd_exit(struct crypto_acomp *tfm)
 	free_ctx(tfm);
 }
 
+static void zstd_set_parameters(const struct crypto_acomp *tfm, zstd_set_fn set, void *cctx)
+{
+	const struct acomp_alg *alg = tfm->alg;
+
+	if (alg->variant == ZSTD_PAGE_VARIANT) {
+		set(cctx, ZSTD_LEVEL, alg->level ? alg->level : ZSTD_DEFAULT_LEVEL);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(zstd_parameters); i++)
+		set(cctx, zstd_parameters[i], zstd_values[alg->variant][i]);
+}
+
 static int zstd_init(struct crypto_acomp *tfm)
 {
-	const int *values = zstd_values[tfm->alg->variant];
 	struct zstd_ctx *ctx = kzalloc_node(tfm->mm, FAULT_ACOMP, sizeof(*ctx), tfm->node);
 
 	if (!ctx)
@@ -215,9 +234,7 @@ static int zstd_init(struct crypto_acomp *tfm)
 		zstd_exit(tfm);
 		return -ENOMEM;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(zstd_parameters); i++)
-		BORROWED(tfm, ZSTD_SET_PARAMETER, zstd_set_fn)(ctx->cctx, zstd_parameters[i],
-							       values[i]);
+	zstd_set_parameters(tfm, BORROWED(tfm, ZSTD_SET_PARAMETER, zstd_set_fn), ctx->cctx);
 	return 0;
 }
 
@@ -346,7 +363,11 @@ static int zlib_init_as(struct crypto_acomp *tfm, const struct zlib_params *p)
 
 static int zlib_init(struct crypto_acomp *tfm)
 {
-	return zlib_init_as(tfm, &deflate_params);
+	struct zlib_params params = deflate_params;
+
+	if (tfm->alg->level)
+		params.level = tfm->alg->level;
+	return zlib_init_as(tfm, &params);
 }
 
 static int zlib_run(struct acomp_req *req, struct z_stream *s, int reset, int run, int error)
@@ -648,7 +669,8 @@ struct codec {
 	/*
 	 * The kernel's errno if the output does not fit. It selects the counter
 	 * of a reject: zswap counts -ENOSPC as reject_compress_poor. deflate
-	 * returns -ENOSPC from Linux 6.16 on, and -EINVAL before.
+	 * returns -ENOSPC from Linux 6.16 on, and -EINVAL before, which
+	 * acomp_alg_set_nospace() sets.
 	 */
 	int nospace;
 };
@@ -837,6 +859,16 @@ void acomp_alg_set_batch_size(struct acomp_alg *alg, unsigned int batch_size)
 void acomp_alg_set_variant(struct acomp_alg *alg, int variant)
 {
 	alg->variant = variant;
+}
+
+void acomp_alg_set_level(struct acomp_alg *alg, int level)
+{
+	alg->level = level;
+}
+
+void acomp_alg_set_nospace(struct acomp_alg *alg, int nospace)
+{
+	alg->nospace = nospace;
 }
 
 void acomp_alg_free(struct acomp_alg *alg)

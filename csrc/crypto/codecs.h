@@ -50,10 +50,18 @@ struct acomp_alg *acomp_alg_create_custom(const char *name, const char *driver,
 /* Sets the pages that one request may carry. Call it before the first pool. */
 void acomp_alg_set_batch_size(struct acomp_alg *alg, unsigned int batch_size);
 /*
- * Selects the codec's parameters: for zstd 0 is those of Linux 6.17 and later,
- * 1 those before. Call it before the first pool.
+ * Select the parameters, where kernels differ; call them before the first pool.
+ *
+ *   variant  zstd: 0 is level 3 for 256 KiB, as zswap has it since Linux 6.17;
+ *            1 is level 3 for a source of unknown size, as before; 2 is a level
+ *            for a source of one page, as zram has it
+ *   level    of zstd's variant 2, and of deflate; 0 is the default
+ *   nospace  a negative errno: what compress() returns if the output does not
+ *            fit
  */
 void acomp_alg_set_variant(struct acomp_alg *alg, int variant);
+void acomp_alg_set_level(struct acomp_alg *alg, int level);
+void acomp_alg_set_nospace(struct acomp_alg *alg, int nospace);
 void acomp_alg_free(struct acomp_alg *alg);
 
 /*

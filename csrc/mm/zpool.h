@@ -19,8 +19,8 @@
  *                   page, -ENOMEM
  *   free            frees an object
  *   obj_prefetch    the object will be read soon; may be NULL
- *   obj_read_begin  returns the object's bytes: where they lie or, if they are
- *                   not contiguous there, in 'local', a buffer of a page
+ *   obj_read_begin  returns the object's 'len' bytes: where they lie or, if they
+ *                   are not contiguous there, in 'local', a buffer of a page
  *   obj_write       writes the object; 'len' is at most the size of malloc
  *   total_pages     returns the pages that the pool holds
  *   destroy         frees the pool; its objects' memory is not given back
@@ -29,7 +29,7 @@ struct zpool_driver {
 	int (*malloc)(void *pool, size_t size, unsigned long *handle, unsigned int nid);
 	void (*free)(void *pool, unsigned long handle);
 	void (*obj_prefetch)(void *pool, unsigned long handle, size_t len);
-	void *(*obj_read_begin)(void *pool, unsigned long handle, void *local);
+	void *(*obj_read_begin)(void *pool, unsigned long handle, size_t len, void *local);
 	void (*obj_write)(void *pool, unsigned long handle, const void *mem, size_t len);
 	u64 (*total_pages)(void *pool);
 	void (*destroy)(void *pool);
@@ -57,9 +57,10 @@ static inline void zpool_obj_prefetch(struct zpool *zpool, unsigned long handle,
 		zpool->driver->obj_prefetch(zpool->pool, handle, len);
 }
 
-static inline void *zpool_obj_read_begin(struct zpool *zpool, unsigned long handle, void *local)
+static inline void *zpool_obj_read_begin(struct zpool *zpool, unsigned long handle, size_t len,
+					 void *local)
 {
-	return zpool->driver->obj_read_begin(zpool->pool, handle, local);
+	return zpool->driver->obj_read_begin(zpool->pool, handle, len, local);
 }
 
 static inline void zpool_obj_write(struct zpool *zpool, unsigned long handle, const void *mem,

@@ -210,11 +210,6 @@ static struct zspage *find_get_zspage(struct size_class *class)
 
 /* ---- zspages ---- */
 
-size_t zs_zspage_size(const struct arena *arena, unsigned int chain_size)
-{
-	return sizeof(struct zspage) + (arena_has_highmem(arena) ? chain_size : 1) * sizeof(u8 *);
-}
-
 static void free_zspage_pages(struct zs_pool *pool, struct zspage *zspage, unsigned int nr)
 {
 	struct arena *arena = pool->host->arena;
@@ -428,11 +423,33 @@ static void count_crossing(struct crossing *crossing)
 }
 
 /*
+ * Linux 7.0 and later: a reader gets the object's one or two pieces. Two are
+ * counted: an accelerator that takes only one fails there. The caller needs the
+ * bytes in a row, so without contiguous pages they are copied, which the kernel
+ * does not do.
+ */
+static void *read_pieces(struct zs_pool *pool, const struct zspage *zspage, size_t off, size_t len,
+			 void *local)
+{
+	size_t room;
+	u8 *obj = zspage_byte(pool, zspage, off, &room);
+
+	if ((off & (pool->page_size - 1)) + len > pool->page_size)
+		count_crossing(&pool->crossing[raw_smp_processor_id()]);
+	if (len <= room)
+		return obj;
+	memcpy(local, obj, room);
+	memcpy((u8 *)local + room, zspage_byte(pool, zspage, off + room, &(size_t){ 0 }),
+	       len - room);
+	return local;
+}
+
+/*
  * Linux 6.15 to 6.18: an object that crosses pages is copied whole, with its
  * handle, to 'local', and 'local' + 8 is returned. Where a zspage's pages are
  * contiguous the object is used in place, and the copy is only counted.
  */
-static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
+static void *zs_obj_read_begin(void *arg, unsigned long handle, size_t len, void *local)
 {
 	struct zs_pool *pool = arg;
 	struct zspage *zspage;
@@ -444,6 +461,9 @@ static void *zs_obj_read_begin(void *arg, unsigned long handle, void *local)
 	location(handle, &zspage, &idx);
 	class = zspage->class;
 	off = (size_t)idx * class->size;
+	if (pool->host->sg_reads)
+		return read_pieces(pool, zspage, off + (class->huge ? 0 : ZS_HANDLE_SIZE), len,
+				   local);
 	obj = zspage_byte(pool, zspage, off, &room);
 	if (crosses_pages(pool, class, idx)) {
 		count_crossing(&pool->crossing[raw_smp_processor_id()]);
@@ -498,6 +518,26 @@ static const struct zpool_driver zs_zpool_driver = {
 	.total_pages = zs_get_total_pages,
 	.destroy = zs_destroy_pool,
 };
+
+int zs_host_init(struct zs_host *host, u64 max_pages, unsigned int highmem)
+{
+	unsigned int nr = highmem ? host->chain_size : 1; /* pages that a descriptor names */
+
+	host->arena = arena_create(host->page_shift, max_pages, highmem);
+	host->handles = kmem_cache_create(host->mm, FAULT_HANDLE, sizeof(u64));
+	host->zspages = kmem_cache_create(host->mm, FAULT_ZSPAGE,
+					  sizeof(struct zspage) + nr * sizeof(u8 *));
+	return host->arena && host->handles && host->zspages ? 0 : -ENOMEM;
+}
+
+void zs_host_deinit(struct zs_host *host)
+{
+	kmem_cache_destroy(host->zspages);
+	kmem_cache_destroy(host->handles);
+	arena_destroy(host->arena);
+	host->zspages = host->handles = NULL;
+	host->arena = NULL;
+}
 
 int zs_create_pool(struct zs_host *host, struct zpool *zpool)
 {

@@ -18,12 +18,19 @@ struct zs_host {
 	struct kmem *mm;
 	struct arena *arena;
 	struct kmem_cache *handles; /* cells of 8 bytes */
-	struct kmem_cache *zspages; /* zs_zspage_size() each */
+	struct kmem_cache *zspages; /* descriptors */
 	unsigned int page_shift, chain_size;
+	bool sg_reads; /* Linux 7.0: a reader gets an object's pieces */
 };
 
-/* Returns the bytes of a zspage's descriptor. */
-size_t zs_zspage_size(const struct arena *arena, unsigned int chain_size);
+/*
+ * Allocates what the pools share. The caller has set 'mm', page_shift,
+ * chain_size and sg_reads. Returns 0; -ENOMEM, and zs_host_deinit() must follow
+ * all the same.
+ */
+int zs_host_init(struct zs_host *host, u64 max_pages, unsigned int highmem);
+/* Frees it, once there is no pool any more, with all pages and handles. */
+void zs_host_deinit(struct zs_host *host);
 
 /*
  * Creates a pool in *zpool, which zpool_destroy_pool() frees. Returns 0;
@@ -43,7 +50,8 @@ struct zs_class_info {
 int zs_class_info(struct zs_pool *pool, unsigned int i, struct zs_class_info *ret);
 
 /*
- * Returns the number of reads of objects that cross pages: the kernel copies.
+ * Returns the number of reads of objects that cross pages: the kernel copies or,
+ * since Linux 7.0, hands over two pieces.
  */
 u64 zs_crossing_reads(struct zs_pool *pool);
 

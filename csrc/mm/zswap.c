@@ -150,7 +150,8 @@ static int zswap_cpu_comp_alloc(struct zswap_pool *pool, unsigned int cpu,
 		goto fail;
 
 	for (u8 i = 0; i < compr_batch_size; ++i) {
-		acomp_ctx->buffers[i] = kzalloc_node(&z->mm, FAULT_BUFFER, z->page_size * 2, nid);
+		acomp_ctx->buffers[i] = kzalloc_node(&z->mm, FAULT_BUFFER,
+						     z->config.buffer_pages * z->page_size, nid);
 		if (!acomp_ctx->buffers[i]) {
 			acomp_ctx_dealloc(z, acomp_ctx, i);
 			return ret;
@@ -587,9 +588,9 @@ static int compress_request(struct zswap_pool *pool, struct crypto_acomp_ctx *ac
 	int ret;
 
 	/*
-	 * Room for one page, though the buffers have two: some compressors
-	 * write past what they were given, and a result of a page or more is
-	 * of no use.
+	 * Room for one page, though up to Linux 6.18 the buffers have two: some
+	 * compressors write past what they were given, and a result of a page
+	 * or more is of no use.
 	 */
 	acomp_request_set_params(req, pages[0], acomp_ctx->buffers[0], z->page_size, z->page_size);
 	if (nr == 1) {
@@ -728,6 +729,9 @@ const u8 *object_source(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, u8 
 {
 	u8 *buffer = acomp_ctx->buffers[i];
 
+	/* Linux 7.0 and later: the compressor maps the object's pieces itself. */
+	if (z->config.sg_reads)
+		return obj;
 	/*
 	 * zpool_obj_read_begin() might return an address of highmem when the
 	 * buffer is not used. A compressor does not handle highmem addresses,
@@ -760,8 +764,8 @@ int decompress_one(struct zswap *z, struct crypto_acomp_ctx *acomp_ctx, struct z
 {
 	unsigned int dlen = z->page_size;
 	int decomp_ret = 0;
-	const u8 *obj =
-		zpool_obj_read_begin(&entry->pool->zpool, entry->handle, acomp_ctx->buffers[0]);
+	const u8 *obj = zpool_obj_read_begin(&entry->pool->zpool, entry->handle, entry->length,
+					     acomp_ctx->buffers[0]);
 
 	if (stored_raw(z, entry)) {
 		memcpy(folio, obj, z->page_size);
@@ -940,10 +944,13 @@ static void drop_slots(struct zswap *z, struct swap_file *file, u64 offset, u64 
 }
 
 /* Returns the current pool, with a reference; NULL, and the reject in *ret. */
-static struct zswap_pool *pool_to_store_in(struct zswap *z, int *ret)
+static struct zswap_pool *pool_to_store_in(struct zswap *z, unsigned int nr_pages, int *ret)
 {
 	struct zswap_pool *pool;
 
+	*ret = ZSWAP_REJECT_LARGE_FOLIO;
+	if (nr_pages > 1 && z->config.small_folios_only)
+		return NULL;
 	*ret = ZSWAP_REJECT_DISABLED;
 	if (!zswap_param(z, ZSWAP_ENABLED))
 		return NULL;
@@ -990,7 +997,7 @@ int zswap_store(struct zswap *z, unsigned int cpu, u64 swp, const void *folio,
 		goto exit;
 	}
 
-	pool = pool_to_store_in(z, &ret);
+	pool = pool_to_store_in(z, nr_pages, &ret);
 	if (unlikely(!pool))
 		goto check_old;
 	locked = lock_slots(z, file, swp_offset(swp), nr_pages);
@@ -1156,14 +1163,11 @@ int zswap_setup(struct zswap *z)
 	host->mm = &z->mm;
 	host->page_shift = config->page_shift;
 	host->chain_size = config->chain_size;
-	host->arena = arena_create(config->page_shift, config->totalram_pages, config->highmem);
-	if (!host->arena)
+	host->sg_reads = config->sg_reads;
+	if (zs_host_init(host, config->totalram_pages, config->highmem))
 		return -ENOMEM;
-	host->handles = kmem_cache_create(&z->mm, FAULT_HANDLE, sizeof(u64));
-	host->zspages = kmem_cache_create(&z->mm, FAULT_ZSPAGE,
-					  zs_zspage_size(host->arena, config->chain_size));
 	z->entry_cache = kmem_cache_create(&z->mm, FAULT_ENTRY, sizeof(struct zswap_entry));
-	return host->handles && host->zspages && z->entry_cache ? 0 : -ENOMEM;
+	return z->entry_cache ? 0 : -ENOMEM;
 }
 
 /* zswap_init() is zswap_create(), of an instance (zswap_instance.c). */

@@ -31,8 +31,8 @@ static void decompress_request(struct zswap *z, struct crypto_acomp_ctx *acomp_c
 	int err;
 
 	for (u8 i = 0; i < nr; i++) {
-		const u8 *obj =
-			zpool_obj_read_begin(zpool, entries[i]->handle, acomp_ctx->buffers[i]);
+		const u8 *obj = zpool_obj_read_begin(zpool, entries[i]->handle, entries[i]->length,
+						     acomp_ctx->buffers[i]);
 
 		slens[i] = entries[i]->length;
 		srcs[i] = object_source(z, acomp_ctx, i, obj, slens[i]);

@@ -259,7 +259,7 @@ static int flip_byte(struct zswap *z, struct zswap_entry *entry, void *arg)
 	local = malloc(2 * z->page_size);
 	if (!local)
 		return -ENOMEM;
-	obj = zpool_obj_read_begin(zpool, entry->handle, local);
+	obj = zpool_obj_read_begin(zpool, entry->handle, entry->length, local);
 	memmove(local, obj, entry->length);
 	local[flip->byte] ^= flip->mask;
 	zpool_obj_write(zpool, entry->handle, local, entry->length);

@@ -47,13 +47,10 @@ void zswap_release(struct zswap *z)
 	for (unsigned int type = 0; type < MAX_SWAPFILES; type++)
 		swap_index_free(&z->index, type);
 	kmem_cache_destroy(z->entry_cache);
-	kmem_cache_destroy(z->host.zspages);
-	kmem_cache_destroy(z->host.handles);
-	arena_destroy(z->host.arena);
+	zs_host_deinit(&z->host);
 	list_lru_destroy(&z->list_lru);
 	kmem_deinit(&z->mm);
-	z->entry_cache = z->host.zspages = z->host.handles = NULL;
-	z->host.arena = NULL;
+	z->entry_cache = NULL;
 }
 
 static bool config_is_valid(const struct zswap_config *config)
@@ -63,7 +60,8 @@ static bool config_is_valid(const struct zswap_config *config)
 	       config->nr_cpus && config->nr_nodes && config->nr_nodes <= config->nr_cpus &&
 	       config->nr_nodes <= UINT8_MAX && config->highmem <= 1000 && config->max_batch &&
 	       config->max_batch <= ZSWAP_MAX_BATCH_SIZE && config->sequential_batch &&
-	       config->sequential_batch <= ZSWAP_MAX_BATCH_SIZE;
+	       config->sequential_batch <= ZSWAP_MAX_BATCH_SIZE && config->buffer_pages >= 1 &&
+	       config->buffer_pages <= 2;
 }
 
 struct zswap *zswap_create(const struct zswap_config *config, int *err)

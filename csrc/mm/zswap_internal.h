@@ -46,7 +46,7 @@ struct crypto_acomp_ctx {
 	struct crypto_acomp *acomp;
 	struct acomp_req *req;
 	struct crypto_wait wait;
-	u8 **buffers; /* pool->compr_batch_size of two pages each */
+	u8 **buffers; /* pool->compr_batch_size, of config.buffer_pages each */
 	/*
 	 * Protects all fields, but not while prepare fills a context that no
 	 * other thread sees yet. Taken after the slots.

@@ -994,7 +994,7 @@ static void border_objects(unsigned int highmem)
 		}
 		for (unsigned int k = 0; k < 4; k++) {
 			u64 before = crossing_reads(pool);
-			u8 *obj = zpool_obj_read_begin(&pool->zpool, handle[k], local);
+			u8 *obj = zpool_obj_read_begin(&pool->zpool, handle[k], size, local);
 			bool copied = obj >= local && obj < local + sizeof(local);
 
 			memset(bytes, k, size);
@@ -1084,11 +1084,12 @@ static void lend_free(void *pool, unsigned long handle)
 	free((void *)handle);
 }
 
-static void *lend_read_begin(void *pool, unsigned long handle, void *local)
+static void *lend_read_begin(void *pool, unsigned long handle, size_t len, void *local)
 {
 	struct object *object = (void *)handle;
 
 	(void)pool;
+	check(len == object->size, "%zu bytes", len);
 	return memcpy(local, object->bytes, object->size);
 }
 

@@ -154,6 +154,7 @@ static inline struct zswap_config default_config(void)
 		.check_dlen = true,
 		.max_batch = ZSWAP_MAX_BATCH_SIZE,
 		.sequential_batch = 2,
+		.buffer_pages = 2,
 	};
 }
 

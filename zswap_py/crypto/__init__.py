@@ -9,7 +9,8 @@ isal, which carry and export them. The registry finds a wheel's file without imp
 the package, loads it, and stores its functions' addresses in the C library's table
 once. After that no call goes through Python. If a wheel is missing, or hides the
 functions, the system's library serves instead. Another codec never replaces a missing
-one.
+one. Where kernels have the sizes of different versions of a library (zstd), both places
+are loaded, and each Method takes the one that has its kernels' sizes.
 
 `deflate-iaa` is a device's algorithm: the bare name needs a bound accelerator queue,
 and `name:backend` selects its software.
@@ -20,19 +21,22 @@ from __future__ import annotations
 import ctypes
 import difflib
 import errno
+import functools
 import glob
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from zswap_py._lib.fixed import Owner
 from zswap_py._lib.params import buffer, text, whole
 from zswap_py._native import ffi, lib, oserror, string, strings
 from zswap_py.crypto import testmgr
+from zswap_py.crypto.methods import LIBRARIES, NEWEST, Method, must_be_method
 
 KERNEL_NAMES = ("lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate", "842", "deflate-iaa")
 
@@ -55,6 +59,7 @@ class _Library:
     version: str | None  # the function that returns it
     install: str
     prefix: str = ""  # of its functions, if a backend uses several libraries
+    all_places: bool = False  # its versions' sizes are those of different kernels
 
 
 _LIBRARIES = {
@@ -62,7 +67,11 @@ _LIBRARIES = {
         ("lz4", "block/_block*.so"), "liblz4.so.1", "LZ4_versionString", "pip install lz4"
     ),
     "libzstd": _Library(
-        ("zstandard", "_cffi*.so"), "libzstd.so.1", "ZSTD_versionString", "pip install zstandard"
+        ("zstandard", "_cffi*.so"),
+        "libzstd.so.1",
+        "ZSTD_versionString",
+        "pip install zstandard",
+        all_places=True,
     ),
     "zlib": _Library(None, "libz.so.1", "zlibVersion", "apt install zlib1g"),
     "libdeflate": _Library(
@@ -99,10 +108,11 @@ class CompressorInfo:
     backend: str | None
     available: bool
     reason: str | None  # why it is not available
-    kernel_sizes: bool  # the known pages compressed to the kernel's sizes
+    kernel_sizes: bool  # the known pages compressed to the newest kernel's sizes
     library: str | None  # the file that has the functions
     library_version: str | None
     batch_size: int = 1
+    remedy: str | None = None  # the library to install for the kernel's sizes
 
 
 MAX_ROOM = 1 << 24
@@ -111,21 +121,40 @@ makes of 64 KiB.
 """
 
 
+class Build(NamedTuple):
+    """A codec over one library, which `opened` keeps open."""
+
+    make: Callable[[], Any]  # makes a C algorithm
+    library: str | None  # the file that has the functions
+    version: str | None
+    opened: Any = None
+
+
+class Chosen(NamedTuple):
+    """What runs a codec by one Method.
+
+    `kernel_sizes` is true if the known pages compressed to the sizes of the method's
+    kernels. Else `remedy` names the library that has them, if one is known.
+    """
+
+    alg: Any  # it lives as long as the process
+    build: Build
+    kernel_sizes: bool
+    remedy: str | None = None
+
+
 class Compressor(Owner):
     """A compressor that is available. Equal compressors are the same object."""
 
     __slots__ = (
         "__weakref__",
-        "_algs",
         "_backend",
         "_batch_size",
-        "_kernel_sizes",
-        "_library",
-        "_library_version",
+        "_builds",
+        "_chosen",
+        "_codec",
         "_lock",
-        "_make",
         "_name",
-        "_opened",
     )
     _instead = "pass its spec, name:backend"
 
@@ -133,18 +162,15 @@ class Compressor(Owner):
         self,
         name: str,
         backend: str,
-        make: Callable[[], Any],
-        library: str | None,
-        version: str | None,
+        builds: Sequence[Build],
         batch_size: int = 1,
+        codec: str | None = None,
     ) -> None:
         self._name, self._backend = name, backend
-        self._library, self._library_version = library, version
+        self._builds = builds  # the preferred one first
         self._batch_size = batch_size
-        self._kernel_sizes = False
-        self._make = make
-        self._opened: Any = None  # the libraries, kept open for as long as their functions are used
-        self._algs: dict[int, Any] = {}
+        self._codec = codec or name
+        self._chosen: dict[Method, Chosen] = {}
         self._lock = threading.RLock()
 
     @property
@@ -163,14 +189,21 @@ class Compressor(Owner):
         return f"{self.name}:{self.backend}"
 
     @property
+    def codec(self) -> str:
+        """The kernel's name of what it runs: `name`, unless it is registered over
+        another one.
+        """
+        return self._codec
+
+    @property
     def library(self) -> str | None:
         """The file that has the functions."""
-        return self._library
+        return self._builds[0].library
 
     @property
     def library_version(self) -> str | None:
         """The version that the library reports."""
-        return self._library_version
+        return self._builds[0].version
 
     @property
     def batch_size(self) -> int:
@@ -179,41 +212,100 @@ class Compressor(Owner):
 
     @property
     def kernel_sizes(self) -> bool:
-        """True if the known pages, of 4 KiB, compressed to the kernel's sizes."""
-        return self._kernel_sizes
+        """True if the known pages, of 4 KiB, compressed to the sizes of the newest
+        kernels' zswap. Pool.kernel_sizes has the answer for a Zswap's own kernel.
+        """
+        return self.choose().kernel_sizes
 
     def kernel_sizes_at(self, page_size: int) -> bool:
         """Returns `kernel_sizes` for pages of `page_size` bytes. The known pages have
         4 KiB; deflate's sizes of larger ones differ from the kernel's.
         """
-        return self.kernel_sizes and testmgr.sizes_hold(self.name, page_size)
+        return self.kernel_sizes and testmgr.sizes_hold(self.codec, page_size)
 
     def __repr__(self) -> str:
         return f"<Compressor {self.spec}>"
 
-    def alg(self, variant: int = 0) -> Any:
-        """The C algorithm for a set of parameters, 0 or 1. It lives as long as the
-        process.
+    def info(self, chosen: Chosen, page_size: int = testmgr.PAGE_SIZE) -> CompressorInfo:
+        """Returns the entry of compressors() for what runs it by a method, and claims
+        for pages of that size.
         """
-        variant = whole("variant", variant, 0, 1)
-        with self._lock:
-            if variant not in self._algs:
-                alg = self._make()
-                lib.acomp_alg_set_variant(alg, variant)
-                lib.acomp_alg_set_batch_size(alg, self.batch_size)
-                self._algs.setdefault(variant, alg)
-            return self._algs[variant]
+        build = chosen.build
+        return CompressorInfo(
+            self.name,
+            self.backend,
+            True,
+            None,
+            chosen.kernel_sizes and testmgr.sizes_hold(self.codec, page_size),
+            build.library,
+            build.version,
+            self.batch_size,
+            chosen.remedy,
+        )
 
-    def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
+    def alg(self, method: Method = NEWEST) -> Any:
+        """The C algorithm for a method."""
+        return self.choose(method).alg
+
+    def choose(self, method: Method = NEWEST) -> Chosen:
+        """Returns what runs the codec by a method: of the libraries that are there, the
+        first that has its kernels' sizes; the preferred one if none has.
+        """
+        must_be_method(method)
+        with self._lock:
+            if method not in self._chosen:
+                self._chosen[method] = self._choose(method)
+            return self._chosen[method]
+
+    def _choose(self, method: Method) -> Chosen:
+        known = self._codec if method.sizes is None else method.sizes
+        sizes = testmgr.KERNEL_SIZES.get(known)
+        for build in self._builds:
+            alg = self._alg(build, method)
+            if sizes and self._sizes(alg) == sizes:
+                return Chosen(alg, build, True)
+            lib.acomp_alg_free(alg)
+        return Chosen(
+            self._alg(self._builds[0], method), self._builds[0], False, LIBRARIES.get(known)
+        )
+
+    def _alg(self, build: Build, method: Method) -> Any:
+        alg = build.make()
+        lib.acomp_alg_set_variant(alg, method.variant)
+        lib.acomp_alg_set_level(alg, method.level)
+        if method.nospace:
+            lib.acomp_alg_set_nospace(alg, -method.nospace)
+        lib.acomp_alg_set_batch_size(alg, self.batch_size)
+        return alg
+
+    def _sizes(self, alg: Any) -> tuple[int, ...]:
+        """Returns the sizes of the known pages. Raises OSError if one comes back with
+        other bytes.
+        """
+        sizes = []
+        for page in testmgr.known_pages():
+            packed = self._run(alg, True, page, 2 * len(page))
+            if self._run(alg, False, packed, len(page)) != page:
+                by = self.library or "it"
+                raise OSError(
+                    errno.EIO, f"{self.spec}: {by} decompresses a known page to other bytes"
+                )
+            sizes.append(len(packed))
+        return tuple(sizes)
+
+    def run(self, compress: bool, src: Any, room: int, method: Method = NEWEST) -> bytes:
         """Compress or decompress one page outside any pool.
 
         Raises OSError with the compressor's error, or the exception that a compressor
         written in Python raised.
         """
         room = whole("room", room, 0, MAX_ROOM)
-        alg, page = self.alg(variant), buffer("src", src)
+        page = buffer("src", src)
         if len(page) > MAX_ROOM:
             raise ValueError(f"src: {len(page)} bytes, more than {MAX_ROOM}")
+        return self._run(self.choose(method).alg, compress, page, room)
+
+    def _run(self, alg: Any, compress: bool, page: Any, room: int) -> bytes:
         dst, dlen = ffi.new("uint8_t[]", room), ffi.new("unsigned int *", room)
         rc = lib.acomp_alg_run(alg, bool(compress), page, len(page), dst, dlen)
         del page  # a traceback that keeps a buffer of a memoryview crashes the collector
@@ -223,22 +315,6 @@ class Compressor(Owner):
         if rc:
             raise oserror(rc, f"{self.spec}: {'compress' if compress else 'decompress'} a page")
         return bytes(ffi.buffer(dst, dlen[0]))
-
-    def _try(self) -> None:
-        """Compress and decompress the known pages, and compare the sizes with the
-        kernel's.
-        """
-        pages = testmgr.known_pages()
-        sizes = []
-        for page in pages:
-            packed = self.run(True, page, 2 * len(page))
-            if self.run(False, packed, len(page)) != page:
-                by = self.library or "it"
-                raise OSError(
-                    errno.EIO, f"{self.spec}: {by} decompresses a known page to other bytes"
-                )
-            sizes.append(len(packed))
-        self._kernel_sizes = tuple(sizes) == testmgr.KERNEL_SIZES.get(self.name)
 
 
 class DeviceCompressor(Compressor):
@@ -257,20 +333,20 @@ class DeviceCompressor(Compressor):
         batch_size: int = 1,
         log_messages: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(name, backend, get, library, version, batch_size)
+        super().__init__(name, backend, (Build(get, library, version),), batch_size)
         lib.acomp_alg_set_batch_size(get(), batch_size)
         self._log_messages = log_messages
 
-    def alg(self, variant: int = 0) -> Any:  # a device has one set of parameters
-        """The C algorithm. It lives as long as the device's driver."""
-        return self._make()
+    def choose(self, method: Method = NEWEST) -> Chosen:  # a device has one method
+        """Returns the driver's algorithm, which lives as long as the driver."""
+        return Chosen(self._builds[0].make(), self._builds[0], False)
 
-    def run(self, compress: bool, src: Any, room: int, variant: int = 0) -> bytes:
+    def run(self, compress: bool, src: Any, room: int, method: Method = NEWEST) -> bytes:
         """Compress or decompress one page outside any pool. Raises OSError with the
         driver's error.
         """
         try:
-            return super().run(compress, src, room, variant)
+            return super().run(compress, src, room, method)
         finally:
             self.log_messages()
 
@@ -282,8 +358,10 @@ class DeviceCompressor(Compressor):
 # ---- built in ----
 
 
-def _open(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
-    """Load a library. Returns it and its file, or raises OSError."""
+def _places(library: _Library, symbols: list[str]) -> Iterator[tuple[ctypes.CDLL, str]]:
+    """Yields each place where a library has all symbols, with its file: a wheel's
+    modules, then the system's library, loaded. Raises OSError for that one.
+    """
     if library.wheel:
         package, pattern = library.wheel
         spec = importlib.util.find_spec(package)
@@ -295,8 +373,8 @@ def _open(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
                     continue  # built for another interpreter
                 # a wheel may hide them
                 if all(hasattr(dll, s) for s in (*symbols, library.version) if s):
-                    return dll, path
-    return ctypes.CDLL(library.soname), library.soname
+                    yield dll, path
+    yield ctypes.CDLL(library.soname), library.soname
 
 
 def _version(dll: ctypes.CDLL, library: _Library, path: str) -> str | None:
@@ -309,22 +387,30 @@ def _version(dll: ctypes.CDLL, library: _Library, path: str) -> str | None:
     return None
 
 
-def _borrow(library: _Library, symbols: list[str]) -> tuple[ctypes.CDLL, str]:
-    """Load a library that has all of `symbols`. Returns it and its file. Raises OSError
-    that names the missing library or symbols.
+def _borrow(library: _Library, symbols: list[str]) -> list[tuple[ctypes.CDLL, str]]:
+    """Load a library that has all of `symbols`, from each of its places if its sizes
+    differ by version, else from the first. Returns it and its file, at least once.
+    Raises OSError that names the missing library or symbols.
     """
+    found: list[tuple[ctypes.CDLL, str]] = []
+    missing: list[str] = []
     try:
-        dll, path = _open(library, symbols)
+        for dll, path in _places(library, symbols):
+            missing = [s for s in symbols if not hasattr(dll, s)]
+            if not missing:
+                found.append((dll, path))
+            if not library.all_places:
+                break
     except OSError as e:
-        raise OSError(
-            errno.ENOENT, f"{library.soname} cannot be loaded ({e}): {library.install}"
-        ) from e
-    missing = [s for s in symbols if not hasattr(dll, s)]
-    if missing:
+        if not found:
+            raise OSError(
+                errno.ENOENT, f"{library.soname} cannot be loaded ({e}): {library.install}"
+            ) from e
+    if not found:
         raise OSError(
             errno.ENOENT, f"{path} does not export {', '.join(missing)}: {library.install}"
         )
-    return dll, path
+    return found
 
 
 def _load(codec: int, name: str, backend: str) -> Compressor:
@@ -337,27 +423,33 @@ def _load(codec: int, name: str, backend: str) -> Compressor:
     for s in symbols:
         wanted[next(library for library in libraries if s.startswith(library.prefix))].append(s)
     opened = {library: _borrow(library, names) for library, names in wanted.items()}
-    functions = {
-        s: getattr(opened[library][0], s) for library, names in wanted.items() for s in names
-    }
-    addresses = [ctypes.cast(functions[s], ctypes.c_void_p).value for s in symbols]
-    path, version = None, None
-    if libraries:  # the encoder's comes first
-        dll, path = opened[libraries[0]]
-        version = _version(dll, libraries[0], path)
-
-    def make() -> Any:
-        alg = lib.acomp_alg_create(codec)
-        if alg == ffi.NULL:
-            raise MemoryError
-        for i, address in enumerate(addresses):
-            lib.acomp_alg_set_symbol(alg, i, ffi.cast("void *", address))
-        return alg
-
-    compressor = Compressor(name, backend, make, path, version)
-    compressor._opened = opened
-    compressor._try()
+    builds = []
+    for place in itertools.product(*opened.values()):  # the encoder's library comes first
+        functions = {
+            s: getattr(dll, s)
+            for (dll, _), names in zip(place, wanted.values(), strict=True)
+            for s in names
+        }
+        path, version = None, None
+        if libraries:
+            dll, path = place[0]
+            version = _version(dll, libraries[0], path)
+        make = functools.partial(_make, codec, [functions[s] for s in symbols])
+        builds.append(Build(make, path, version, place))
+    compressor = Compressor(name, backend, builds)
+    compressor.choose()
     return compressor
+
+
+def _make(codec: int, functions: list[Any]) -> Any:
+    """Make a C algorithm of a row with its borrowed functions."""
+    alg = lib.acomp_alg_create(codec)
+    if alg == ffi.NULL:
+        raise MemoryError
+    for i, function in enumerate(functions):
+        address = ctypes.cast(function, ctypes.c_void_p).value
+        lib.acomp_alg_set_symbol(alg, i, ffi.cast("void *", address))
+    return alg
 
 
 _lock = threading.RLock()
@@ -455,9 +547,7 @@ def compressors() -> list[CompressorInfo]:
 
 
 def _info(c: Compressor) -> CompressorInfo:
-    return CompressorInfo(
-        c.name, c.backend, True, None, c.kernel_sizes, c.library, c.library_version, c.batch_size
-    )
+    return c.info(c.choose())
 
 
 # ---- accelerators ----
@@ -596,10 +686,7 @@ def register_compressor(
                 f"base={base!r} is an accelerator's algorithm, which needs its device: use "
                 f"{software}, or set the Accelerator's batch_size="
             )
-        made = Compressor(
-            name, origin.spec, origin._make, origin.library, origin.library_version, batch_size
-        )
-        made._kernel_sizes = origin.kernel_sizes
+        made = Compressor(name, origin.spec, origin._builds, batch_size, origin.codec)
     else:
         assert compress is not None
         assert decompress is not None
@@ -611,7 +698,7 @@ def register_compressor(
                 raise MemoryError
             return alg
 
-        made = Compressor(name, "python", make, None, None, batch_size)
+        made = Compressor(name, "python", (Build(make, None, None),), batch_size)
     with _lock:
         if name in _registered:
             raise ValueError(f"compressor {name!r} is registered already")

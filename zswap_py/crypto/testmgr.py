@@ -16,7 +16,9 @@ How the sizes were recorded, on Linux 6.18, x86-64:
 
 - lz4, lzo, lzo-rle: each page was written alone to a zram device, and `compr_data_size`
   read back.
-- lz4hc: the same on Linux 7.3.4, x86-64.
+- zstd: by a kprobe on zs_malloc(), on Linux 6.12, 6.16, 6.17, 6.18, 7.2 and 7.3, in
+  zswap and in zram (tests/record_lengths.py).
+- lz4hc: as lz4, on Linux 7.3.4.
 - deflate, which zram there did not have: zlib 1.2.13 (level -1, raw, window 11,
   memLevel 8). The size class of each page was the kernel's: copies were paged out to
   zswap one by one, and the pool grew by the class's pages at its count of objects. The
@@ -120,8 +122,82 @@ KERNEL_SIZES: dict[str, tuple[int, ...]] = {
         1903,
         1953,
     ),
+    "zstd": (
+        704,
+        3019,
+        1201,
+        1457,
+        813,
+        768,
+        2511,
+        2299,
+        2211,
+        2241,
+        2206,
+        547,
+        1772,
+        1001,
+        1201,
+        1431,
+    ),
+    "zstd 6.12": (
+        701,
+        3010,
+        1208,
+        1452,
+        826,
+        766,
+        2551,
+        2302,
+        2242,
+        2229,
+        2213,
+        548,
+        1769,
+        1006,
+        1207,
+        1430,
+    ),
+    "zstd 6.16": (
+        701,
+        3010,
+        1201,
+        1447,
+        826,
+        761,
+        2551,
+        2299,
+        2242,
+        2230,
+        2213,
+        548,
+        1767,
+        1006,
+        1203,
+        1425,
+    ),
+    "zstd zram 6.12": (
+        704,
+        3019,
+        1205,
+        1457,
+        817,
+        769,
+        2511,
+        2301,
+        2211,
+        2241,
+        2206,
+        546,
+        1772,
+        1003,
+        1202,
+        1431,
+    ),
 }
-"""Compressed bytes of each page, by the compressor's kernel name."""
+"""Compressed bytes of each page, by the compressor's kernel name; of zstd also by the
+kernel, where its sizes are others than those of zswap's since Linux 6.17.
+"""
 
 
 def sizes_hold(name: str, page_size: int) -> bool:

@@ -5,17 +5,17 @@ compares the figures.
 
 from __future__ import annotations
 
-import os
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from zswap_py import crypto
-from zswap_py.corpus import FIGURES, Driver, churn
-from zswap_py.kernels import KERNELS
-from zswap_py.verify.data import SCHEMA, Comparison, Steps, Verdict
-from zswap_py.verify.host import PAGE_SIZE, Check, Host, HostError, interruptions
-from zswap_py.zswap import Zswap
+from zswap_py._lib.signals import Check, interruptions
+from zswap_py.kernels import OLDEST, kernel_for, parse
+from zswap_py.verify.data import POOL, SCHEMA, Comparison, Steps, Verdict
+from zswap_py.verify.host import PAGE_SIZE, ZSMALLOC, Host, HostError
+from zswap_py.verify.walk import Ours, Walk, host_zram, host_zswap
 
 #: Runs on the kernel before its figures count as unsteady: its counters are those of
 #: the whole machine.
@@ -25,94 +25,13 @@ RUNS = 3
 #: pool, our pool.
 ROOM = 4
 
-ZRAM_FIGURES = ("mem_used_total", "compr_data_size", "same_pages", "huge_pages")
+#: Codecs whose sizes are other ones in kernels before kernels.OLDEST.
+SIZES_CHANGED = ("zstd",)
 
 Progress = Callable[[str], None]
 """Called with the name of the next comparison: "zswap lzo"."""
 
 T = TypeVar("T")
-
-
-class _ZramDriver(Driver, Protocol):
-    def compr_data_size(self) -> int: ...
-
-
-class OurZram:
-    """zram's rules over our zsmalloc, for `churn`. A page of one repeated word is only
-    counted. A page of the huge class is stored raw.
-    """
-
-    def __init__(self, zswap: Zswap) -> None:
-        self._zswap = zswap
-        self._huge_from = zswap.pool.huge_class_size
-        self._sizes: dict[int, int] = {}
-        self._total = 0
-        self._same: dict[int, bytes] = {}  # the repeated word, which is in no pool
-
-    def store(self, entry: int, folio: bytes) -> None:
-        """Writes a page."""
-        if folio[:8] * (len(folio) // 8) == folio:
-            self.invalidate(entry)
-            self._same[entry] = folio[:8]
-            return
-        if not self._zswap.store(entry, folio):
-            raise HostError(
-                f"zswap_py did not store page {entry}: memory is short; give fewer pages"
-            )
-        length = self._zswap.length(entry)
-        self._forget(entry)
-        self._sizes[entry] = length if length < self._huge_from else len(folio)
-        self._total += self._sizes[entry]
-
-    def load(self, entry: int, out: bytearray) -> None:
-        """Reads a page and keeps it."""
-        if entry in self._same:
-            out[:] = self._same[entry] * (len(out) // 8)
-        else:
-            self._zswap.peek(entry, out)
-
-    def _forget(self, entry: int) -> None:
-        self._total -= self._sizes.pop(entry, 0)
-        self._same.pop(entry, None)
-
-    def invalidate(self, entry: int) -> None:
-        """Discards a page."""
-        self._zswap.invalidate(entry)
-        self._forget(entry)
-
-    def compr_data_size(self) -> int:
-        """Returns the compressed size of all pages, in bytes."""
-        return self._total
-
-    def stats(self) -> dict[str, int]:
-        """Returns the fields of mm_stat that depend on the pages."""
-        huge = sum(length == self._zswap.page_size for length in self._sizes.values())
-        return {
-            "compr_data_size": self._total,
-            "mem_used_total": self._zswap.stats()["pool_total_size"],
-            "same_pages": len(self._same),
-            "huge_pages": huge,
-        }
-
-
-class _Sized:
-    """A zram driver that records the compressed size of each store."""
-
-    def __init__(self, driver: _ZramDriver) -> None:
-        self._driver = driver
-        self._held: dict[int, int] = {}
-        self.sizes: list[int] = []
-        self.load, self.stats = driver.load, driver.stats
-
-    def store(self, entry: int, folio: bytes) -> None:
-        before = self._driver.compr_data_size() - self._held.get(entry, 0)
-        self._driver.store(entry, folio)
-        self._held[entry] = self._driver.compr_data_size() - before
-        self.sizes.append(self._held[entry])
-
-    def invalidate(self, entry: int) -> None:
-        self._driver.invalidate(entry)
-        self._held.pop(entry, None)
 
 
 def settled(run: Callable[[], T], expected: Sequence[T]) -> tuple[T, bool]:
@@ -144,8 +63,7 @@ class _Verifying:
     ):
         self.host, self.pages, self.directory = host, pages, directory
         self.check, self.progress = check, progress
-        self.rules = rules_of(host)
-        self.chain_size = host.chain_size()
+        self.ours = Ours(rules_of(host.release), host.chain_size())
         self.codecs = [
             c for c in crypto.compressors() if c.available and c.name in crypto.KERNEL_NAMES
         ]
@@ -157,63 +75,37 @@ class _Verifying:
     def _of(self, name: str) -> list[crypto.CompressorInfo]:
         return [c for c in self.codecs if c.name == name]
 
-    def _ours(self, codec: crypto.CompressorInfo, **settings: Any) -> Zswap:
-        z = Zswap(
-            f"{codec.name}:{codec.backend}",
-            page_size=PAGE_SIZE,
-            chain_size=self.chain_size,
-            nr_cpus=1,
-            max_pool_percent=100,
-            kernel=self.rules,
-            series=None,
-            **settings,
-        )
-        z.swapon(len(self.pages))
-        return z
-
-    # ---- zswap ----
+    def _compare(
+        self,
+        where: str,
+        name: str,
+        ours: Callable[[str, Sequence[bytes], Check], Walk],
+        kernels: Callable[[], Walk],
+    ) -> Iterator[Comparison]:
+        """Compares each backend of `name` with the kernel's."""
+        self.progress(f"{where} {name}")
+        codecs = self._of(name)
+        walks = [ours(f"{c.name}:{c.backend}", self.pages, self.check) for c in codecs]
+        kernel, steady = settled(kernels, [walk._replace(by=None) for walk in walks])
+        for codec, walk in zip(codecs, walks, strict=True):
+            found = comparison(where, codec, kernel, walk, steady=steady)
+            yield as_modelled(found, self.host.release)
 
     def zswap(self, name: str) -> Iterator[Comparison]:
         """Compares each backend of `name` with the kernel's zswap."""
-        self.progress(f"zswap {name}")
-        codecs = self._of(name)
-        ours = [self._our_zswap(codec) for codec in codecs]
-        kernel, steady = settled(lambda: self._host_zswap(name), ours)
-        for codec, steps in zip(codecs, ours, strict=True):
-            yield _comparison("zswap", codec, kernel, steps, steady=steady)
 
-    def _our_zswap(self, codec: crypto.CompressorInfo) -> Steps:
-        with self._ours(codec) as z:
-            return churn(z, self.pages, FIGURES, self.check)
+        def kernels() -> Walk:
+            return host_zswap(self.host, name, self.pages, self.directory, self.check)
 
-    def _host_zswap(self, name: str) -> Steps:
-        with self.host.zswap(name, len(self.pages), self.directory) as zswap:
-            return churn(zswap, self.pages, FIGURES, self.check)
-
-    # ---- zram ----
+        return self._compare("zswap", name, self.ours.zswap, kernels)
 
     def zram(self, name: str) -> Iterator[Comparison]:
         """Compares each backend of `name` with the kernel's zram, also page by page."""
-        self.progress(f"zram {name}")
-        codecs = self._of(name)
-        ours = [self._our_zram(codec) for codec in codecs]
-        (kernel, sizes), steady = settled(lambda: self._host_zram(name), ours)
-        for codec, (steps, ours_sizes) in zip(codecs, ours, strict=True):
-            yield _comparison(
-                "zram", codec, kernel, steps, steady=steady, sizes=(sizes, ours_sizes)
-            )
 
-    def _our_zram(self, codec: crypto.CompressorInfo) -> tuple[Steps, list[int]]:
-        with self._ours(codec, incompressible="store") as z:
-            driver = _Sized(OurZram(z))
-            return churn(driver, self.pages, ZRAM_FIGURES, self.check), driver.sizes
+        def kernels() -> Walk:
+            return host_zram(self.host, name, self.pages, self.check)
 
-    def _host_zram(self, name: str) -> tuple[Steps, list[int]]:
-        with self.host.zram(name, len(self.pages)) as zram:
-            driver = _Sized(zram)
-            return churn(driver, self.pages, ZRAM_FIGURES, self.check), driver.sizes
-
-    # ---- both ----
+        return self._compare("zram", name, self.ours.zram, kernels)
 
     def run(self) -> None:
         """Fills `found`, `missing` and `broken_off`. Raises OSError only if `found` is
@@ -226,6 +118,8 @@ class _Verifying:
         if reason := self.host.no_zram():
             self.missing["zram"] = reason
         else:
+            if reason := self.host.no_pool():
+                self.missing["zram's pool"] = reason
             self._each("zram", self.host.zram_algorithms, self.zram)
 
     def _each(
@@ -249,24 +143,28 @@ class _Verifying:
             self.broken_off[what] = str(e)
 
 
-def _comparison(
+def comparison(
     where: str,
     codec: crypto.CompressorInfo,
-    kernel: Steps,
-    ours: Steps,
+    kernel: Walk,
+    ours: Walk,
     *,
-    steady: bool,
-    sizes: tuple[list[int], list[int]] | None = None,
+    steady: bool = True,
 ) -> Comparison:
-    off = [b - a for a, b in zip(*sizes, strict=True)] if sizes else None
+    """Compares what the kernel and a backend of ours told of the same walk."""
+    claim = ours.by or codec
+    off = None
+    if kernel.sizes is not None and ours.sizes is not None:
+        off = [b - a for a, b in zip(kernel.sizes, ours.sizes, strict=True)]
     return Comparison(
         where=where,
         name=codec.name,
         backend=codec.backend or "",
-        library_version=codec.library_version,
-        kernel_sizes=codec.kernel_sizes,
-        kernel=kernel,
-        ours=ours,
+        library_version=claim.library_version,
+        kernel_sizes=claim.kernel_sizes,
+        remedy=claim.remedy,
+        kernel=kernel.steps,
+        ours=ours.steps,
         steady=steady,
         page_stores=None if off is None else len(off),
         page_stores_differ=None if off is None else sum(map(bool, off)),
@@ -274,12 +172,28 @@ def _comparison(
     )
 
 
-def rules_of(host: Host) -> str:
-    """Returns the newest of KERNELS that is not newer than the host's kernel; the
-    oldest if all are newer.
+def without_pool(c: Comparison) -> Comparison:
+    """Leaves the pool's size out of a comparison."""
+
+    def rest(steps: Steps) -> Steps:
+        return [{k: n for k, n in step.items() if k != POOL[c.where]} for step in steps]
+
+    return dataclasses.replace(c, kernel=rest(c.kernel), ours=rest(c.ours))
+
+
+def as_modelled(c: Comparison, release: str) -> Comparison:
+    """Leaves out of a comparison what is not modelled of a kernel of that release: the
+    pool of an older zsmalloc, and the claim of a codec whose sizes changed since.
     """
-    older = [k for k in KERNELS if tuple(map(int, k.split("."))) <= host.version]
-    return older[-1] if older else KERNELS[0]
+    version = parse(release)
+    if version < parse(OLDEST) and c.name in SIZES_CHANGED:
+        c = dataclasses.replace(c, kernel_sizes=False, remedy=None)
+    return without_pool(c) if version < ZSMALLOC else c
+
+
+def rules_of(release: str) -> str:
+    """Returns the kernel whose rules stand for a release, as uname -r prints it."""
+    return kernel_for(release).name
 
 
 def verify(
@@ -315,11 +229,12 @@ def verify(
     return Verdict(
         schema=SCHEMA,
         command=command,
-        host={"kernel": host.release, "machine": os.uname().machine},
+        host=host.described(),
         source=source,
         page_size=PAGE_SIZE,
-        chain_size=verifying.chain_size,
-        rules=verifying.rules,
+        chain_size=verifying.ours.chain_size,
+        rules=verifying.ours.kernel,
+        remark=kernel_for(host.release).remark,
         pages=len(pages),
         zero_pages=sum(not any(page) for page in pages),
         comparisons=verifying.found,

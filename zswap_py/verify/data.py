@@ -27,7 +27,8 @@ class Comparison:
     name: str
     backend: str
     library_version: str | None
-    kernel_sizes: bool  # whether the backend claims the kernel's sizes
+    kernel_sizes: bool  # whether the backend claims this kernel's sizes
+    remedy: str | None  # the library to install for them, if one is missing
     kernel: Steps
     ours: Steps
     steady: bool  # the kernel's figures repeated, or are ours
@@ -42,10 +43,12 @@ class Comparison:
 
     @property
     def differences(self) -> list[int]:
-        """The differences of the pool, after each step."""
+        """The differences of the pool, after each step; none if it was not compared."""
         pool = POOL[self.where]
         return [
-            ours[pool] - kernel[pool] for kernel, ours in zip(self.kernel, self.ours, strict=True)
+            ours[pool] - kernel[pool]
+            for kernel, ours in zip(self.kernel, self.ours, strict=True)
+            if pool in kernel
         ]
 
     @property
@@ -70,6 +73,7 @@ class Verdict:
     page_size: int
     chain_size: int
     rules: str  # the Linux release that ours follows
+    remark: str  # why its rules may be others than the host's; "" if they are the host's
     pages: int
     zero_pages: int
     comparisons: list[Comparison]
@@ -92,11 +96,11 @@ class Verdict:
         return 0 if any(c.kernel_sizes for c in self.comparisons) and not self.broken_off else 1
 
 
-def to_json(verdict: Verdict) -> str:
-    """Returns the JSON object, with raw numbers, indented. Adds `exact` to each
+def to_json(verdict: Verdict, indent: int | None = 2) -> str:
+    """Returns the JSON object, with raw numbers. Adds `exact` to each
     comparison, and `exit_code`.
     """
     data = dataclasses.asdict(verdict)
     for row, c in zip(data["comparisons"], verdict.comparisons, strict=True):
         row["exact"] = c.exact
-    return json.dumps(data | {"exit_code": verdict.exit_code}, indent=2)
+    return json.dumps(data | {"exit_code": verdict.exit_code}, indent=indent)

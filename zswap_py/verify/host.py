@@ -30,27 +30,27 @@ import mmap
 import os
 import platform
 import re
-import signal
 import struct
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from zswap_py._lib.names import operand, shown
+from zswap_py import kernels
+from zswap_py._lib.names import shown
 
 PAGE_SIZE = mmap.PAGESIZE
 MADV_PAGEOUT = 21
 BLKDISCARD = 0x1277
 PAGEMAP_SWAPPED = 1 << 62
 TRIES = 50  #: attempts to page a page out, and to remove a device that another program has open
-OLDEST = (6, 16)  #: the first Linux with the zswap rules known here
+CHAINS = (6, 3)  #: the first Linux whose zsmalloc has chains of a configured size
+ZSMALLOC = (6, 4)  #: the first Linux with the zsmalloc rules known here
 
 #: zswap's parameters that are changed here.
-CHANGED = ("enabled", "compressor", "max_pool_percent", "shrinker_enabled")
+CHANGED = ("enabled", "zpool", "compressor", "max_pool_percent", "shrinker_enabled")
 
 # If one of these changes, the pool is not made by the pages alone.
 _MUST_NOT_MOVE = (
@@ -60,9 +60,6 @@ _MUST_NOT_MOVE = (
     "reject_kmemcache_fail",
 )
 
-Check = Callable[[], None]
-"""Call it often, between two pages. Raises KeyboardInterrupt if a signal came."""
-
 
 class HostError(OSError):
     """This machine's kernel cannot be asked, or not now. The message names the remedy;
@@ -71,30 +68,6 @@ class HostError(OSError):
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message))
-
-
-@contextmanager
-def interruptions() -> Iterator[Check]:
-    """Makes SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt only in the function
-    that it yields, and at the end of the block.
-    """
-    came: list[int] = []
-
-    def check() -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    old: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                old[number] = signal.signal(number, lambda came_now, _frame: came.append(came_now))
-    try:
-        yield check
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-    check()
 
 
 def _syscall(name: str, *args: Any) -> None:
@@ -132,9 +105,15 @@ class Host:
 
     def chain_size(self) -> int:
         """Returns CONFIG_ZSMALLOC_CHAIN_SIZE, or its default, 8, if the kernel's
-        configuration cannot be read.
+        configuration cannot be read; 4 before Linux 6.3, which first has it.
         """
-        for path in (self.root / "proc/config.gz", self.root / f"boot/config-{self.release}"):
+        if self.version < CHAINS:
+            return 4
+        for path in (
+            self.root / "proc/config.gz",
+            self.root / f"boot/config-{self.release}",
+            self.root / f"lib/modules/{self.release}/config",
+        ):
             try:
                 data = path.read_bytes()
             except OSError:
@@ -143,6 +122,16 @@ class Host:
             if match := re.search(rb"^CONFIG_ZSMALLOC_CHAIN_SIZE=(\d+)$", text, re.MULTILINE):
                 return int(match[1])
         return 8
+
+    def described(self) -> dict[str, str]:
+        """Returns the release, the machine, and what reclaim is set to: `lru_gen` and
+        `transparent_hugepage`, as the kernel shows them; "" if it has none.
+        """
+        found = {"kernel": self.release, "machine": platform.machine()}
+        for name in ("lru_gen", "transparent_hugepage"):
+            path = self.root / "sys/kernel/mm" / name / "enabled"
+            found[name] = path.read_text().strip() if path.is_file() else ""
+        return found
 
     def mem_available(self) -> int:
         """Returns MemAvailable, in bytes."""
@@ -187,14 +176,19 @@ class Host:
         """Returns the reason that zswap cannot be asked, or None if it can."""
         if not self.parameters.is_dir():
             return "this kernel has no zswap: boot one with CONFIG_ZSWAP=y"
-        if self.version < OLDEST:
+        if self.version < kernels.parse(kernels.OLDEST):
             return (
-                f"zswap of Linux {self.release} follows other rules: boot "
-                f"{'.'.join(map(str, OLDEST))} or later"
+                f"zswap of Linux {self.release} follows other rules: boot {kernels.OLDEST} or later"
             )
-        zpool = self.parameters / "zpool"
-        if zpool.is_file() and (name := zpool.read_text().strip()) != "zsmalloc":
-            return f"zswap keeps its pages in {name}: echo zsmalloc > {operand(zpool)}"
+        return None
+
+    def no_pool(self) -> str | None:
+        """Returns the reason that zsmalloc's pool cannot be compared, or None."""
+        if self.version < ZSMALLOC:
+            return (
+                f"zsmalloc of Linux {self.release} chains and groups its pages by other rules: "
+                f"boot {'.'.join(map(str, ZSMALLOC))} or later"
+            )
         return None
 
     def no_zram(self) -> str | None:
@@ -299,8 +293,10 @@ class Host:
             change(self.setting(self.parameters / "max_pool_percent", "100"))
             if (self.parameters / "shrinker_enabled").is_file():
                 change(self.setting(self.parameters / "shrinker_enabled", "N"))
-            # before the compressor: until the first Y the kernel takes any name
+            # before the others: until the first Y the kernel takes any name
             change(self.setting(self.parameters / "enabled", "Y"))
+            if (self.parameters / "zpool").is_file():
+                change(self.setting(self.parameters / "zpool", "zsmalloc"))
             try:
                 change(self.setting(self.parameters / "compressor", compressor))
             except OSError as e:
@@ -458,8 +454,8 @@ class HostZswap:
         self._memory.madvise(mmap.MADV_DONTNEED, entry * PAGE_SIZE, PAGE_SIZE)
 
     def stats(self) -> dict[str, int]:
-        """Returns the counters in debugfs; `stored_incompressible_pages` is 0 if the
-        kernel has none.
+        """Returns the counters in debugfs, rejects since this was made;
+        `stored_incompressible_pages` is 0 if the kernel has none.
         """
         now = self._counters()
         for name in _MUST_NOT_MOVE:
@@ -467,7 +463,11 @@ class HostZswap:
                 raise HostError(
                     f"{name} changed: memory is too short to measure these pages alone; give fewer"
                 )
-        return {"stored_incompressible_pages": 0, **now}
+        since = {
+            name: value - self._before[name] if name.startswith("reject_") else value
+            for name, value in now.items()
+        }
+        return {"stored_incompressible_pages": 0, **since}
 
 
 class HostZram:

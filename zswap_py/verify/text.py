@@ -45,6 +45,11 @@ def notes(verdict: Verdict) -> list[str]:
                 f"{c.where} {c.name}: the kernel's figures changed from run to run, as other "
                 "memory was swapped; run again on a quieter machine"
             )
+    said += dict.fromkeys(
+        f"{_label(c)}: Linux {verdict.rules} has the sizes of {c.remedy}"
+        for c in verdict.comparisons
+        if c.remedy
+    )
     if any(not c.kernel_sizes for c in verdict.comparisons):
         said.append("~ does not claim the kernel's sizes, and does not affect the exit code")
     if stores := max((c.page_stores or 0 for c in verdict.comparisons), default=0):
@@ -75,6 +80,8 @@ def to_text(verdict: Verdict, width: int = 80, colour: bool = False) -> str:
         f"and ours as Linux {verdict.rules}",
         "dim",
     )
+    if verdict.remark:
+        say(verdict.remark, "dim")
     say("")
     say(headline(verdict), "bold" if not verdict.exit_code else "bold red")
     say("")
@@ -101,16 +108,24 @@ def _table(verdict: Verdict) -> Any:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("\n", no_wrap=True)
     for c in verdict.comparisons:
-        grown, worst = c.differences[0], max(c.differences, key=abs)
-        pages = "-" if c.page_stores is None else f"{c.page_stores_differ:,}"
         table.add_row(
             c.where,
             shown(_label(c)),
-            f"{c.kernel[0][POOL[c.where]]:,}",
-            f"{grown:+,}" if grown else "0",
-            f"{worst:+,}" if worst else "0",
-            pages,
+            *_pool_cells(c),
+            "-" if c.page_stores is None else f"{c.page_stores_differ:,}",
             "exact" if c.exact else "differs",
             style="red" if c in verdict.failed else "green" if c.exact else None,
         )
     return table
+
+
+def _pool_cells(c: Comparison) -> tuple[str, str, str]:
+    """Returns the first step's pool, its difference, and the largest of all steps."""
+    if not c.differences:
+        return "-", "-", "-"
+    grown, worst = c.differences[0], max(c.differences, key=abs)
+    return (
+        f"{c.kernel[0][POOL[c.where]]:,}",
+        f"{grown:+,}" if grown else "0",
+        f"{worst:+,}" if worst else "0",
+    )
