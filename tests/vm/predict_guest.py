@@ -46,7 +46,7 @@ PROGRAMS = {
         "perl",
         "-e",
         "$| = 1; srand 1; $h{$_} = join ',', map { int rand 1e6 } 0..5 for 1..60000;"
-        " print \"ready\\n\"; sleep 1000000",
+        ' print "ready\\n"; sleep 1000000',
     ],
 }
 
