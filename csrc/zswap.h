@@ -440,6 +440,17 @@ int zswap_is_zero(const void *p, size_t len);
 /* ---- measuring: many pages by one call, timed ---- */
 
 /*
+ * A cluster: consecutive pages that a sample drew together. A row adds up
+ * clusters of one cell, the set of pages that they were drawn from.
+ */
+struct zswap_cluster {
+	/* not the cluster's of the same cell before, unless it goes on */
+	uint32_t number;
+	uint32_t cell, row; /* their numbers */
+	uint32_t pages;     /* of the cluster, in this span */
+};
+
+/*
  * Folios that lie one after another, for consecutive slots; the last one may be
  * shorter.
  */
@@ -454,6 +465,9 @@ struct zswap_span {
 	 * most ZSWAP_MAX_FOLIO
 	 */
 	unsigned int run_pages;
+	/* the pages' clusters, in their order; may be NULL if nr_clusters is 0 */
+	struct zswap_cluster *clusters;
+	uint64_t nr_clusters;
 };
 
 /* One run: the pages between two reads of the clock. */
@@ -468,7 +482,7 @@ struct zswap_run {
 
 /*
  * zswap_drop_zero_folios() moves the folios that are not all zero together, in
- * their order, and shortens the span to these.
+ * their order, and shortens the span and its clusters to these.
  *
  * Returns 0; -EINVAL if the span's folio_pages or run_pages is out of range.
  */
@@ -496,6 +510,43 @@ int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span 
  */
 int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span, void *out,
 		    struct zswap_run *runs, uint64_t *wrong);
+
+/* What zswap holds of a row's clusters. */
+struct zswap_tally {
+	double stored; /* pages */
+	double raw;    /* of these, pages stored raw */
+	double bytes;  /* their compressed lengths */
+	/* the parts of zspages that they fill: in bytes, and in zspages */
+	double pool, zspages;
+};
+
+/* What zswap holds of a cell in one size class. */
+struct zswap_class_tally {
+	uint64_t objects;
+	uint32_t clusters; /* that have such an object */
+	uint32_t latest;   /* the number of the latest of these, plus 1 */
+};
+
+/* Where and how zswap_tally_span() adds up. */
+struct zswap_tallies {
+	/* by compressed length, 0 to page_size: the number of the class */
+	const uint16_t *class_of;
+	/* by class: an object's part of a zspage, in bytes and in zspages */
+	const double *pool, *zspages;
+	uint32_t nr_classes;
+	struct zswap_tally *rows;          /* by row */
+	struct zswap_class_tally *classes; /* by cell * nr_classes + class */
+};
+
+/*
+ * zswap_tally_span() adds what zswap holds of a span to the rows and cells of
+ * its clusters. Pages that zswap does not hold add nothing.
+ *
+ * Returns 0; -EINVAL if the span is not valid, or if its clusters have fewer
+ * pages than it has; the first error of zswap_entry_info() other than -ENOENT.
+ */
+int zswap_tally_span(struct zswap *z, unsigned int cpu, const struct zswap_span *span,
+		     const struct zswap_tallies *tallies);
 
 /* ---- counters ---- */
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from corpus import PAGE_SIZE, SEEDS, churn, corpus, digest, holes, small_page
 
+from zswap_py._lib.signals import interruptions
 from zswap_py.crypto.testmgr import known_pages
-from zswap_py.verify.host import Host, HostZswap, interruptions
+from zswap_py.verify.host import Host, HostZswap
 
 FIGURES_FILE = Path(__file__).parent / "data" / "kernel_figures.json"
 SWAP_IN = "/var/tmp"

@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from zswap_py._lib.signals import interruptions
 from zswap_py.corpus import corpus, digest
 from zswap_py.crypto.testmgr import known_pages
-from zswap_py.verify.host import Host, interruptions
+from zswap_py.verify.host import Host
 
 SEED, PAGES = 13, 320
 TRACING = Path("/sys/kernel/tracing")

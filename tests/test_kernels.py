@@ -307,3 +307,39 @@ def test_since_7_0_only_a_payload_in_two_pieces_counts_as_crossing() -> None:
     assert reads["7.0", 0.0] == (0, 0)
     assert reads["7.0", 1.0] == (0, 0)
     assert reads["6.18", 1.0] == (1, 56)
+
+
+# ---- the document ----
+
+
+def table() -> list[str]:
+    """The table of kernels in docs/fidelity.md. `python tests/test_kernels.py` prints
+    it.
+    """
+    lines = [
+        "| | " + " | ".join(KERNELS) + " | source |",
+        "| --- | " + " | ".join("---" for _ in KERNELS) + " | --- |",
+    ]
+    for row in TABLE:
+        if row.axis == "kernel":
+            values = [rules(kernel, None)[row.name] for kernel in KERNELS]
+            stable = [str(f) for _, since in row.values for f in since if str(f).count(".") == 2]
+            said = f"{row.source}; in {', '.join(stable)} too" if stable else row.source
+            cells = [f"`{row.name}`", *map(said_as, values), said]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def said_as(value: object) -> str:
+    return (
+        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    )
+
+
+def test_the_documents_table_is_the_table() -> None:
+    text = (DATA.parent.parent / "docs" / "fidelity.md").read_text()
+    assert "\n".join(table()) in text
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))

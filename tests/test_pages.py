@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from zswap_py.sources import denial, pagemap, procfs, smaps
-from zswap_py.sources import pages as pages_module
+from zswap_py.sources.extents import Extents
 from zswap_py.sources.pages import Pages, SourceError, open_pages
 from zswap_py.sources.process import Process
 
@@ -599,16 +599,20 @@ def test_processes_are_sampled_by_default_and_files_are_not(child: Child, tmp_pa
         assert len(contents(pages)) == 1 << 20
 
 
+def extents_of(*extents: tuple[int, int]) -> Extents:
+    made = Extents(1)
+    for where, count in extents:
+        made.add(0, 0, 0, [where], [count])
+    return made
+
+
 def test_each_page_is_equally_likely_in_a_sample() -> None:
-    extents = pages_module._Extents()
-    for where, count in ((0, 100), (1000, 3), (2000, 1), (3000, 17)):
-        extents.add(0, where, count)
+    extents = extents_of((0, 100), (1000, 3), (2000, 1), (3000, 17))
     hits: Counter[int] = Counter()
     drawn = 0
     for seed in range(2000):
-        picked = extents.sample(30, 8, 1, seed)
-        drawn += picked.total
-        for where, count in zip(picked.where, picked.pages, strict=True):
+        for _, where, count in extents.sample(30, 8, seed):
+            drawn += count
             hits.update(range(where, where + count))
     assert set(hits) == {*range(100), 1000, 1001, 1002, 2000, *range(3000, 3017)}
     assert min(hits.values()) > 0.8 * max(hits.values())
@@ -752,10 +756,15 @@ def test_page_size_of_processes(child: Child) -> None:
 MODULES = (
     "_lib.names",
     "sources.source",
+    "sources.extents",
     "sources.pagemap",
+    "sources.coldness",
     "sources.smaps",
     "sources.procfs",
+    "sources.cgroup",
+    "sources.selection",
     "sources.denial",
+    "sources.kcore",
     "sources.process",
     "sources.survey",
     "sources.formats",

@@ -29,6 +29,7 @@ from helpers import Run, of_kernel_sizes
 
 import zswap_py as zs
 from zswap_py import verify
+from zswap_py._lib.signals import interruptions
 from zswap_py.corpus import FIGURES
 from zswap_py.kernels import kernel_for
 from zswap_py.verify import Comparison, Verdict, compare, walk
@@ -341,7 +342,7 @@ def test_the_swap_files_header(tmp_path: Path) -> None:
 def test_a_signal_raises_where_it_is_looked_for_and_nowhere_else(number: int) -> None:
     old, undone = signal.getsignal(number), False
     # all of it is the case
-    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions() as check:
+    with pytest.raises(KeyboardInterrupt), interruptions() as check:
         check()
         try:
             os.kill(os.getpid(), number)
@@ -356,7 +357,7 @@ def test_a_signal_raises_where_it_is_looked_for_and_nowhere_else(number: int) ->
 
 
 def test_a_signal_after_the_last_look_is_not_lost() -> None:
-    with pytest.raises(KeyboardInterrupt), hostkernel.interruptions():
+    with pytest.raises(KeyboardInterrupt), interruptions():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -367,7 +368,7 @@ def test_a_signal_after_the_last_look_is_not_lost() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_our_zram_has_the_kernels_totals(seed: int, algorithm: str) -> None:
     of_kernel_sizes(algorithm)
-    with Zram(algorithm, pages=len(corpus(seed)), total_ram=1 << 32, nr_cpus=1) as z:
+    with Zram(algorithm, pages=len(corpus(seed)), nr_cpus=1) as z:
         zram = walk.OurZram(z)
         for slot, page in enumerate(corpus(seed)):
             zram.store(slot, page)

@@ -13,7 +13,8 @@ with zs.Zswap(compressor="lz4") as z:
     z.stats()["pool_total_size"]
 
 SwapDevice adds the zero map and a swap file, CompressedStore a mapping of bytes over
-that. Accelerator simulates Intel IAA devices. zswap_py.testing is for test harnesses.
+that. Zram is a zram device, with the same allocator and compressors. Accelerator
+simulates Intel IAA devices. zswap_py.testing is for test harnesses.
 """
 
 from zswap_py._lib import interrupt as interrupt  # first: it handles Ctrl-C while the modules load
@@ -29,6 +30,7 @@ from zswap_py.crypto import (
 from zswap_py.iaa import Accelerator
 from zswap_py.pool import Context, Pool, SizeClass
 from zswap_py.swap import CompressedStore, SwapDevice
+from zswap_py.zram import Zram
 from zswap_py.zswap import MAX_FOLIO, StoreResult, Zswap, swp_entry
 
 __version__ = "0.1.0"
@@ -47,6 +49,7 @@ __all__ = [
     "StoreResult",
     "SwapDevice",
     "VirtualClock",
+    "Zram",
     "Zswap",
     "compressors",
     "register_compressor",

@@ -19,6 +19,7 @@ BEGIN, END = "/* cffi: begin */\n", "/* cffi: end */\n"
 # The headers that declare what Python calls, each after those that it uses.
 INTERFACE = [
     "lib/vclock.h",
+    "lib/resample.h",
     "crypto/codecs.h",
     "iaa/idxd.h",
     "iaa/iaa.h",

@@ -139,12 +139,14 @@ class Pool(Owner):
         """What compresses here: the library, where kernels have the sizes of different
         versions, is the one with those of this Zswap's kernel, if it is there.
         """
-        return self._compressor.info(self._chosen)
+        return self._compressor.info(self._chosen, int(lib.zswap_page_size(self._z)))
 
     @property
     def kernel_sizes(self) -> bool:
-        """True if the known pages compressed to the sizes of this Zswap's kernel."""
-        return self._chosen.kernel_sizes
+        """True if the known pages compressed to the sizes of this Zswap's kernel, and
+        pages of its size do.
+        """
+        return self.info.kernel_sizes
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[Any]:

@@ -33,7 +33,7 @@ class Zram(Owner):
      - `level`: of zstd and deflate, as the kernel's algorithm_params take it (default:
        the kernel's)
      - `kernel`: the release, as Zswap has it
-     - `page_size`, `chain_size`, `total_ram`, `nr_cpus`: the machine, as Zswap has it
+     - `page_size`, `chain_size`, `nr_cpus`: the machine, as Zswap has it
     """
 
     __slots__ = (
@@ -48,7 +48,6 @@ class Zram(Owner):
         "_nr_cpus",
         "_page_size",
         "_pages",
-        "_total_ram",
         "_zram",
     )
     _instead = "make a Zram with the same arguments, in each process, and write the pages there"
@@ -62,7 +61,6 @@ class Zram(Owner):
         kernel: str = "6.18",
         page_size: int = 4096,
         chain_size: int = 8,
-        total_ram: int | None = None,
         nr_cpus: int | None = None,
     ) -> None:
         rules = kernels.rules(kernel, None)
@@ -72,11 +70,6 @@ class Zram(Owner):
         if self._page_size not in (4096, 16384, 65536):
             raise ValueError(f"page_size={page_size}: must be 4096, 16384 or 65536 bytes")
         self._chain_size = whole("chain_size", chain_size, 4, 16)
-        self._total_ram = total_ram_bytes() if total_ram is None else index("total_ram", total_ram)
-        if not self._page_size <= self._total_ram < 1 << 56:
-            raise ValueError(
-                f"total_ram={total_ram}: must be {self._page_size} (one page) to 2^56 - 1 bytes"
-            )
         self._nr_cpus = whole("nr_cpus", nr_cpus or os.cpu_count() or 1, 1, NR_CPUS)
         self._compressor = crypto.find(comp_algorithm)
         self._comp_algorithm = comp_algorithm.strip()
@@ -89,7 +82,7 @@ class Zram(Owner):
         config.page_shift = self._page_size.bit_length() - 1
         config.chain_size, config.nr_cpus = self._chain_size, self._nr_cpus
         config.nr_slots = self._pages
-        config.totalram_pages = self._total_ram // self._page_size
+        config.totalram_pages = total_ram_bytes() // self._page_size
         err = ffi.new("int *")
         zram = lib.zram_create(config, self._chosen.alg, err)
         if zram == ffi.NULL:
@@ -135,14 +128,14 @@ class Zram(Owner):
     @property
     def info(self) -> crypto.CompressorInfo:
         """What compresses here, as Pool.info."""
-        return self._compressor.info(self._chosen)
+        return self._compressor.info(self._chosen, self._page_size)
 
     @property
     def kernel_sizes(self) -> bool:
-        """True if the known pages compressed to the sizes of this kernel's zram. False
-        with a level: no sizes are recorded for one.
+        """True if the known pages compressed to the sizes of this kernel's zram, and
+        pages of this size do. False with a level: no sizes are recorded for one.
         """
-        return self._chosen.kernel_sizes
+        return self.info.kernel_sizes
 
     @property
     def level(self) -> int | None:
@@ -168,11 +161,6 @@ class Zram(Owner):
     def chain_size(self) -> int:
         """The most pages in a zspage: CONFIG_ZSMALLOC_CHAIN_SIZE."""
         return self._chain_size
-
-    @property
-    def total_ram(self) -> int:
-        """The machine's memory in bytes."""
-        return self._total_ram
 
     @property
     def nr_cpus(self) -> int:

@@ -33,8 +33,33 @@ static bool span_is_valid(const struct zswap_span *span)
 	       !(span->run_pages % span->folio_pages);
 }
 
+/* Walks the pages of a span from cluster to cluster. */
+struct cursor {
+	const struct zswap_span *span;
+	u64 cluster;
+	u32 left; /* pages of that cluster from here on */
+};
+
+static struct cursor first_cluster(const struct zswap_span *span)
+{
+	return (struct cursor){ span, 0, span->nr_clusters ? span->clusters[0].pages : 0 };
+}
+
+/* Steps over a page. Returns its cluster; NULL behind the last one. */
+static struct zswap_cluster *next_page(struct cursor *at)
+{
+	while (!at->left) {
+		if (at->cluster + 1 >= at->span->nr_clusters)
+			return NULL;
+		at->left = at->span->clusters[++at->cluster].pages;
+	}
+	at->left--;
+	return &at->span->clusters[at->cluster];
+}
+
 int zswap_drop_zero_folios(struct zswap_span *span)
 {
+	struct cursor at = first_cluster(span);
 	u64 kept = 0;
 
 	if (!span_is_valid(span))
@@ -43,7 +68,15 @@ int zswap_drop_zero_folios(struct zswap_span *span)
 		u64 nr = min(span->folio_pages, span->nr_pages - i);
 		u8 *folio = span->pages + i * span->page_size;
 
-		if (zswap_is_zero(folio, nr * span->page_size))
+		bool zero = zswap_is_zero(folio, nr * span->page_size);
+
+		for (u64 j = 0; j < nr; j++) {
+			struct zswap_cluster *cluster = next_page(&at);
+
+			if (cluster && zero)
+				cluster->pages--;
+		}
+		if (zero)
 			continue;
 		if (kept != i)
 			memmove(span->pages + kept * span->page_size, folio, nr * span->page_size);
@@ -100,6 +133,46 @@ int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *
 						     span->pages + (start + i) * span->page_size,
 						     span->page_size));
 		}
+	}
+	return 0;
+}
+
+static void tally_page(const struct zswap_tallies *to, const struct zswap_cluster *cluster,
+		       u32 length, bool raw)
+{
+	u32 class = to->class_of[length];
+	struct zswap_tally *row = &to->rows[cluster->row];
+	struct zswap_class_tally *in = &to->classes[(size_t)cluster->cell * to->nr_classes + class];
+
+	row->stored++;
+	row->raw += raw;
+	row->bytes += length;
+	row->pool += to->pool[class];
+	row->zspages += to->zspages[class];
+	in->objects++;
+	in->clusters += in->latest != cluster->number + 1;
+	in->latest = cluster->number + 1;
+}
+
+int zswap_tally_span(struct zswap *z, unsigned int cpu, const struct zswap_span *span,
+		     const struct zswap_tallies *tallies)
+{
+	struct cursor at = first_cluster(span);
+
+	if (!span_is_valid(span))
+		return -EINVAL;
+	for (u64 i = 0; i < span->nr_pages; i++) {
+		const struct zswap_cluster *cluster = next_page(&at);
+		struct zswap_entry_info entry;
+		int ret;
+
+		if (!cluster)
+			return -EINVAL;
+		ret = zswap_entry_info(z, cpu, span->swp + i, &entry);
+		if (!ret)
+			tally_page(tallies, cluster, entry.length, entry.length == span->page_size);
+		else if (ret != -ENOENT)
+			return ret;
 	}
 	return 0;
 }

@@ -290,7 +290,7 @@ static int zram_read_page(struct zram *zram, u64 index, u8 *page)
 
 static bool has_slots(const struct zram *zram, u64 index, u64 nr)
 {
-	return index < zram->config.nr_slots && nr <= zram->config.nr_slots - index;
+	return index <= zram->config.nr_slots && nr <= zram->config.nr_slots - index;
 }
 
 int zram_write(struct zram *zram, unsigned int cpu, u64 index, const void *page)

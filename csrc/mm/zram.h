@@ -29,7 +29,7 @@ struct zram_config {
 	unsigned int chain_size; /* CONFIG_ZSMALLOC_CHAIN_SIZE, pages: 4 to 16 */
 	unsigned int nr_cpus;    /* possible CPUs: each has a stream */
 	uint64_t nr_slots;       /* the device's size in pages, 1 to 2^40 */
-	uint64_t totalram_pages; /* the machine's memory in pages */
+	uint64_t totalram_pages; /* the most pages that the pool may take: this machine's */
 };
 
 /*

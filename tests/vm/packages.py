@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -231,6 +232,7 @@ def _fetched(place: Path, make: Callable[[Apt, Path], None]) -> Path:
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
+            print(f"fetching Debian's {place.name} into {cache}", file=sys.stderr, flush=True)
             apt = Apt(cache / "apt")
             apt.update()
             with tempfile.TemporaryDirectory(prefix="new-", dir=cache) as made:

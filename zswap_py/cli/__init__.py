@@ -15,8 +15,9 @@ from typing import Any
 import zswap_py
 from zswap_py import crypto
 from zswap_py._lib.names import quoted, shown
-from zswap_py.cli.options import Parser
+from zswap_py.cli.options import Help, Parser, add_color
 from zswap_py.cli.report import add_report
+from zswap_py.cli.show import add_show
 from zswap_py.cli.streams import INTERRUPTED, CommandError, say, settle, standard_streams, write
 from zswap_py.cli.verify import add_verify
 from zswap_py.sources.source import SourceError
@@ -51,15 +52,21 @@ def version() -> str:
 
 def parser() -> argparse.ArgumentParser:
     """Returns the parser of the whole command line."""
-    top = Parser("zswap-py", description=DESCRIPTION, allow_abbrev=False)
+    top = Parser("zswap-py", description=DESCRIPTION, formatter_class=Help, allow_abbrev=False)
     top.add_argument(
         "--version",
         action=_Version,
         nargs=0,
         help="print the version and all compressors; for a missing one, the reason",
     )
+    add_color(
+        top,
+        default="auto",
+        help="auto (default): on a terminal, unless NO_COLOR is set; always; never",
+    )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     add_report(commands)
+    add_show(commands)
     add_verify(commands)
     return top
 

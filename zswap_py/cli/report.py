@@ -4,109 +4,122 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import mmap
 from collections.abc import Iterator
 from typing import Any
 
 from zswap_py import report
-from zswap_py.cli.options import MAX_PID, add_output, compressor, number, seed, size
-from zswap_py.cli.streams import INTERRUPTED, micro, must_draw, progress_bar, say, style, write
+from zswap_py.cli.options import (
+    DEFAULT_SEED,
+    add_command,
+    add_names,
+    add_output,
+    add_seed,
+    amount,
+    compressor,
+    kernel,
+    number,
+    share,
+)
+from zswap_py.cli.sources import add_sources, open_sources
+from zswap_py.cli.streams import (
+    INTERRUPTED,
+    deliver,
+    must_draw,
+    must_write,
+    plain,
+    progress_bar,
+    say,
+    style,
+)
 from zswap_py.cpuhp import NR_CPUS
-from zswap_py.kernels import KERNELS
+from zswap_py.kernels import NEWEST, OLDEST, Kernel, this_machines
 from zswap_py.report import measure
+from zswap_py.report.compact import to_compact_json
+from zswap_py.report.cost import BUDGET, Stopwatch
+from zswap_py.sources.cold import Unknown
 from zswap_py.sources.denial import denial
-from zswap_py.sources.pages import DEFAULT_SAMPLE, Pages, open_pages
+from zswap_py.sources.pages import Pages
+
+#: Reading live processes ends once half the interval of what is saved is this share.
+PRECISION = 0.05
+
+MAX_BUDGET = 24 * 60 * 60  # seconds
 
 FOLIOS = {"4K": 4 << 10, "64K": 64 << 10, "2M": 2 << 20}
 
 #: Number of exited processes that the warning names; the JSON object has all.
 NAMED_GONE = 5
 
-DESCRIPTION = """\
-Reports how much memory zswap would save for files, core dumps or live
-processes. Stores every page with each compressor, loads it and compares it.
-Nothing is swapped, and processes are only read.
+USAGE = "zswap-py report [FILE ... | --pid N ... | --cgroup GLOB] [options]"
 
-Without a source, reports on all processes that you may read. Reads a sample of
-the processes unless --full is given.
+DESCRIPTION = """\
+Reports how much memory zswap would save for live processes, core dumps or other
+files. Nothing is swapped. Options that name something may be repeated.
 """
 
 EXAMPLES = """\
 columns:
-  *                saves most, or is within 2% of the best, with clearly
-                   faster loads
-  compressor       the kernel's name; ~: sizes may differ from the kernel's
-  net saved        bytes stored, minus the pool and its metadata, without
-                   zero-filled pages
-  ratio            bytes stored / bytes of the pool
-  pool             size of the pool: the kernel's pool_total_size
-  do not compress  share of the pages that are stored raw (--kernel 6.18), or
-                   rejected with their folio and written to disk (6.16)
-  store, load      CPU time per page on this machine: the median of runs of 64
-                   pages
-The sizes of a sample are scaled up to the whole memory.
+  *             saves most, or within 2% of that with clearly faster loads
+  ~             sizes may differ from the kernel's: zswap-py --version
+  saved         bytes stored - pool - metadata; with --cold, of cold memory
+  ratio, pool   bytes stored / those of the pool, the kernel's pool_total_size
+  to disk       share of pages that zswap rejects; kept raw: stores uncompressed
+  store, load   CPU time per page on this machine: the median
+  CPU           of one CPU, for 1,000 faults/s: each loads a page and stores one
 
 examples:
-  zswap-py report                            all processes that you may read
+  zswap-py report --by cgroup --cold 120     this host, as root
   zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
-  zswap-py report --json dump.bin | jq .     a file of memory pages
-
-docs/report.md describes each field of the JSON object. pip installs the file in
-share/doc/zswap-py.
+  zswap-py report --json core.1234 | jq .    fields: docs/report.md
 """
 
 
 def add_report(commands: Any) -> None:
     """Adds the command."""
-    sub = commands.add_parser(
+    sub = add_command(
+        commands,
         "report",
-        help="report how much of this memory zswap would save, by compressor",
+        help="report how much memory zswap would save, by compressor",
+        usage=USAGE,
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    sub.set_defaults(run=_report, usage_error=sub.error)
+    sub.set_defaults(run=_report)
 
-    sources = sub.add_argument_group("sources")
-    sources.add_argument(
-        "files",
-        nargs="*",
-        metavar="FILE",
-        help="memory pages, or an ELF core, compressed or not; -: standard input",
-    )
-    sources.add_argument(
-        "--pid",
-        dest="pids",
-        nargs="+",
-        type=number(MAX_PID),
-        action="extend",
-        default=[],
-        metavar="N",
-        help="live processes",
-    )
-    sources.add_argument(
-        "--all", dest="all_processes", action="store_true", help="all processes that you may read"
-    )
+    add_sources(sub)
 
     reading = sub.add_argument_group("amount")
-    amount = reading.add_mutually_exclusive_group()
-    amount.add_argument(
+    amounts = reading.add_mutually_exclusive_group()
+    amounts.add_argument(
+        "--precision",
+        type=share,
+        metavar="P",
+        help=f"read until the error is P (default: {PRECISION:.0%}%, processes)",
+    )
+    amounts.add_argument(
         "--sample",
-        type=size,
+        type=amount,
         metavar="SIZE",
-        help="read SIZE bytes, sampled over all sources (default: "
-        f"{DEFAULT_SAMPLE >> 20}M if there are processes, else everything)",
+        help="read so much, as 64M or 2%%; --full: all, as of files",
     )
-    amount.add_argument("--full", action="store_true", help="read everything")
+    amounts.add_argument("--full", action="store_true", help=argparse.SUPPRESS)
     reading.add_argument(
-        "--seed",
-        type=seed,
-        default=0,
-        metavar="N",
-        help="seed of the sample (default: %(default)s)",
+        "--budget",
+        type=number(MAX_BUDGET),
+        metavar="SECONDS",
+        help=f"CPU time to spend at most (default: {BUDGET}, processes)",
     )
+    reading.add_argument(
+        "-j",
+        "--jobs",
+        type=number(NR_CPUS),
+        metavar="N",
+        help="threads (default: one, idle; for files one a core)",
+    )
+    add_seed(reading)
 
     modelled = sub.add_argument_group("model")
     modelled.add_argument(
@@ -116,28 +129,25 @@ def add_report(commands: Any) -> None:
         type=functools.cache(compressor),
         action="append",
         metavar="NAME",
-        help="NAME or NAME:BACKEND, may be repeated; zswap-py --version lists them "
+        help="NAME or NAME:BACKEND, as --version lists them "
         f"(default: {', '.join(measure.DEFAULT_COMPRESSORS)})",
     )
     modelled.add_argument(
         "--kernel",
-        choices=sorted(KERNELS, reverse=True),
-        default="6.18",
-        help="Linux release to model (default: %(default)s)",
+        type=kernel,
+        metavar="VERSION",
+        help=f"Linux, {OLDEST} to {NEWEST} (default: this one; for files {NEWEST})",
     )
     modelled.add_argument(
-        "--folio", choices=FOLIOS, help="folio size for the stores (default: one page)"
+        "--folio",
+        choices=FOLIOS,
+        metavar="SIZE",
+        help=f"folio: {', '.join(FOLIOS)} (default: a page)",
     )
 
-    running = sub.add_argument_group("running and output")
-    running.add_argument(
-        "-j",
-        "--jobs",
-        type=number(NR_CPUS),
-        metavar="N",
-        help="number of threads, each a CPU of its own (default: the number of cores)",
-    )
+    running = sub.add_argument_group("output")
     add_output(running)
+    add_names(running)
 
 
 def _report(args: argparse.Namespace) -> int:
@@ -147,19 +157,32 @@ def _report(args: argparse.Namespace) -> int:
             f"argument --folio: {args.folio} is less than this machine's page size, "
             f"{mmap.PAGESIZE} bytes: give a larger one"
         )
+    must_write(args)
+    watch = Stopwatch()
     with _open(args, folio_pages) as pages:
         must_draw(args)
+        live = any(source.kind == "process" for source in pages.sources)
+        modelled = _kernel(args, live)
         with progress_bar(pages) as progress:
             result = measure.measure(
                 pages,
                 args.compressors or measure.DEFAULT_COMPRESSORS,
                 folio_pages=folio_pages,
                 jobs=args.jobs,
-                kernel=args.kernel,
+                kernel=modelled.name,
+                precision=_precision(args, live),
+                budget=args.budget or (BUDGET if live else None),
+                idle=live,
+                seed=_seed(args),
+                cold=_coldness(pages, args.cold),
                 command=args.command_line,
+                watch=watch,
                 progress=progress,
             )
-    write(report.to_json(result.report) + "\n" if args.json else _text(result.report, args.color))
+    made = dataclasses.replace(
+        _named(args, pages, result.report), kernel_remark=modelled.remark or None
+    )
+    deliver(args, functools.partial(render, made, args.color), made.id)
     for warning in _warnings(pages, result):
         say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
@@ -168,26 +191,78 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
-    try:
-        # a run is at least a folio, so that a sample keeps folios as they lie in memory
-        return open_pages(
-            args.files,
-            args.pids,
-            args.all_processes,
-            page_size=mmap.PAGESIZE,
-            sample_bytes=args.sample,
-            full=args.full,
-            seed=args.seed,
-            run_pages=max(8, folio_pages),
-        )
-    except ValueError as e:
-        args.usage_error(str(e))
-        raise
+    # a run is at least a folio, so that a sample keeps folios as they lie in memory
+    return open_sources(
+        args,
+        sample_bytes=args.sample if isinstance(args.sample, int) else None,
+        sample_share=args.sample if isinstance(args.sample, float) else None,
+        precision=args.precision,
+        full=args.full,
+        seed=_seed(args),
+        run_pages=max(8, folio_pages),
+    )
 
 
-def _text(data: report.Report, color: str) -> str:
-    colour, width = style(color)
-    return report.to_text(data, width=width, colour=colour, micro=micro())
+def _kernel(args: argparse.Namespace, live: bool) -> Kernel:
+    """Returns the kernel to model: for processes the one that they run on."""
+    if args.kernel == "host" or (live and args.kernel is None):
+        return this_machines()
+    return Kernel(args.kernel or NEWEST, True, "")
+
+
+def _seed(args: argparse.Namespace) -> int:
+    return DEFAULT_SEED if args.seed is None else int(args.seed)
+
+
+def _precision(args: argparse.Namespace, live: bool) -> float | None:
+    """Returns the precision to reach; None if the amount is given in another way."""
+    if args.full or args.sample is not None:
+        return None
+    chosen: float | None = args.precision
+    return chosen or (PRECISION if live else None)
+
+
+def _coldness(pages: Pages, seconds: int | None) -> report.Coldness | None:
+    """Returns what was found of cold memory, if it was asked for."""
+    found = pages.cold
+    if found is None or seconds is None:
+        return None
+    if isinstance(found, Unknown):
+        return report.Coldness(None, seconds, reason=found.reason, remedy=found.remedy)
+    known = [*found.bytes_by_pid.values(), *found.bytes_by_cgroup.values()]
+    nbytes = sum(known) if known else None
+    return report.Coldness(found.method, found.seconds, nbytes, found.remarks)
+
+
+def _named(args: argparse.Namespace, pages: Pages, made: report.Report) -> report.Report:
+    """Returns the report with what the command line says of its names."""
+    groups = [group.label for group in pages.selection.groups]
+    scope = (
+        "host"
+        if args.all_processes
+        else "files"
+        if all(source.kind != "process" for source in pages.sources)
+        else "cgroups"
+        if groups and not args.pids
+        else "processes"
+    )
+    selected = groups if scope == "cgroups" else []
+    made = dataclasses.replace(made, labels=dict(args.labels), scope=scope, selected=selected)
+    return report.without_names(made) if args.no_names else made
+
+
+def render(data: report.Report, color: str, chosen: str) -> str:
+    """Returns a report in a format."""
+    if chosen == "table":
+        colour, width = style(color)
+        return report.to_text(data, width=width, colour=colour, plain=plain())
+    if chosen == "csv":
+        return report.to_csv(data)
+    if chosen == "markdown":
+        return report.to_markdown(data)
+    if chosen == "json line" and data.command is None:
+        return to_compact_json(data)
+    return report.to_json(data, indent=2 if chosen == "json" else None) + "\n"
 
 
 def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
@@ -206,17 +281,23 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
                 f"{f.name}:{f.backend}: pages were lost or loaded with other bytes; do not use "
                 "its figures"
             )
-    if any(source.kind == "process" for source in pages.sources):
-        yield "the processes ran while they were read: their pages are not one snapshot"
     if pages.processes_denied:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
     if pages.processes_gone:
-        causes = list(pages.processes_gone.values())
-        more = f"; and {len(causes) - NAMED_GONE} more" if len(causes) > NAMED_GONE else ""
-        yield (
-            f"{len(causes)} process{'es' if len(causes) > 1 else ''} gone: "
-            f"{'; '.join(causes[:NAMED_GONE])}{more}"
-        )
+        yield _processes("gone", pages.processes_gone)
+    if pages.processes_moved:
+        yield _processes("moved", pages.processes_moved)
+    if empty := [group.label for group in pages.selection.empty]:
+        yield f"no process is in cgroup {', '.join(empty)}"
     if pages.tail_bytes:
         yield f"left out {pages.tail_bytes} bytes at the ends of sources that fill no page"
+
+
+def _processes(happened: str, causes: dict[int, str]) -> str:
+    n = len(causes)
+    more = f"; and {n - NAMED_GONE} more" if n > NAMED_GONE else ""
+    return (
+        f"{n} process{'es' if n > 1 else ''} {happened}: "
+        f"{'; '.join([*causes.values()][:NAMED_GONE])}{more}"
+    )

@@ -9,11 +9,12 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 from zswap_py import report
 from zswap_py._lib.names import shown
+from zswap_py.cli.options import ENDINGS
 from zswap_py.report import measure
 from zswap_py.sources.pages import Pages
 
@@ -83,9 +84,23 @@ def say(message: str) -> None:
         print(f"zswap-py: {shown(message)}", file=sys.stderr, flush=True)
 
 
+def must_write(args: argparse.Namespace) -> None:
+    """Raises CommandError, before any measuring, if a file of -o cannot be written."""
+    for path in args.outputs:
+        directory = os.path.dirname(path) or "."
+        if not os.path.isdir(directory):
+            raise CommandError(f"cannot write {path}: there is no directory {directory}: make it")
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise CommandError(f"cannot write {path}: {directory} is not writable: name another")
+        if os.path.isdir(path) and not path.endswith("/"):
+            raise CommandError(f"cannot write {path}: it is a directory: give {path}/")
+
+
 def must_draw(args: argparse.Namespace) -> None:
-    """Raises CommandError if rich is missing, before any measuring. JSON needs none."""
-    if args.json:
+    """Raises CommandError, before any measuring, if rich is missing. Only the table
+    needs it.
+    """
+    if _printed(args) != "table":
         return
     try:
         from rich import console, table, text  # noqa: F401
@@ -93,6 +108,44 @@ def must_draw(args: argparse.Namespace) -> None:
         raise CommandError(
             f"the table needs rich, which is missing ({e}): pip install rich, or give --json"
         ) from None
+
+
+def _printed(args: argparse.Namespace) -> str | None:
+    """Returns the format on standard output; None if only files are written."""
+    chosen: str | None = args.format
+    return chosen or (None if args.outputs else "table")
+
+
+def deliver(args: argparse.Namespace, render: Callable[[str], str], identity: str) -> None:
+    """Writes the result to each -o FILE, and to standard output in --format. `render`
+    returns the text of a format. JSON is indented on standard output; in a file it is
+    one line, so that files can be joined. A file in a directory is named by `identity`.
+    """
+    for path in args.outputs:
+        if path.endswith("/"):
+            path += f"{identity}.json"
+        chosen = ENDINGS[os.path.splitext(path)[1]]
+        _write_file(path, render("json line" if chosen == "json" else chosen))
+    if printed := _printed(args):
+        write(render(printed))
+
+
+def _write_file(path: str, text: str) -> None:
+    """Writes a file as a whole or not at all, whatever reads it meanwhile."""
+    made = f"{path}.{os.getpid()}.tmp"
+    try:
+        try:
+            with open(made, "x", encoding="utf-8", errors="backslashreplace") as f:
+                f.write(text)
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(made, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(made)
+            raise
+    except OSError as e:
+        raise CommandError(f"cannot write {path}: {e.strerror}") from None
 
 
 def style(color: str) -> tuple[bool, int]:
@@ -108,13 +161,13 @@ def _fancy(stream: Any) -> bool:
     )
 
 
-def micro() -> str:
-    """Returns µ, or u where standard output cannot encode it."""
+def plain() -> bool:
+    """Returns whether standard output cannot encode µ and ±."""
     try:
-        "µ".encode(sys.stdout.encoding)
+        "µ±".encode(sys.stdout.encoding)
     except (UnicodeEncodeError, TypeError):  # None: a stream without an encoding
-        return "u"
-    return "µ"
+        return True
+    return False
 
 
 @contextlib.contextmanager

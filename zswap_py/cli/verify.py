@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import mmap
 import sys
 from typing import Any
 
 from zswap_py import verify
-from zswap_py.cli.options import add_output, seed, size
-from zswap_py.cli.streams import INTERRUPTED, must_draw, say, style, write
+from zswap_py.cli.options import DEFAULT_SEED, add_command, add_output, add_seed, size
+from zswap_py.cli.streams import INTERRUPTED, deliver, must_draw, must_write, say, style
 from zswap_py.corpus import corpus
 from zswap_py.sources.pages import open_pages
 from zswap_py.verify import compare
@@ -39,15 +40,14 @@ in share/doc/zswap-py.
 
 
 def add_verify(commands: Any) -> None:
-    sub = commands.add_parser(
+    sub = add_command(
+        commands,
         "verify",
         help="compare the figures with this machine's own kernel (needs root)",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    sub.set_defaults(run=_verify, usage_error=sub.error)
+    sub.set_defaults(run=_verify)
     sub.add_argument(
         "file",
         nargs="?",
@@ -57,9 +57,7 @@ def add_verify(commands: Any) -> None:
     sub.add_argument(
         "--size", type=size, metavar="SIZE", help="size of the generated pages (default: 16M)"
     )
-    sub.add_argument(
-        "--seed", type=seed, metavar="N", help="seed of the generated pages (default: 1)"
-    )
+    add_seed(sub)
     sub.add_argument(
         "--dir",
         default="/var/tmp",
@@ -78,6 +76,7 @@ def _verify(args: argparse.Namespace) -> int:
         )
     host = Host()
     host.must_be_usable()  # before anything is read
+    must_write(args)
     must_draw(args)
     pages, source = _verify_pages(args, host)
     try:
@@ -96,9 +95,19 @@ def _verify(args: argparse.Namespace) -> int:
             raise
         say("interrupted" if host.meanwhile else "interrupted; every setting is restored")
         return INTERRUPTED
-    colour, width = style(args.color)
-    write(verify.to_json(result) + "\n" if args.json else verify.to_text(result, width, colour))
+    deliver(args, functools.partial(_render, result, args.color), "verify")
     return result.exit_code
+
+
+def _render(result: verify.Verdict, color: str, chosen: str) -> str:
+    if chosen == "table":
+        colour, width = style(color)
+        return verify.to_text(result, width, colour)
+    if chosen == "csv":
+        return verify.to_csv(result)
+    if chosen == "markdown":
+        return verify.to_markdown(result)
+    return verify.to_json(result, indent=2 if chosen == "json" else None) + "\n"
 
 
 def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], str]:
@@ -116,7 +125,7 @@ def _verify_pages(args: argparse.Namespace, host: Host) -> tuple[list[bytes], st
                     bytes(piece[at : at + page_size]) for at in range(0, len(piece), page_size)
                 ]
             return pages, opened.sources[0].label
-    seed = 1 if args.seed is None else args.seed
+    seed = DEFAULT_SEED if args.seed is None else args.seed
     nbytes = (16 << 20 if args.size is None else args.size) // page_size * page_size
     compare.must_have_room(host, nbytes // page_size)
     made = b"".join(corpus(seed, nbytes // 4096))

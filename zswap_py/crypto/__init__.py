@@ -212,23 +212,31 @@ class Compressor(Owner):
 
     @property
     def kernel_sizes(self) -> bool:
-        """True if the known pages compressed to the sizes of the newest kernels' zswap.
-        Pool.kernel_sizes has the answer for a Zswap's own kernel.
+        """True if the known pages, of 4 KiB, compressed to the sizes of the newest
+        kernels' zswap. Pool.kernel_sizes has the answer for a Zswap's own kernel.
         """
         return self.choose().kernel_sizes
+
+    def kernel_sizes_at(self, page_size: int) -> bool:
+        """Returns `kernel_sizes` for pages of `page_size` bytes. The known pages have
+        4 KiB; deflate's sizes of larger ones differ from the kernel's.
+        """
+        return self.kernel_sizes and testmgr.sizes_hold(self.codec, page_size)
 
     def __repr__(self) -> str:
         return f"<Compressor {self.spec}>"
 
-    def info(self, chosen: Chosen) -> CompressorInfo:
-        """Returns the entry of compressors() for what runs it by a method."""
+    def info(self, chosen: Chosen, page_size: int = testmgr.PAGE_SIZE) -> CompressorInfo:
+        """Returns the entry of compressors() for what runs it by a method, and claims
+        for pages of that size.
+        """
         build = chosen.build
         return CompressorInfo(
             self.name,
             self.backend,
             True,
             None,
-            chosen.kernel_sizes,
+            chosen.kernel_sizes and testmgr.sizes_hold(self.codec, page_size),
             build.library,
             build.version,
             self.batch_size,

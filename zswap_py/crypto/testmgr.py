@@ -200,6 +200,19 @@ kernel, where its sizes are others than those of zswap's since Linux 6.17.
 """
 
 
+def sizes_hold(name: str, page_size: int) -> bool:
+    """Tells whether a backend of `name` with the kernel's sizes of the known pages has
+    them of pages of `page_size` bytes too.
+
+    deflate's has not, above 4 KiB. There the kernel's zlib may end a block after each
+    4,096 symbols: if fewer than half of them are matches, and an estimate of the output
+    is below half of the input. A page of 4 KiB has no 4,096 symbols before its end.
+    libz lacks the rule. It ends a block early only where the input given to it ends,
+    and with no view of what follows it finds other matches there.
+    """
+    return name != "deflate" or page_size <= PAGE_SIZE
+
+
 def _page(seed: int) -> bytes:
     """Zeros, fresh symbols and copies from anywhere before, in proportions and lengths
     that the seed sets.

@@ -179,11 +179,11 @@ class Accelerator(Owner):
     // nr_cpus, node n in n * nr_packages // nr_nodes. Devices are spread over the nodes
     alike. A package without a device uses all devices.
 
-    `series` "v10" (default; "v13" is the same) maps CPUs by package and batches
-    `batch_size` pages (8). It fails with ENODEV if no descriptor is free after all
-    tries, and decompresses in software after any failure. None is mainline before the
-    series: it maps CPUs by node, takes one page at a time, waits for a descriptor, and
-    decompresses in software only after a bad stream. (Zswap's own `series` says how
+    `series` "v10" (default; "v13" and "v14" are the same) maps CPUs by package and
+    batches `batch_size` pages (8). It fails with ENODEV if no descriptor is free after
+    all tries, and decompresses in software after any failure. None is mainline before
+    the series: it maps CPUs by node, takes one page at a time, waits for a descriptor,
+    and decompresses in software only after a bad stream. (Zswap's own `series` says how
     many pages it gives at a time.)
 
     `clock` None is real time, in which the engines are threads. With a VirtualClock
@@ -372,7 +372,7 @@ class Accelerator(Owner):
 
     @property
     def series(self) -> str | None:
-        """The driver's rules: those of series "v10" or "v13"; None: mainline's."""
+        """The driver's rules: those of a series; None: mainline's."""
         return self._series
 
     @property

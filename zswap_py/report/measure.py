@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import statistics
+import uuid
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from zswap_py import crypto
@@ -19,10 +21,23 @@ from zswap_py._lib.params import whole
 from zswap_py._native import check, ffi, lib
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.pool import SizeClass
-from zswap_py.report.data import SCHEMA, Figures, Report, Unavailable, scale_of
+from zswap_py.report import estimate
+from zswap_py.report.cost import Stopwatch, on_thread
+from zswap_py.report.data import (
+    SCHEMA,
+    Coldness,
+    Figures,
+    Group,
+    GroupSavings,
+    Report,
+    Sample,
+    Unavailable,
+)
 from zswap_py.report.format import size
+from zswap_py.report.host import read_host
+from zswap_py.report.tally import Rows, RowsMark, Tally, TallyMark
 from zswap_py.sources.pages import PIECE, Pages
-from zswap_py.sources.source import SourceError
+from zswap_py.sources.source import Cell, SourceError
 from zswap_py.zswap import Zswap
 
 #: Compressors of a report that names none.
@@ -49,9 +64,14 @@ class MemoryLimit(SourceError):
     """
 
 
+class BudgetSpent(Exception):
+    """The budget of CPU time is spent. The message has the figure."""
+
+
 class Result(NamedTuple):
-    """A report, and the exception that ended it early, if any: KeyboardInterrupt or
-    MemoryLimit.
+    """A report, and the exception that ended it early, if any: KeyboardInterrupt,
+    MemoryLimit or BudgetSpent. After BudgetSpent the report is complete if a random
+    sample of each cell had been read.
     """
 
     report: Report
@@ -69,32 +89,25 @@ class _Mark(NamedTuple):
     load_runs: int
     given: int
     intact: bool
+    tally: TallyMark
 
 
-class _Pool(NamedTuple):
-    """The size of a pool that one CPU fills, in bytes."""
+class _State(NamedTuple):
+    """What was read at some time, and what the meters hold of it."""
 
-    total_size: int
-    metadata: int
+    read: int  #: pages
+    zero_pages: int
+    cells: tuple[Cell, ...]
+    rows: RowsMark
+    marks: list[_Mark]
 
 
-def _pool(mark: _Mark, page_size: int, scale: float = 1) -> _Pool:
-    """Returns the pool that holds `scale` times as many objects of each size.
-
-    Multiplying the pool itself would multiply the zspages that are not full. With one
-    CPU each class has one such zspage at most; with several CPUs it has more, by
-    chance.
+def _pool_total_size(mark: _Mark, page_size: int) -> int:
+    """Returns the bytes of the pool that one CPU fills with as many objects of each
+    size. With several CPUs each class has more zspages that are not full, by chance.
     """
-    zspages = pages = 0
-    for c in mark.classes:
-        n = -(-round(c.objs_inuse * scale) // c.objs_per_zspage)
-        zspages += n
-        pages += n * c.pages_per_zspage
-    per_page = (
-        mark.memory["entry"] + mark.memory["handle"] + SLOT_BYTES * mark.stats["stored_pages"]
-    )
-    descriptor = mark.memory["zspage"] / max(1, sum(c.zspages for c in mark.classes))
-    return _Pool(pages * page_size, round(per_page * scale + descriptor * zspages))
+    zspages = ((-(-c.objs_inuse // c.objs_per_zspage), c.pages_per_zspage) for c in mark.classes)
+    return sum(n * pages for n, pages in zspages) * page_size
 
 
 class _Meter:
@@ -110,6 +123,7 @@ class _Meter:
         folio_pages: int,
         jobs: int,
         kernel: str,
+        rows: Rows,
     ) -> None:
         self.compressor = compressor
         self.page_size, self.folio_pages = page_size, folio_pages
@@ -119,6 +133,7 @@ class _Meter:
             spec, max_pool_percent=100, page_size=page_size, nr_cpus=jobs, kernel=kernel
         )
         self.zswap.swapon(slots)
+        self._tally = Tally(self.zswap.pool.size_classes, page_size, rows)
         self._scratch = [ffi.new("uint8_t[]", self.run_pages * page_size) for _ in range(jobs)]
         self._given = self._loaded = self._wrong = 0
         self._store_ns, self._load_ns = array("d"), array("d")  # nanoseconds a page, one item a run
@@ -126,11 +141,12 @@ class _Meter:
     def close(self) -> None:
         self.zswap.close()
 
-    def piece(self, threads: ThreadPoolExecutor, pages: Any, nr_pages: int) -> None:
-        """Stores nr_pages pages, none of them in a zero folio, then peeks and compares
-        them.
+    def piece(self, threads: ThreadPoolExecutor, span: Any) -> None:
+        """Stores the pages of a span, none of them in a zero folio, then peeks and
+        compares them.
         """
-        spans = list(self._spans(pages, nr_pages, len(self._scratch)))
+        nr_pages = span.nr_pages
+        spans = list(self._spans(span.pages, nr_pages, len(self._scratch)))
         for ns in list(threads.map(self._store, spans, range(len(spans)))):
             self._store_ns.extend(ns)
         for ns, loaded, wrong in list(threads.map(self._load, spans, range(len(spans)))):
@@ -138,6 +154,11 @@ class _Meter:
             self._loaded += loaded
             self._wrong += wrong
         self._given += nr_pages
+
+    def add_up(self, span: Any) -> None:
+        """Adds up what it holds of the last piece."""
+        span.swp = self._given - span.nr_pages
+        self._tally.add(self.zswap._z, span)
 
     def _spans(self, pages: Any, nr_pages: int, jobs: int) -> Iterator[Any]:
         """Yields the pages in one part per job, cut between runs."""
@@ -192,36 +213,50 @@ class _Meter:
             len(self._load_ns),
             self._given,
             intact,
+            self._tally.mark(),
         )
 
-    def figures(self, mark: _Mark, scale: float) -> Figures:
-        """Returns the figures at a mark, and the estimates for `scale` times as many
-        pages.
+    def held(self, mark: _Mark) -> estimate.Held:
+        """Returns what it held at a mark, as the statistics take it."""
+        stored, memory = mark.stats["stored_pages"], mark.memory
+        entries = memory["entry"] + memory["handle"] + SLOT_BYTES * stored
+        zspages = sum(c.zspages for c in mark.classes)
+        return self._tally.held(
+            mark.tally,
+            page_metadata=entries / max(1, stored),
+            zspage_metadata=memory["zspage"] / max(1, zspages),
+            pool_total_size=self._counted(mark),
+        )
+
+    def _counted(self, mark: _Mark) -> int | None:
+        """Returns the kernel's own counter, which includes the holes that rejected
+        folios left; None if several CPUs filled the pool.
         """
-        c, stored = self.compressor, mark.stats["stored_pages"]
-        pool, estimated = _pool(mark, self.page_size), _pool(mark, self.page_size, scale)
-        # the kernel's own counter, which includes the holes that rejected folios left
-        if len(self._scratch) == 1:
-            pool = pool._replace(total_size=mark.stats["pool_total_size"])
-            estimated = estimated if scale > 1 else pool
-        return Figures(
-            name=c.name,
-            backend=c.backend,
-            library_version=c.library_version,
-            kernel_sizes=c.kernel_sizes,
-            stored_pages=stored,
-            stored_incompressible_pages=mark.stats["stored_incompressible_pages"],
-            rejected_pages=mark.given - mark.events["zswpout"],
-            compressed_bytes=mark.events["zswap_bytes"],
-            pool_total_size=pool.total_size,
-            ratio=stored * self.page_size / pool.total_size if pool.total_size else None,
-            net_saved_bytes=stored * self.page_size - sum(pool),
-            estimated_pool_total_size=estimated.total_size,
-            estimated_net_saved_bytes=round(stored * scale) * self.page_size - sum(estimated),
+        return mark.stats["pool_total_size"] if len(self._scratch) == 1 else None
+
+    def counts(self, mark: _Mark) -> dict[str, int]:
+        """Returns what was counted in the pages read."""
+        stored, held = mark.stats["stored_pages"], self.held(mark)
+        pool = held.pool_total_size
+        if pool is None:
+            pool = _pool_total_size(mark, self.page_size)
+        zspages = sum(-(-c.objs_inuse // c.objs_per_zspage) for c in mark.classes)
+        metadata = held.page_metadata * stored + held.zspage_metadata * zspages
+        return {
+            "stored_pages": stored,
+            "stored_incompressible_pages": mark.stats["stored_incompressible_pages"],
+            "rejected_pages": mark.given - mark.events["zswpout"],
+            "compressed_bytes": mark.events["zswap_bytes"],
+            "pool_total_size": pool,
+            "net_saved_bytes": stored * self.page_size - pool - round(metadata),
+        }
+
+    def times(self, mark: _Mark) -> dict[str, Any]:
+        """Returns the quartiles of the runs' times."""
+        return {
             **_quartiles("store_ns", self._store_ns[: mark.store_runs]),
             **_quartiles("load_ns", self._load_ns[: mark.load_runs]),
-            intact=mark.intact,
-        )
+        }
 
 
 def _quartiles(name: str, ns: Sequence[float]) -> dict[str, Any]:
@@ -243,9 +278,16 @@ class _Measuring:
     """The meters over a set of pages."""
 
     def __init__(
-        self, pages: Pages, specs: Sequence[str], folio_pages: int, jobs: int, kernel: str
+        self,
+        pages: Pages,
+        specs: Sequence[str],
+        folio_pages: int,
+        jobs: int,
+        kernel: str,
+        seed: int,
     ) -> None:
         self.pages = pages
+        self.seed = seed
         self.meters: list[_Meter] = []
         self.rows: list[_Meter | Unavailable] = []
         self.folio_pages = folio_pages
@@ -254,11 +296,11 @@ class _Measuring:
         self.jobs = min(jobs, max(1, PIECE // (self.run_pages * pages.page_size)))
         self.zero_pages = 0
         self.limit = mem_available() // 4
-        # assigned once a piece, so that after an interrupt all compressors stand at the
-        # same page
-        self.done: tuple[int, int, list[_Mark]] = (0, 0, [])
+        self.stopping = False  # set by another thread
+        self.table = Rows(len(pages.cells), seed)
         planned = pages.pages_planned
         self._check_room(
+            0,
             len(dict.fromkeys(specs)),
             0 if planned is None else min(PIECE, planned * pages.page_size),
         )
@@ -274,6 +316,7 @@ class _Measuring:
                     folio_pages=folio_pages,
                     jobs=self.jobs,
                     kernel=kernel,
+                    rows=self.table,
                 )
             except OSError as e:
                 name, _, backend = spec.partition(":")
@@ -282,46 +325,133 @@ class _Measuring:
             else:
                 self.meters.append(meter)
                 self.rows.append(meter)
-        self.done = (0, 0, [meter.mark() for meter in self.meters])
+        # the state after the last whole piece, and after the last piece that ended a
+        # round: assigned at once, so that all compressors stand at the same page
+        self.done = self.round = self._state()
 
     def close(self) -> None:
         for meter in self.meters:
             meter.close()
 
-    def run(self, progress: Progress) -> None:
-        with ThreadPoolExecutor(self.jobs, "zswap-report") as threads:
-            for piece in self.pages.pieces(skip_holes=True):
-                self._check_room(len(self.meters), len(piece))
-                self._piece(threads, piece, progress)
-        self._mark()  # a hole at the end
+    def stop(self) -> None:
+        """Makes run() raise KeyboardInterrupt soon; for another thread."""
+        self.stopping = True
 
-    def _mark(self) -> None:
-        zero_pages = self.zero_pages + self.pages.hole_pages
-        self.done = (self.pages.pages_read, zero_pages, [meter.mark() for meter in self.meters])
+    def run(
+        self,
+        progress: Progress,
+        precision: float | None,
+        budget: float | None,
+        watch: Stopwatch,
+    ) -> None:
+        longest, sampled = 0.0, self.pages.sampled
+        with ThreadPoolExecutor(self.jobs, "zswap-report") as threads:
+            # a hole in a sample is a zero page that its run must have
+            for piece in self.pages.pieces(skip_holes=not sampled):
+                began = watch.cpu_seconds()
+                self._check_room(self.done.read, len(self.meters), len(piece))
+                self._piece(threads, piece, progress)
+                if self.pages.round_ended:
+                    self.round = self.done
+                    self._end_cells(precision)
+                spent = watch.cpu_seconds()
+                longest = max(longest, spent - began)
+                # a piece more, and the statistics, which take about as long
+                if budget is not None and self._ahead() and spent + 1.5 * longest > budget:
+                    raise BudgetSpent(
+                        f"the budget of {budget:g} CPU seconds is spent: a larger --budget makes "
+                        "the figures surer"
+                    )
+        self.done = self.round = self._state()  # a hole at the end
+
+    def _ahead(self) -> bool:
+        """Returns whether there is more to read, as far as that is known."""
+        planned = self.pages.pages_planned
+        return planned is None or self.pages.pages_read < planned
+
+    def _state(self) -> _State:
+        pages = self.pages
+        return _State(
+            pages.pages_read,
+            self.zero_pages + pages.hole_pages,
+            tuple(dataclasses.replace(cell) for cell in pages.cells),
+            self.table.mark(),
+            [meter.mark() for meter in self.meters],
+        )
 
     def _piece(self, threads: ThreadPoolExecutor, piece: memoryview, progress: Progress) -> None:
         nr_pages, page_size = len(piece) // self.pages.page_size, self.pages.page_size
-        before = (self.pages.pages_read - nr_pages) * page_size
+        before, runs = (self.pages.pages_read - nr_pages) * page_size, self.pages.runs
         # released at once: a traceback that holds on to a view of a memoryview can
         # crash CPython's garbage collector
         with ffi.from_buffer("uint8_t[]", piece, True) as buffer:
-            span = ffi.new("struct zswap_span *")
+            span, clusters = ffi.new("struct zswap_span *"), self.table.clusters(runs)
             span.pages, span.nr_pages, span.page_size = buffer, nr_pages, page_size
             span.folio_pages, span.run_pages = self.folio_pages, self.run_pages
+            span.clusters, span.nr_clusters = clusters, len(runs)
             check(lib.zswap_drop_zero_folios(span), "zero folios")
-            self.zero_pages += nr_pages - span.nr_pages
             for i, meter in enumerate(self.meters, 1):
-                meter.piece(threads, span.pages, span.nr_pages)
+                meter.piece(threads, span)
                 progress(before + len(piece) * i / len(self.meters))
-        self._mark()
+                if self.stopping:
+                    raise KeyboardInterrupt
+            for meter in self.meters:
+                meter.add_up(span)
+        self.zero_pages += nr_pages - span.nr_pages
+        self.table.add(runs, clusters)
+        self.done = self._state()
 
-    def _check_room(self, meters: int, piece: int) -> None:
+    def _end_cells(self, precision: float | None) -> None:
+        """Ends the reading of the cells that are known as well as was asked for."""
+        if precision is None or not self._ahead():
+            return
+        sample = self.sample(self.round, whole=True)
+        for part in range(len(self.pages.parts)):
+            cells = [i for i, cell in enumerate(sample.cells) if cell.part == part]
+            cold = [i for i in cells if sample.cells[i].cold]
+            if self._sure(sample, cells, precision):
+                for cell in cells if self._sure(sample, cold, precision) else {*cells} - {*cold}:
+                    self.pages.enough(cell)
+
+    def _sure(self, sample: estimate.Sample, cells: list[int], precision: float) -> bool:
+        """Returns whether the best compressor's savings are known well enough."""
+        if sample.exact(cells):
+            return True
+        saved = [sample.net_saved(cells, which) for which in range(len(self.meters))]
+        best = max(saved, key=lambda e: e.value)
+        return best.error <= precision * best.value
+
+    def sample(self, state: _State, whole: bool) -> estimate.Sample:
+        """Returns a state as the statistics take it: as a sample of the `whole`, or for
+        itself.
+        """
+        rows = state.rows
+        return estimate.Sample(
+            self.pages.page_size,
+            [
+                estimate.CellSample(
+                    cell.part,
+                    cell.cold,
+                    _pages_of(cell) if whole else cell.pages_read,
+                    cell.pages_read,
+                    i * rows.cell_rows,
+                    rows.used[i],
+                )
+                for i, cell in enumerate(state.cells)
+            ],
+            rows.pages,
+            rows.zero_pages,
+            [meter.held(mark) for meter, mark in zip(self.meters, state.marks, strict=True)],
+            self.seed,
+        )
+
+    def _check_room(self, done: int, meters: int, piece: int) -> None:
         """Raises MemoryLimit if the pools would pass the limit: at the present rate, at
         first by the worst case of the next piece.
         """
         used = sum(meter.mapped() for meter in self.meters)
         copies = PIECE + meters * self.jobs * self.run_pages * self.pages.page_size
-        done, planned = self.done[0], self.pages.pages_planned
+        planned = self.pages.pages_planned
         pools = used * max(1.0, planned / done) if done and planned else used + meters * piece
         if pools + copies <= self.limit:
             return
@@ -334,6 +464,16 @@ class _Measuring:
         )
 
 
+def _pages_of(cell: Cell) -> float:
+    """Returns the pages of a cell. Pages of a sample that vanished stand for others
+    that vanished.
+    """
+    gone = cell.pages_read + cell.vanished
+    if cell.pages is None or not gone:
+        return cell.pages_read if cell.pages is None else cell.pages
+    return cell.pages * (cell.pages_read / gone)
+
+
 def measure(
     pages: Pages,
     compressors: Sequence[str] = DEFAULT_COMPRESSORS,
@@ -341,26 +481,45 @@ def measure(
     folio_pages: int = 1,
     jobs: int | None = None,
     kernel: str = "6.18",
-    command: str = "",
+    precision: float | None = None,
+    budget: float | None = None,
+    idle: bool = False,
+    seed: int = 0,
+    cold: Coldness | None = None,
+    command: str | None = None,
+    watch: Stopwatch | None = None,
     progress: Progress = lambda done: None,
 ) -> Result:
     """Stores all of `pages` with each compressor, in folios of `folio_pages` pages,
     then loads and compares each page.
 
-    `jobs` is the number of threads (default: the number of cores), 1 to NR_CPUS. A
-    piece has a limited number of runs, and no more threads than these are started.
+    `jobs` is the number of threads (default: the number of cores; one if `idle`), 1 to
+    NR_CPUS. A piece has a limited number of runs, and no more threads than these are
+    started. If `idle`, they have the policy SCHED_IDLE.
+
+    `precision` ends the reading of a sample that comes in rounds, part by part, once
+    half the interval of the best compressor's savings is at most that share of them;
+    where coldness is known, of the cold pages' too. `budget` ends it after that many
+    CPU seconds, counted by `watch`, which the caller may have started before: all that
+    was read in whole rounds is then the sample. If no round was whole, the report is
+    not complete, and covers the pages read.
+
     Ctrl-C ends the measuring: the result then holds the state after the last whole
     piece, and the KeyboardInterrupt. Raises MemoryLimit if pools and copies would pass
     a quarter of MemAvailable; the result holds it instead if WORTH_REPORTING bytes were
     measured. Raises SourceError for a source that cannot be read, and, with the
-    reasons, if no compressor is available.
+    reasons, if no compressor is available; ValueError for a wrong argument.
     """
+    watch = watch or Stopwatch()
     stopped: BaseException | None = None
+    if precision is not None and not 0 < precision < 1:
+        raise ValueError(f"precision is {precision}: give more than 0 and less than 1")
+    if budget is not None and not budget > 0:
+        raise ValueError(f"budget is {budget}: give more than 0 CPU seconds")
+    cores = 1 if idle else min(os.cpu_count() or 1, NR_CPUS)
+    threads = cores if jobs is None else whole("jobs", jobs, 1, NR_CPUS)
     with ExitStack() as stack:
-        threads = (
-            min(os.cpu_count() or 1, NR_CPUS) if jobs is None else whole("jobs", jobs, 1, NR_CPUS)
-        )
-        measuring = _Measuring(pages, compressors, folio_pages, threads, kernel)
+        measuring = _Measuring(pages, compressors, folio_pages, threads, kernel, seed)
         stack.callback(measuring.close)
         if not measuring.meters:
             raise SourceError(
@@ -371,50 +530,175 @@ def measure(
                 )
             )
         try:
-            measuring.run(progress)
-        except KeyboardInterrupt as e:
+            on_thread(
+                lambda: measuring.run(progress, precision, budget, watch),
+                idle=idle,
+                stop=measuring.stop,
+            )
+        except (KeyboardInterrupt, BudgetSpent) as e:
             stopped = e
         except MemoryLimit as e:
-            if measuring.done[0] * pages.page_size < WORTH_REPORTING:
+            if measuring.done.read * pages.page_size < WORTH_REPORTING:
                 raise
             stopped = e
-        complete = stopped is None and not any(source.incomplete for source in pages.sources)
-        return Result(_report(measuring, kernel, command, complete), stopped)
+        made = _Making(measuring, stopped, precision, seed)
+        return Result(made.report(kernel, command, cold, watch, idle), stopped)
 
 
-def _report(measuring: _Measuring, kernel: str, command: str, complete: bool) -> Report:
-    pages = measuring.pages
-    read, zero_pages, marks = measuring.done
-    by_meter = dict(zip(measuring.meters, marks, strict=True))
-    scale = scale_of(pages.pages_total, read, pages.not_read.vanished) if complete else 1.0
-    return Report(
-        schema=SCHEMA,
-        complete=complete,
-        command=command,
-        host={"cpu": _cpu_model(), "kernel": os.uname().release},
-        source=[
-            {k: v for k, v in dataclasses.asdict(s).items() if v is not None} for s in pages.sources
-        ],
-        kernel=kernel,
-        series=measuring.meters[0].zswap.series,
-        page_size=pages.page_size,
-        folio_pages=measuring.folio_pages,
-        pages_total=pages.pages_total,
-        estimated=pages.estimated,
-        pages=read,
-        zero_pages=zero_pages,
-        not_read=pages.not_read.as_dict(),
-        processes_gone=sorted(pages.processes_gone),
-        compressors=[
-            row.figures(by_meter[row], scale) if isinstance(row, _Meter) else row
-            for row in measuring.rows
-        ],
-    )
+class _Making:
+    """Makes a report of what was measured."""
 
+    def __init__(
+        self,
+        measuring: _Measuring,
+        stopped: BaseException | None,
+        precision: float | None,
+        seed: int,
+    ) -> None:
+        self.measuring, self.pages = measuring, measuring.pages
+        self.stopped, self.precision, self.seed = stopped, precision, seed
+        enough = isinstance(stopped, BudgetSpent) and measuring.round.read > 0
+        self.whole = stopped is None or enough
+        self.complete = self.whole and not any(source.incomplete for source in self.pages.sources)
+        # pages of a round that was begun are no random sample
+        self.state = measuring.round if self.whole else measuring.done
+        self.sample = measuring.sample(self.state, self.whole)
+        self.everything = self.sample.everything
+        known = any(cell.cold is not None for cell in self.sample.cells)
+        self.cold = self._cold(self.everything) if known else None
 
-def _cpu_model() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as f:
-        for line in f:
-            if line.startswith(("model name", "Model", "cpu model")):
-                return " ".join(line.partition(":")[2].split())
-    return os.uname().machine
+    def _cold(self, cells: Sequence[int]) -> list[int]:
+        return [i for i in cells if self.sample.cells[i].cold]
+
+    def _pages(self, cells: Sequence[int]) -> int:
+        return round(sum(self.sample.cells[i].pages for i in cells))
+
+    def report(
+        self,
+        kernel: str,
+        command: str | None,
+        cold: Coldness | None,
+        watch: Stopwatch,
+        idle: bool,
+    ) -> Report:
+        measuring, pages = self.measuring, self.pages
+        return Report(
+            schema=SCHEMA,
+            id=uuid.uuid4().hex,
+            time=datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            complete=self.complete,
+            command=command,
+            host=read_host(),
+            labels={},
+            source=[
+                {k: v for k, v in dataclasses.asdict(s).items() if v is not None}
+                for s in pages.sources
+            ],
+            kernel=kernel,
+            target="zswap",
+            series=measuring.meters[0].zswap.series,
+            page_size=pages.page_size,
+            folio_pages=measuring.folio_pages,
+            pages_total=self._pages(self.everything) if self.whole else pages.pages_total,
+            cold_pages=None if self.cold is None else self._pages(self.cold),
+            zero_pages=self.sample.zero_pages_of(self.everything),
+            estimated=pages.estimated,
+            cold=cold,
+            compressors=[
+                self._figures(measuring.meters.index(row), row) if isinstance(row, _Meter) else row
+                for row in measuring.rows
+            ],
+            groups=self._groups(),
+            sample=self._sample(),
+            # last: the statistics cost, too
+            cost=watch.cost(pages.pages_read * pages.page_size, measuring.jobs, idle),
+        )
+
+    def _figures(self, which: int, meter: _Meter) -> Figures:
+        c, mark = meter.zswap.pool.info, self.state.marks[which]
+        sample, everything = self.sample, self.everything
+        sets = [everything] if self.cold is None else [everything, self.cold]
+        by_class = zip(*(sample.classes(cells, which).objects for cells in sets), strict=True)
+        return Figures(
+            name=c.name,
+            backend=meter.compressor.backend,
+            library_version=c.library_version,
+            kernel_sizes=c.kernel_sizes,
+            intact=mark.intact,
+            all=sample.savings(everything, which, everything),
+            cold=None if self.cold is None else sample.savings(self.cold, which, self.cold),
+            classes={
+                str(class_.size): list(objects)
+                for class_, objects in zip(sample.held[which].classes, by_class, strict=True)
+                if any(objects)
+            },
+            **meter.times(mark),
+            sample=meter.counts(mark),
+        )
+
+    def _groups(self) -> list[Group]:
+        parts = self.pages.parts
+        if [part.kind for part in parts] == ["all"]:
+            return []
+        return [
+            self._group(part.kind, part.label, part.facts, cells)
+            for number, part in enumerate(parts)
+            if (cells := [i for i in self.everything if self.sample.cells[i].part == number])
+        ]
+
+    def _group(self, kind: str, label: str, facts: dict[str, int], cells: list[int]) -> Group:
+        cold = None if self.cold is None else self._cold(cells)
+        sample = self.sample
+        meters = self.measuring.meters
+        names = [meter.compressor.name for meter in meters]
+        return Group(
+            kind=kind,
+            label=label,
+            facts=facts,
+            pages=self._pages(cells),
+            cold_pages=None if cold is None else self._pages(cold),
+            zero_pages=sample.zero_pages_of(cells),
+            savings={
+                # as Report.label() names it
+                c.name if names.count(c.name) == 1 else f"{c.name}:{c.backend}": GroupSavings(
+                    sample.savings(cells, which, self.everything),
+                    None if cold is None else sample.savings(cold, which, self.cold or []),
+                )
+                for which, c in enumerate(meter.compressor for meter in meters)
+            },
+        )
+
+    def _sample(self) -> Sample:
+        pages, state = self.pages, self.state
+        return Sample(
+            pages=state.read,
+            zero_pages=state.zero_pages,
+            runs=state.rows.runs,
+            seed=self.seed,
+            precision=self.precision,
+            ended=self._ended(),
+            not_read=pages.not_read.as_dict(),
+            processes_gone=sorted(pages.processes_gone),
+            processes_denied=pages.processes_denied,
+            heated_pages=pages.heated,
+            cells=[
+                {"part": pages.parts[cell.part].label, "cold": cell.cold, "pages": cell.pages_read}
+                for cell in state.cells
+            ]
+            if len(state.cells) > 1
+            else [],
+        )
+
+    def _ended(self) -> str:
+        if self.stopped is not None:
+            return {KeyboardInterrupt: "interrupted", MemoryLimit: "memory"}.get(
+                type(self.stopped), "budget"
+            )
+        if self.sample.exact(self.everything):
+            return "all"
+        return "precision" if self.precision and self._all_sure() else "sample"
+
+    def _all_sure(self) -> bool:
+        precision = self.precision or 0.0
+        sets = [self.everything, *([self.cold] if self.cold else [])]
+        return all(self.measuring._sure(self.sample, cells, precision) for cells in sets)

@@ -1,252 +1,291 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A report as text: headline, table, advice, notes."""
+"""A report as one screen: whose memory, what is saved, by group and by compressor, and
+what follows.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from zswap_py._lib.names import shown
-from zswap_py.report.data import ALIKE, Figures, Report, Unavailable, load_ns
-from zswap_py.report.format import micros, percent, size
-from zswap_py.report.screen import Screen
+from zswap_py.report.advice import advice, largest, lines, live
+from zswap_py.report.data import Figures, Group, Report, Savings, together
+from zswap_py.report.format import around, counted, micros, percent, seconds, size
+from zswap_py.report.screen import NARROW, Screen
+
+#: Rows of the table of groups, without the one for all others.
+ROWS = 10
+
+#: Faults a second behind the column "CPU".
+FAULTS = 1000
+
+#: Characters of a label that always stay.
+LABEL = 8
+
+#: Columns of the output from which a group's own counters have room.
+WIDE = 120
 
 
-def advice(report: Report) -> str | None:
-    """Returns a sentence on which compressor to choose, or None if nothing was stored.
-    Says nothing about speed where quartiles overlap.
+def to_text(report: Report, width: int = 80, colour: bool = False, plain: bool = False) -> str:
+    """Returns the report for people. `plain` replaces µ and ± where the output cannot
+    encode them.
     """
-    figures = [f for f in report.figures if f.intact]
-    if not any(f.stored_pages + f.rejected_pages for f in figures):
-        return None
-    pick = report.pick
-    if pick is None:
-        return f"zswap would save nothing here: {_why_not(report, figures[0])}."
-    given = report.page_size * report.scale * (pick.stored_pages + pick.rejected_pages)
-    share = pick.estimated_net_saved_bytes / given
-    if share < 0.1:
-        return (
-            f"zswap would save little here, {percent(share)} with {_label(report, pick)}: "
-            f"{_why_not(report, pick)}."
-        )
-    others = [f for f in figures if f is not pick]
-    if not others:
-        return (
-            f"{_label(report, pick)} would save {percent(share)} of this memory, without its "
-            "zero-filled pages."
-        )
-    return _comparison(report, pick, others)
+    screen = Screen(width, colour, plain)
+    say = screen.say
+    say(_whose(report))
+    for source in report.source:
+        if "incomplete" in source:
+            say(f"{source.get('label', source['kind'])} {source['incomplete']}", "bold")
+    say(_where(report), "dim")
+    if report.kernel_remark:
+        say(report.kernel_remark, "dim")
+    say("")
+    say(headline(report), "bold")
+    if (at_most := _at_most(report)) is not None:
+        say(at_most)
+    name = report.label(report.pick or report.figures[0]) if report.figures else ""
+    if groups := [group for group in largest(report.groups) if name in group.savings]:
+        say("")
+        _groups(report, groups, name, screen)
+    if report.sample.pages and report.figures:
+        say("")
+        _compressors(report, screen)
+    if sentence := advice(report):
+        say("")
+        say(sentence)
+    say("")
+    for row in report.compressors:
+        if not isinstance(row, Figures):
+            say(f"{report.label(row)} is not available: {row.unavailable}", "dim")
+    for title, text in lines(report):
+        screen.item(title, text)
+    return screen.text()
 
 
-def _why_not(report: Report, f: Figures) -> str:
-    share = percent(f.incompressible)
-    if f.incompressible < 0.05:
-        return (
-            "there are too few pages to fill the zspages"
-            if f.stored_pages < 4096
-            else "the pages compress badly"
-        )
-    if report.folio_pages > 1 and f.rejected_pages:
-        return f"{share} of the pages lie in folios with a page that does not compress"
-    return f"{share} of the pages do not compress"
+# ---- the first lines ----
 
 
-def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
-    name = _label(report, pick)
-    faster = [f for f in others if f.loads_faster(pick)]
-    if faster:
-        fastest = min(faster, key=load_ns)
-        # among equally fast loads the one that saves most: which of them is fastest in
-        # this run is chance
-        rival = next(f for f in faster if not fastest.loads_faster(f))
-        return (
-            f"{_more(report, pick, rival)}; a load takes {load_ns(pick) / load_ns(rival):.1f}x as "
-            "long."
-        )
-    if all(pick.loads_faster(f) for f in others):
-        best = report.figures[0]
-        what = (
-            "the most"
-            if best is pick
-            else f"as much as {_label(report, best)}, to within {_less(best, pick)}"
-        )
-        return f"{name} saves {what}, and its loads are the fastest."
-    return f"{_more(report, pick, others[0])}."
-
-
-def _more(report: Report, pick: Figures, rival: Figures) -> str:
-    one, other = _label(report, pick), _label(report, rival)
-    if rival.estimated_net_saved_bytes <= 0:
-        return f"{one} saves memory, {other} saves none"
-    gain = pick.estimated_net_saved_bytes / rival.estimated_net_saved_bytes - 1
-    if abs(gain) < ALIKE:
-        return f"{one} and {other} save the same to within {percent(ALIKE)}"
-    if gain > 0.9:
-        return f"{one} saves {gain + 1:.1f}x as much memory as {other}"
-    return f"{one} saves {percent(gain)} more memory than {other}"
-
-
-def _less(best: Figures, pick: Figures) -> str:
-    return percent(1 - pick.estimated_net_saved_bytes / best.estimated_net_saved_bytes)
-
-
-def _label(report: Report, c: Figures | Unavailable) -> str:
-    """Returns the kernel's name, with the backend if the report has several of it."""
-    twins = [other for other in report.compressors if other.name == c.name]
-    return c.name if len(twins) == 1 or not c.backend else f"{c.name}:{c.backend}"
+def _whose(report: Report) -> str:
+    """Returns whose memory this is, its size, and how much of it was read."""
+    if not live(report):
+        return f"{_sources(report)}: {_pages_read(report)}"
+    whose = (report.host.name or "this host") if report.scope == "host" else _sources(report)
+    ram = f" of {size(report.host.ram)} RAM" if report.host.ram else ""
+    all_of_it = _pages(report) * report.page_size
+    read = report.sample.pages * report.page_size
+    amount = "all read" if report.exact and report.complete else f"{size(read)} read"
+    time = seconds(report.cost.wall_seconds)
+    return f"{whose}: {size(all_of_it)} swappable{ram}; {amount} in {time}{_reserve(report)}"
 
 
 def _sources(report: Report) -> str:
-    labels = [s["label"] for s in report.source]
-    if len(labels) <= 2:
+    labels = report.selected or [s["label"] for s in report.source if "label" in s]
+    if labels and len(labels) <= 2:
         return " and ".join(labels)
-    kinds = {"process": "processes", "stdin": "standard input"}
+    kinds = {"stdin": "standard input"}
     counts: dict[str, int] = {}
-    for s in report.source:
-        counts[s["kind"]] = counts.get(s["kind"], 0) + 1
-    return ", ".join(
-        f"{n:,} {kinds.get(kind, kind + 's') if n > 1 else kind}" for kind, n in counts.items()
-    )
-
-
-def _count(pages: int) -> str:
-    return f"{pages:,} page{'' if pages == 1 else 's'}"
+    for source in report.source:
+        kind = kinds.get(source["kind"], source["kind"])
+        counts[kind] = counts.get(kind, 0) + source.get("sources", 1)
+    if report.selected:
+        counts = {"cgroup": len(report.selected)}
+    return ", ".join(counted(n, kind) for kind, n in counts.items())
 
 
 def _pages_read(report: Report) -> str:
-    # pages that vanished are in neither figure, so this total is the headline's
-    read, all_of_it = report.pages, report.pages_total
-    if report.complete and all_of_it is not None:
-        all_of_it = round(read * report.scale)
-    if all_of_it is None or read == all_of_it:
-        text = f"{_count(read)}, {size(read * report.page_size)}"
+    read, all_of_it = report.sample.pages, _pages(report)
+    if read == all_of_it:
+        text = f"{counted(read, 'page')}, {size(read * report.page_size)}"
     else:
         total = size(all_of_it * report.page_size)
-        text = f"{read:,} of {_count(all_of_it)} ({size(read * report.page_size)} of {total})"
-    if report.estimated:
-        text += ", estimated"
-    if not report.complete:
-        return text + "; incomplete, not scaled up"
-    return text + (", scaled up" if report.scale > 1 else "")
+        pages = counted(all_of_it, "page")
+        text = f"{read:,} of {pages} ({size(read * report.page_size)} of {total})"
+    return text + _reserve(report)
+
+
+def _reserve(report: Report) -> str:
+    """Returns what the first line must add: the figures do not cover all."""
+    return ("; estimated" if report.estimated else "") + (
+        "" if report.complete else "; incomplete, not scaled up"
+    )
+
+
+def _pages(report: Report) -> int:
+    return report.sample.pages if report.pages_total is None else report.pages_total
+
+
+def _where(report: Report) -> str:
+    """Returns the machine, its zswap and swap, and the kernel that was modelled."""
+    folio = size(report.folio_pages * report.page_size).replace(".0", "")
+    folios = f", folios of {folio}" if report.folio_pages > 1 else ""
+    if not live(report):
+        return f"{report.target} modelled as Linux {report.kernel}{folios}; {report.host.cpu}"
+    host = report.host
+    zswap = "no zswap"
+    if host.zswap is not None:
+        zswap = f"zswap on ({host.zswap.compressor})" if host.zswap.enabled else "zswap off"
+    swap = "no swap"
+    if host.swap:
+        names = ", ".join(area.name or area.kind for area in host.swap)
+        swap = f"swap {size(sum(area.size for area in host.swap))} ({names})"
+    return f"Linux {host.kernel}, {zswap}, {swap}, modelled as {report.kernel}{folios}"
 
 
 def headline(report: Report) -> str:
     """Returns the sentence with the most important figure."""
-    whole = size(report.pages * report.page_size * report.scale)
-    if not report.pages:
+    if not report.sample.pages:
         return "Nothing was measured."
-    if report.pick is None:
-        return f"If all this were swapped, zswap would save nothing of {whole}."
-    saved = size(report.pick.estimated_net_saved_bytes)
+    pick = report.pick
+    if pick is None:
+        return f"zswap would save nothing of {size(_pages(report) * report.page_size)}."
+    name, saved = report.label(pick), _unsure(pick.savings, brackets=True)
+    if report.cold_pages is None or report.cold is None or pick.cold is None:
+        whole = size(_pages(report) * report.page_size)
+        return (
+            f"At most, if everything were swapped, {name} saves {saved} of {whole}{_zero(report)}."
+        )
+    cold = size(report.cold_pages * report.page_size)
+    whose = "this host" if report.scope == "host" else "this memory"
     return (
-        f"If all this were swapped, {_label(report, report.pick)} would save {saved} of {whole}, "
-        "net."
+        f"With {name} {whose} gets {saved} back from {cold} cold for "
+        f"{seconds(report.cold.seconds)}."
     )
 
 
-def _notes(report: Report) -> list[str]:
-    """Returns the lines below the table: pages left out, and the meaning of marks."""
-    notes = [
-        f"{_label(report, c)} is not available: {c.unavailable}"
-        for c in report.compressors
-        if isinstance(c, Unavailable)
-    ]
-    if report.pick is not None and len(report.figures) > 1:
-        notes.append(
-            f"* saves most, or is within {percent(ALIKE)} of the best, with clearly faster loads"
-        )
-    if near := [f for f in report.figures if not f.kernel_sizes]:
-        codecs = ", ".join(f"{f.backend} {f.library_version or ''}".rstrip() for f in near)
-        notes.append(f"~ sizes may differ from the kernel's: {codecs}")
-    if refused := [f for f in report.figures if f.rejected_pages]:
-        to_disk = "; ".join(f"{_label(report, f)} {_to_disk(report, f)}" for f in refused)
-        notes.append(f"rejected by zswap, and so written to disk: {to_disk}")
-    if report.zero_pages:
-        zero = size(report.zero_pages * report.page_size * report.scale)
-        notes.append(f"zero-filled pages: {zero} more, saved without zswap")
-    if report.estimated:
-        notes.append(
-            "estimated: only root can tell which pages processes share; each process counts "
-            "its share of them (Pss)"
-        )
-    if any(report.not_read.values()):
-        counts = ", ".join(
-            f"{n:,} {cause.replace('_', ' ')}" for cause, n in report.not_read.items() if n
-        )
-        notes.append(f"pages not read: {counts}")
-    return notes
-
-
-# ---- the table ----
-
-
-def to_text(report: Report, width: int = 80, colour: bool = False, micro: str = "µ") -> str:
-    """Returns the report for people: headline, table, advice, notes. `micro` replaces
-    µ where the output cannot encode it.
+def _zero(report: Report) -> str:
+    """Returns the size of the zero-filled pages, which zswap never sees, if it is not
+    small.
     """
-    screen = Screen(width, colour)
-    say = screen.say
-    made_by = f"as Linux {report.kernel}{f', batching {report.series}' if report.series else ''}"
-    folio = size(report.folio_pages * report.page_size).replace(".0", "")
-    say(f"{_sources(report)}: {_pages_read(report)}")
-    for source in report.source:
-        if "incomplete" in source:
-            say(f"{source['label']} {source['incomplete']}", "bold")
-    say(f"zswap {made_by}, folios of {folio}; {report.host['cpu']}", "dim")
-    say("")
-    say(headline(report), "bold")
-    if report.pages and report.figures:
-        say("")
-        screen.table(_table(report, micro))
-    if sentence := advice(report):
-        say("")
-        say(sentence)
-    if notes := _notes(report):
-        say("")
-        for note in notes:
-            say(note, "dim")
-    return screen.text()
+    pages = report.zero_pages.value
+    if pages < 0.005 * _pages(report):
+        return ""
+    return f"; {size(pages * report.page_size)} more are zero-filled"
 
 
-def _table(report: Report, micro: str) -> Any:
+def _at_most(report: Report) -> str | None:
+    """Returns the ceiling, where the headline has the cold memory."""
+    pick = report.pick
+    if pick is None or pick.cold is None:
+        return None
+    return f"At most, if everything were swapped: {_unsure(pick.all, brackets=True)}."
+
+
+def _unsure(savings: Savings, brackets: bool = False) -> str:
+    saved = savings.net_saved_bytes
+    return around(saved.value, saved.error, brackets)
+
+
+# ---- the tables ----
+
+
+def _new_table() -> Any:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("")
-    table.add_column("\ncompressor", no_wrap=True)
-    time = f"{micro}s/page"
-    for name in (
-        "net\nsaved",
-        "\nratio",
-        "\npool",
-        "do not\ncompress",
-        f"store\n{time}",
-        f"load\n{time}",
-    ):
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+
+
+def _numbers(table: Any, *names: str) -> None:
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
+
+
+def _groups(report: Report, groups: list[Group], name: str, screen: Screen) -> None:
+    """Adds the table of the groups with what the compressor `name` saves: the largest,
+    and all others as one. Cuts labels if it does not fit.
+    """
+    if len(groups) > ROWS + 1:
+        groups = [*groups[:ROWS], together(groups[ROWS:], "all others")]
+    facts: list[str] = []
+    if screen.width >= WIDE:
+        facts = list(dict.fromkeys(fact for group in groups for fact in group.facts))
+    longest = max(len(shown(group.label)) for group in groups)
+    table = _groups_table(report, groups, name, facts, longest)
+    if screen.room(table) < 0:
+        table.padding = NARROW
+        if (room := screen.room(table)) < 0:
+            table = _groups_table(report, groups, name, facts, max(LABEL, longest + room))
+    screen.table(table)
+
+
+def _groups_table(
+    report: Report, groups: list[Group], name: str, facts: list[str], label: int
+) -> Any:
+    cold = report.cold_pages is not None
+    table = _new_table()
+    table.add_column("", no_wrap=True)
+    raw = any(g.savings[name].all.stored_incompressible_pages.value for g in groups)
+    _numbers(table, "swappable", *(["cold"] if cold else []))
+    _numbers(table, "saved, cold" if cold else "saved", "ratio", "kept raw" if raw else "to disk")
+    _numbers(table, *(f"{fact} now" for fact in facts))
+    for group in groups:
+        savings = group.savings[name].savings
+        ratio = savings.ratio(report.page_size)
+        table.add_row(
+            _cut(shown(group.label), label),
+            size(group.pages * report.page_size),
+            *([size((group.cold_pages or 0) * report.page_size)] if cold else []),
+            _unsure(savings),
+            "-" if ratio is None else f"{ratio:.1f}",
+            percent(savings.incompressible),
+            *(size(group.facts[fact]) if fact in group.facts else "-" for fact in facts),
+        )
+    return table
+
+
+def _cut(label: str, width: int) -> str:
+    """Returns a label with its middle cut out if it is longer than `width`."""
+    if len(label) <= width:
+        return label
+    tail = (width - 2) // 2
+    return f"{label[: width - 2 - tail]}..{label[-tail:]}"
+
+
+def _compressors(report: Report, screen: Screen) -> None:
+    """Adds the table of the compressors; without the CPU if that does not fit, as it
+    follows from the times.
+    """
+    table = _compressors_table(report, cpu=True)
+    if screen.room(table) < 0:
+        table.padding = NARROW
+        if screen.room(table) < 0:
+            table = _compressors_table(report, cpu=False)
+    screen.table(table)
+
+
+def _compressors_table(report: Report, cpu: bool) -> Any:
+    table = _new_table()
+    table.add_column("")
+    table.add_column("\n", no_wrap=True)
+    cold = any(f.cold is not None for f in report.figures)
+    _numbers(table, "\nsaved, cold" if cold else "\nsaved", "\nratio", "\npool")
+    _numbers(table, "store\nµs/page", "load\nµs/page")
+    if cpu:
+        _numbers(table, f"CPU, {FAULTS:,}\nfaults/s")
     for f in report.figures:
-        pool, stored = f.estimated_pool_total_size, f.stored_pages * report.page_size * report.scale
+        picked = f is report.pick
+        ratio = f.savings.ratio(report.page_size)
         cells = [
-            size(f.estimated_net_saved_bytes),
-            f"{stored / pool:.2f}" if pool else "-",
-            size(pool),
-            percent(f.incompressible),
+            _unsure(f.savings) if f.intact else "DAMAGED",
+            "-" if ratio is None else f"{ratio:.2f}",
+            size(f.savings.pool_total_size.value),
             micros(f.store_ns_p50),
             micros(f.load_ns_p50),
         ]
-        if not f.intact:
-            cells[0] = "DAMAGED"
-        name = shown(_label(report, f)) + ("" if f.kernel_sizes else " ~")
-        picked = f is report.pick
+        if cpu:
+            cells.append(_cpu(f))
         table.add_row(
             "*" if picked else "",
-            name,
+            shown(report.label(f)) + ("" if f.kernel_sizes else " ~"),
             *cells,
             style="red" if not f.intact else "bold green" if picked else None,
         )
     return table
 
 
-def _to_disk(report: Report, f: Figures) -> str:
-    """Returns the pages that zswap rejected, and their share."""
-    pages = round(f.rejected_pages * report.scale)
-    return f"{_count(pages)}, {percent(f.rejected_pages / (f.stored_pages + f.rejected_pages))}"
+def _cpu(f: Figures) -> str:
+    """Returns the share of a CPU that the faults take: each loads a page and, in the
+    long run, stores one.
+    """
+    if f.store_ns_p50 is None or f.load_ns_p50 is None:
+        return "-"
+    return percent((f.store_ns_p50 + f.load_ns_p50) * FAULTS / 1e9)

@@ -48,6 +48,28 @@ class Runs(NamedTuple):
         self.starts.extend(other.starts)
         self.ends.extend(other.ends)
 
+    def within(self, other: Runs) -> Runs:
+        """Returns the pages that are also in ``other``."""
+        both, i = Runs.none(), 0
+        for start, end in zip(*self, strict=True):
+            while i < len(other.ends) and other.ends[i] <= start:
+                i += 1
+            for j in range(i, len(other.starts)):
+                if other.starts[j] >= end:
+                    break
+                both.append(max(start, other.starts[j]), min(end, other.ends[j]))
+        return both
+
+    def without(self, other: Runs) -> Runs:
+        """Returns the pages that are not in ``other``."""
+        gaps, at = Runs.none(), 0
+        for start, end in zip(*other, strict=True):
+            if at < start:
+                gaps.append(at, start)
+            at = end
+        gaps.append(at, 2**64 - 1)
+        return self.within(gaps)
+
     def part(self, pages: int, phase: float) -> Runs:
         """Returns ``pages`` of the pages, in pieces of up to 8, evenly spaced.
         ``phase`` (0 to 1, exclusive) shifts the first piece.
@@ -100,8 +122,10 @@ _REGIONS = 4096  # struct page_region (three 64-bit words) per ioctl call
 # expression classify the pages. The lower 55 bits are the frame number, or the place in
 # swap. Bit 55 means that the page was written to.
 _TOP, _NEXT = (7, 6) if sys.byteorder == "little" else (0, 1)
+_FRAME = (1 << 55) - 1
 _WINDOW = 1 << 13  # entries per read: 32 MiB of address space with pages of 4 KiB
 _SEARCHED_WHOLE = 1 << 30
+_BITS = {Kind.ANON: 0b100, Kind.FILE: 0b101}  # bits 61 to 63: of a file, swapped, present
 _EMPTY = (bytes(8 * _WINDOW), (1 << 55).to_bytes(8, sys.byteorder) * _WINDOW)
 _CLEAR_BIT_55 = bytes(i & 0x7F for i in range(256))
 _OTHER, _EXCLUSIVE, _SHARED, _FILES, _SWAP = range(5)
@@ -118,6 +142,7 @@ def _entry_class(top: int) -> int:
 
 
 _CLASSES = bytes(_entry_class(top) for top in range(256))
+_MAPPED_OFTEN = bytes(top & 0x81 == 0x80 for top in range(256))  # present, not exclusive
 
 
 def _kind(categories: int) -> Kind:
@@ -245,6 +270,17 @@ class PageTable:
         del entries[os.preadv(self._fd, [entries], start // PAGE_SIZE * 8) :]
         return entries
 
+    def frames(self, start: int, end: int, kind: Kind) -> list[int]:
+        """Returns the frame number of each page in ``start <= address < end``; 0 if it
+        is not of the kind, or maps the zero page. The list ends early if the process
+        has exited.
+        """
+        bits, zero = _BITS[kind], self.zero_frame
+        return [
+            frame if entry >> 61 == bits and (frame := entry & _FRAME) != zero else 0
+            for entry in memoryview(self._entries(start, end)).cast("Q")
+        ]
+
     def _windows(self, runs: Runs) -> Iterator[tuple[int, bytearray, list[tuple[int, int]]]]:
         """Yields the runs' entries, a window at a time: the address of the first entry,
         the entries, and the window's runs as indices of entries.
@@ -297,6 +333,34 @@ class PageTable:
                             fresh.append(at + new.start() * PAGE_SIZE, at + new.end() * PAGE_SIZE)
         return fresh
 
+    def take_shared(self, runs: Runs, taken: Taken) -> None:
+        """Takes the frames of the present pages that have other mappings too."""
+        for _, numbers in self._shared(runs):
+            taken.take(numbers)
+
+    def drop_shared(self, runs: Runs, taken: Taken) -> tuple[Runs, int]:
+        """Returns the runs without the pages whose frames were taken, and the number of
+        pages left that have other mappings too. Does not count the zero page.
+        """
+        dropped, left = Runs.none(), 0
+        for at, numbers in self._shared(runs):
+            mask = taken.has(numbers)
+            left += mask.count(0) - (numbers.count(self.zero_frame) if self.zero_frame else 0)
+            for match in _CHOSEN.finditer(mask):
+                dropped.append(at + match.start() * PAGE_SIZE, at + match.end() * PAGE_SIZE)
+        return (runs.without(dropped) if dropped.starts else runs), left
+
+    def _shared(self, runs: Runs) -> Iterator[tuple[int, array[int]]]:
+        """Yields the present pages of the runs that have other mappings too: the first
+        address, and the frames.
+        """
+        for base, entries, pieces in self._windows(runs):
+            classes = entries[_TOP::8].translate(_MAPPED_OFTEN)
+            numbers = array("Q", _numbers(entries))
+            for start, end in pieces:
+                for match in _CHOSEN.finditer(classes, start, end):
+                    yield base + match.start() * PAGE_SIZE, numbers[match.start() : match.end()]
+
 
 def _numbers(entries: bytes | bytearray) -> bytes:
     """Returns the entries' lower 55 bits, as 64-bit words."""
@@ -326,6 +390,27 @@ class Taken:
                 taken[number] = new[i] = 1
         return bytes(new)
 
+    def has(self, numbers: Sequence[int]) -> bytes:
+        """Returns a byte for each: 1 if it was taken, else 0."""
+        taken, size = self._taken, len(self._taken)
+        return bytes(number < size and taken[number] for number in numbers)
+
+
+def frame_of(page: mmap.mmap) -> int:
+    """Returns the frame number of the first page of a mapping of this process; 0 where
+    pagemap shows no numbers, to a user without CAP_SYS_ADMIN.
+    """
+    view = ctypes.c_char.from_buffer(page)
+    address = ctypes.addressof(view)
+    del view  # the mapping can be closed
+    try:
+        with open("/proc/self/pagemap", "rb", buffering=0) as f:
+            f.seek(address // PAGE_SIZE * 8)
+            (entry,) = struct.unpack("Q", f.read(8))
+    except OSError:
+        return 0
+    return int(entry) & _FRAME
+
 
 def zero_frame() -> int | None:
     """Returns the frame number of the zero page, or None where pagemap shows no
@@ -333,13 +418,4 @@ def zero_frame() -> int | None:
     """
     with mmap.mmap(-1, PAGE_SIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
         page[0]  # a page that is only read maps the zero page
-        view = ctypes.c_char.from_buffer(page)
-        address = ctypes.addressof(view)
-        del view  # the mapping can be closed
-        try:
-            with open("/proc/self/pagemap", "rb", buffering=0) as f:
-                f.seek(address // PAGE_SIZE * 8)
-                (number,) = struct.unpack("Q", f.read(8))
-        except OSError:
-            return None
-    return number & ((1 << 55) - 1) or None
+        return frame_of(page) or None

@@ -6,10 +6,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import final
 
 from zswap_py.sources.denial import core_command, denied
+from zswap_py.sources.kcore import Kcore, obstacle
 from zswap_py.sources.pagemap import PAGE_SIZE, Kind, PageTable, Runs
 from zswap_py.sources.procfs import ProcessGone, live_thread, no_process, read_stat, read_status
 from zswap_py.sources.smaps import Mapping, parse_smaps
@@ -17,6 +19,7 @@ from zswap_py.sources.source import NotRead, SourceError
 
 _PF_KTHREAD = 0x00200000
 _ZERO_PAGE = bytes(PAGE_SIZE)
+_AT_ONCE = 512  # pages whose frames are checked together
 
 
 class KernelThread(SourceError):
@@ -39,8 +42,11 @@ class Process:
     comm: str  #: unprintable characters escaped
     start_time: int  #: clock ticks after boot: tells it from a later process with the same pid
     proc: str = ""  #: while open: the directory in /proc of a live thread, the main one if it lives
+    #: pages read through /proc/PID/mem so far, which the kernel now takes for used
+    heated: int = 0
     _mem: int = field(default=-1, repr=False)
     _pagemap: int = field(default=-1, repr=False)
+    _kcore: Kcore | None = field(default=None, repr=False)
 
     @classmethod
     def find(cls, pid: int) -> Process:
@@ -103,6 +109,9 @@ class Process:
             if fd >= 0:
                 os.close(fd)
         self._mem = self._pagemap = -1
+        if self._kcore:
+            self._kcore.close()
+        self._kcore = None
 
     def exists(self) -> bool:
         """Returns whether one of its threads is alive."""
@@ -125,7 +134,61 @@ class Process:
         """Reads those of the ``pages`` pages at ``start`` that are still of the kind
         into ``out``, which holds ``pages`` pages or more. Returns the number of pages
         read, and counts the others in ``not_read``.
+
+        Reads by the pages' frames where that can be, which leaves no mark on them
+        (:mod:`zswap_py.sources.kcore`); else through /proc/PID/mem, and counts the
+        pages in ``heated``. Whether a page was marked before, the kernel shows only
+        per mapping, so ``heated`` has these pages too.
         """
+        if self._kcore is None:
+            if obstacle():
+                return self._read_mapped(start, pages, kind, out, not_read)
+            self._kcore = Kcore.open()
+        got = 0
+        for at in range(0, pages, _AT_ONCE):
+            count = min(_AT_ONCE, pages - at)
+            address = start + at * PAGE_SIZE
+            part = out[got * PAGE_SIZE :]
+            if (n := self._read_frames(self._kcore, address, count, kind, part)) is None:
+                n = self._read_moving(self._kcore, address, count, kind, part, not_read)
+            else:
+                not_read.vanished += count - n
+            got += n
+        return got
+
+    def _read_frames(
+        self, kcore: Kcore, start: int, pages: int, kind: Kind, out: memoryview
+    ) -> int | None:
+        """Reads the pages by their frames. Returns the number of pages read; None if
+        one of them has another frame afterwards, or cannot be read.
+        """
+        end = start + pages * PAGE_SIZE
+        before = self.page_table.frames(start, end, kind)
+        frames = [frame for frame in before if frame]
+        if not kcore.read(frames, out) or self.page_table.frames(start, end, kind) != before:
+            return None
+        return len(frames)
+
+    def _read_moving(
+        self, kcore: Kcore, start: int, pages: int, kind: Kind, out: memoryview, not_read: NotRead
+    ) -> int:
+        """Does the same a page at a time, and reads a page that its frame does not give
+        through /proc/PID/mem.
+        """
+        got = 0
+        for at in range(start, start + pages * PAGE_SIZE, PAGE_SIZE):
+            part = out[got * PAGE_SIZE :]
+            if (n := self._read_frames(kcore, at, 1, kind, part)) is None:
+                n = self._read_mapped(at, 1, kind, part, not_read)
+            else:
+                not_read.vanished += 1 - n
+            got += n
+        return got
+
+    def _read_mapped(
+        self, start: int, pages: int, kind: Kind, out: memoryview, not_read: NotRead
+    ) -> int:
+        """Does what read() does, through /proc/PID/mem."""
         got = unreadable = 0
         runs = self.page_table.find(start, start + pages * PAGE_SIZE)[kind]
         for at, end in zip(runs.starts, runs.ends, strict=True):
@@ -173,11 +236,25 @@ class Process:
     def _read(self, start: int, out: memoryview) -> int:
         """Reads from ``start`` to the first unreadable page. Returns the pages read."""
         try:
-            return os.preadv(self._mem, [out], start) // PAGE_SIZE
+            pages = os.preadv(self._mem, [out], start) // PAGE_SIZE
         except OSError as e:
             if e.errno not in (errno.EIO, errno.EFAULT):
                 raise
             return 0
+        self.heated += pages
+        return pages
+
+
+def readable(pids: Iterable[int]) -> list[int]:
+    """Returns the pids of the processes of these threads that can be read."""
+    found = []
+    for pid in pids:
+        try:
+            with Process.find(pid) as process:
+                found.append(process.pid)
+        except (KernelThread, ProcessDenied, ProcessGone):
+            continue
+    return list(dict.fromkeys(found))
 
 
 _KCMP = {"x86_64": 312, "ppc64le": 354, "s390x": 343, "i686": 349, "armv7l": 378}

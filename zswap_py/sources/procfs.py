@@ -66,6 +66,3 @@ def all_pids() -> list[int]:
     return sorted(
         int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()
     )
-
-
-# The system call number of kcmp(); 272 on other architectures.

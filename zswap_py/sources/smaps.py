@@ -24,6 +24,7 @@ class Mapping(NamedTuple):
     pss: float  #: the same, each page divided by the number of its mappings
     shared: int  #: of the pages mapped: those that other mappings share
     anonymous: int  #: of the pages mapped: anonymous
+    referenced: int  #: of the pages mapped: used since they were looked at last
     swapped: int  #: pages in swap
     swapped_pss: float  #: the same, each page divided by the number of its mappings
     vm_flags: frozenset[bytes]
@@ -62,7 +63,7 @@ class Mapping(NamedTuple):
 
 
 _SMAPS_FIELDS = frozenset(
-    (b"Rss", b"Pss", b"Shared_Clean", b"Shared_Dirty", b"Anonymous", b"Swap", b"SwapPss")
+    b"Rss Pss Shared_Clean Shared_Dirty Anonymous Referenced Swap SwapPss".split()
 )
 
 
@@ -90,6 +91,7 @@ def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
                 pss=pages.get(b"Pss", rss),
                 shared=int(pages.get(b"Shared_Clean", 0) + pages.get(b"Shared_Dirty", 0)),
                 anonymous=int(pages.get(b"Anonymous", 0)),
+                referenced=int(pages.get(b"Referenced", 0)),
                 swapped=swapped,
                 swapped_pss=pages.get(b"SwapPss", swapped),
                 vm_flags=frozenset(value.split()),

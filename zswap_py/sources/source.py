@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A source of pages, its reader, and the counts of a reading."""
+"""A source of pages, its parts, its reader, and the counts of a reading."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from zswap_py._lib.names import shown
 
@@ -68,6 +68,56 @@ class Source:
 
 
 @dataclass
+class Part:
+    """The memory of a row: of a process, of the mappings of one name, of a cgroup, of a
+    file; without rows, of the whole set.
+    """
+
+    kind: Literal["all", "process", "mapping", "cgroup", "file", "core", "stdin"]
+    label: str  #: for people: ``pid 12 "redis"``, ``[heap]``, ``app/api``
+    #: of a cgroup: anon, shmem, swap, zswap, zswapped in bytes; those that are known
+    facts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.label = shown(self.label)
+
+
+@dataclass
+class Cell:
+    """Pages that are sampled, and estimated, by themselves: a part's cold pages, or its
+    others.
+    """
+
+    part: int  #: index in Pages.parts
+    cold: bool | None  #: None: not known
+    #: swappable pages; the sum over all cells is ``pages_total``. None until the end of
+    #: a stream
+    pages: int | None = 0
+    pages_read: int = 0  #: pages in the pieces so far, and those in ``hole_pages``
+    hole_pages: int = 0  #: pages of zeros that were counted and not read
+    vanished: int = 0  #: freed, swapped out or moved before they were read
+
+
+class Run(NamedTuple):
+    """Consecutive pages of a piece that were drawn together."""
+
+    cell: int  #: index in Pages.cells
+    stratum: int  #: number of the mapping, or the file, that they lie in
+    number: int  #: of the run: the end of a piece may cut it in two
+    pages: int
+
+
+@dataclass
+class _Dropped:
+    """Pages of zeros in one core."""
+
+    source: Source
+    pages: int = 0  #: in what was read
+    weight: float = 1.0  #: number of pages that each of them stands for
+    counted: int = 0  #: pages that the source was made smaller by
+
+
+@dataclass
 class Tally:
     """The counts that the readers of a set share."""
 
@@ -75,17 +125,32 @@ class Tally:
     skip_holes: bool = False  #: whether to count holes of flat files, not read them
     hole_pages: int = 0  #: pages of these holes
     dropped: int = 0  #: planned pages of cores that are zeros
-    weight: float = 1.0  #: number of pages that each page of a sample stands for
+    _dropped: dict[int, _Dropped] = field(default_factory=dict)  #: by the source's id()
 
     def drop(self, source: Source, pages: int) -> None:
         """Counts planned pages of a core as zero_mapped; in a sample, the pages that
         they stand for.
         """
-        before = round(self.dropped * self.weight)
         self.dropped += pages
-        dropped = round(self.dropped * self.weight) - before
-        source.pages = max(0, (source.pages or 0) - dropped)
-        self.not_read.zero_mapped += dropped
+        dropped = self._of(source)
+        dropped.pages += pages
+        self._count(dropped)
+
+    def weigh(self, source: Source, weight: float) -> None:
+        """Sets the number of pages that each page read of the source stands for."""
+        dropped = self._of(source)
+        dropped.weight = weight
+        self._count(dropped)
+
+    def _of(self, source: Source) -> _Dropped:
+        return self._dropped.setdefault(id(source), _Dropped(source))
+
+    def _count(self, dropped: _Dropped) -> None:
+        more = round(dropped.pages * dropped.weight) - dropped.counted
+        if more:
+            dropped.counted += more
+            dropped.source.pages = max(0, (dropped.source.pages or 0) - more)
+            self.not_read.zero_mapped += more
 
 
 class Reader(Protocol):

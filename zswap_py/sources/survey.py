@@ -40,12 +40,26 @@ _NEVER_SWAPPED = frozenset((b"io", b"pf", b"mm", b"de"))
 _SHADOWS = (0x7FFF8000, 1 << 36)
 
 
+class Place(NamedTuple):
+    """A mapping of a process."""
+
+    number: int  #: among the process's mappings, by address
+    path: bytes  #: as smaps shows it: a file, ``[heap]``, or nothing
+
+
+class Area(NamedTuple):
+    """Pages to read from one mapping, all of one kind."""
+
+    place: Place
+    kind: Kind
+    runs: Runs
+
+
 class Segment(NamedTuple):
     """The pages to read from one process, without those of earlier processes."""
 
     process: Process
-    anonymous: list[Runs]
-    shmem: list[Runs]
+    areas: list[Area]
 
 
 _Key = tuple[bytes, int, str]  # a shared object: device, inode, IPC namespace
@@ -59,11 +73,13 @@ class _Shared(NamedTuple):
     key: _Key
     shift: int
     runs: Runs
+    place: Place
 
 
 class _Common(NamedTuple):
     """Pages of one mapping, anonymous or in swap, that other mappings share."""
 
+    place: Place
     runs: Runs  #: may include zero pages
     pages: int
     share: float  #: the mapping's mean share in a page
@@ -76,7 +92,8 @@ class _Surveyed:
     """The pages of one process, by kind."""
 
     process: Process
-    anonymous: list[Runs] = field(default_factory=list)  #: mapped by this process alone
+    #: of pages that are mapped by this process alone
+    anonymous: list[Area] = field(default_factory=list)
     common: list[_Common] = field(default_factory=list)
     swapped: list[_Common] = field(default_factory=list)
     shmem: list[_Shared] = field(default_factory=list)
@@ -147,7 +164,7 @@ class Survey:
         ipc = os.readlink(f"{process.proc}/ns/ipc")
         likely = [(m.start >> 3) + shadow for m in mappings if m.rss for shadow in _SHADOWS]
         surveyed = _Surveyed(process)
-        for m in mappings:
+        for number, m in enumerate(mappings):
             if m.droppable:
                 surveyed.not_read.droppable += m.anonymous
                 continue
@@ -162,15 +179,16 @@ class Survey:
                 continue  # a file, never written to
             search = Search(m.rss + m.swapped, m.inode != 0, likely)
             found = process.page_table.find(m.start, m.end, search)
-            shared = _Shared(self._key(m, ipc), m.offset - m.start, found[Kind.FILE])
+            place = Place(number, m.path)
+            shared = _Shared(self._key(m, ipc), m.offset - m.start, found[Kind.FILE], place)
             if m.hugetlb:
                 self._hugetlb(surveyed, shared, found)
                 continue
             if m.private:
-                self._private(surveyed, m, found)
+                self._private(surveyed, m, place, found)
             if is_shmem:
                 (surveyed.locked if m.locked else surveyed.shmem).append(shared)
-            self._swapped(surveyed, m, found, shared if is_shmem else None)
+            self._swapped(surveyed, m, found, shared, is_shmem)
         return surveyed
 
     def _devices(self, process: Process) -> frozenset[bytes]:
@@ -187,9 +205,10 @@ class Survey:
         exclusive, common, _ = surveyed.process.page_table.split(found[Kind.ANON])
         surveyed.not_read.hugetlb += exclusive.pages
         device, inode, _ = shared.key
-        surveyed.hugetlb += [shared, _Shared((device, inode, "private"), shared.shift, common)]
+        copies = shared._replace(key=(device, inode, "private"), runs=common)
+        surveyed.hugetlb += [shared, copies]
 
-    def _private(self, surveyed: _Surveyed, m: Mapping, found: Found) -> None:
+    def _private(self, surveyed: _Surveyed, m: Mapping, place: Place, found: Found) -> None:
         """Sorts a private mapping's anonymous pages. Without a file, its other pages
         are zero pages.
 
@@ -210,23 +229,27 @@ class Survey:
                     common = surveyed.process.without_zero_pages(common, zeros)
             zero += zeros + (0 if m.inode else max(0, found[Kind.ANON].pages - present))
             if owned:
-                surveyed.common.append(_Common(common, owned, m.share, m.mergeable, m.locked))
+                surveyed.common.append(
+                    _Common(place, common, owned, m.share, m.mergeable, m.locked)
+                )
         surveyed.not_read.zero_mapped += zero
         if m.locked:
             surveyed.not_read.locked += exclusive.pages
         elif exclusive.starts:
-            surveyed.anonymous.append(exclusive)
+            surveyed.anonymous.append(Area(place, Kind.ANON, exclusive))
 
     @staticmethod
-    def _swapped(surveyed: _Surveyed, m: Mapping, found: Found, shmem: _Shared | None) -> None:
+    def _swapped(
+        surveyed: _Surveyed, m: Mapping, found: Found, shared: _Shared, is_shmem: bool
+    ) -> None:
         if not m.swapped:
             return
-        if shmem:
+        if is_shmem:
             whole = Runs(array("Q", [m.start]), array("Q", [m.end]))
-            surveyed.swapped_shmem.append((shmem._replace(runs=whole), m.swapped))
+            surveyed.swapped_shmem.append((shared._replace(runs=whole), m.swapped))
         elif m.swapped_pss < m.swapped:
             surveyed.swapped.append(
-                _Common(found[Kind.SWAPPED], m.swapped, m.swapped_share, m.mergeable)
+                _Common(shared.place, found[Kind.SWAPPED], m.swapped, m.swapped_share, m.mergeable)
             )
         else:
             surveyed.not_read.swapped += m.swapped
@@ -255,8 +278,10 @@ class Survey:
         return [
             Segment(
                 surveyed.process,
-                surveyed.anonymous,
-                [once.take(shared) for shared in surveyed.shmem],
+                [
+                    *surveyed.anonymous,
+                    *(Area(shm.place, Kind.FILE, once.take(shm)) for shm in surveyed.shmem),
+                ],
             )
             for surveyed in self._surveyed
         ]
@@ -298,7 +323,10 @@ class Survey:
                 if locked:
                     surveyed.not_read.locked += sum(runs.pages for runs in fresh)
                 else:
-                    surveyed.anonymous += fresh
+                    surveyed.anonymous += [
+                        Area(c.place, Kind.ANON, runs)
+                        for c, runs in zip(common, fresh, strict=True)
+                    ]
 
     def _weigh(self) -> None:
         """Assigns each process a part of a mapping's pages, as large as its share in
@@ -318,7 +346,8 @@ class Survey:
                     locked += pages
                 else:
                     rest += pages
-                    surveyed.anonymous.append(c.runs.part(int(rest), phase))
+                    part = c.runs.part(int(rest), phase)
+                    surveyed.anonymous.append(Area(c.place, Kind.ANON, part))
                     rest -= int(rest)
             for c in surveyed.swapped:
                 swapped += c.pages * (c.share if c.mergeable else max(c.share, least))

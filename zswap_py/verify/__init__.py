@@ -2,6 +2,7 @@
 """Compares this machine's own zswap and zram with ours."""
 
 from zswap_py.verify.data import POOL, SCHEMA, Comparison, Verdict, to_json
+from zswap_py.verify.tables import to_csv, to_markdown
 from zswap_py.verify.text import headline, notes, to_text
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "Verdict",
     "headline",
     "notes",
+    "to_csv",
     "to_json",
+    "to_markdown",
     "to_text",
 ]

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from zswap_py import crypto
+from zswap_py._lib.signals import Check, interruptions
 from zswap_py.kernels import OLDEST, kernel_for, parse
 from zswap_py.verify.data import POOL, SCHEMA, Comparison, Steps, Verdict
-from zswap_py.verify.host import PAGE_SIZE, ZSMALLOC, Check, Host, HostError, interruptions
+from zswap_py.verify.host import PAGE_SIZE, ZSMALLOC, Host, HostError
 from zswap_py.verify.walk import Ours, Walk, host_zram, host_zswap
 
 #: Runs on the kernel before its figures count as unsteady: its counters are those of

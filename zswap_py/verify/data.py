@@ -96,11 +96,11 @@ class Verdict:
         return 0 if any(c.kernel_sizes for c in self.comparisons) and not self.broken_off else 1
 
 
-def to_json(verdict: Verdict) -> str:
-    """Returns the JSON object, with raw numbers, indented. Adds `exact` to each
+def to_json(verdict: Verdict, indent: int | None = 2) -> str:
+    """Returns the JSON object, with raw numbers. Adds `exact` to each
     comparison, and `exit_code`.
     """
     data = dataclasses.asdict(verdict)
     for row, c in zip(data["comparisons"], verdict.comparisons, strict=True):
         row["exact"] = c.exact
-    return json.dumps(data | {"exit_code": verdict.exit_code}, indent=2)
+    return json.dumps(data | {"exit_code": verdict.exit_code}, indent=indent)

@@ -30,10 +30,8 @@ import mmap
 import os
 import platform
 import re
-import signal
 import struct
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -62,9 +60,6 @@ _MUST_NOT_MOVE = (
     "reject_kmemcache_fail",
 )
 
-Check = Callable[[], None]
-"""Call it often, between two pages. Raises KeyboardInterrupt if a signal came."""
-
 
 class HostError(OSError):
     """This machine's kernel cannot be asked, or not now. The message names the remedy;
@@ -73,30 +68,6 @@ class HostError(OSError):
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message))
-
-
-@contextmanager
-def interruptions() -> Iterator[Check]:
-    """Makes SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt only in the function
-    that it yields, and at the end of the block.
-    """
-    came: list[int] = []
-
-    def check() -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    old: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                old[number] = signal.signal(number, lambda came_now, _frame: came.append(came_now))
-    try:
-        yield check
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-    check()
 
 
 def _syscall(name: str, *args: Any) -> None:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from zswap_py._lib.signals import Check
 from zswap_py.corpus import FIGURES, Driver, churn
 from zswap_py.crypto import CompressorInfo
 from zswap_py.swap import SwapDevice
 from zswap_py.verify.data import Steps
-from zswap_py.verify.host import PAGE_SIZE, Check, Host
+from zswap_py.verify.host import PAGE_SIZE, Host
 from zswap_py.zram import Zram
 from zswap_py.zswap import Zswap
 
