@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -241,6 +242,7 @@ def _fetched(
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
+            print(f"fetching Debian's {place.name} into {cache}", file=sys.stderr, flush=True)
             own = architecture == ARCHITECTURE
             apt = Apt(cache / ("apt" if own else f"apt-{architecture}"), architecture)
             apt.update()
