@@ -169,6 +169,12 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
     ("To do", on(zswap=zswap(compressor="842")), "compressor=zstd, enabled=Y"),
     # as good as the pick: within 2% of it, and no slower
     ("To do", on(zswap=zswap(enabled=True, compressor="deflate")), None),
+    (
+        "To do",
+        on(zswap=zswap(enabled=True, compressor="deflate"))
+        | {"compressors": [figures("zstd", 1010, 4000), figures("deflate", 1000, 9000)]},
+        "compressor=zstd",
+    ),
     # little or nothing to save
     ("To do", {"compressors": [figures("zstd", 3800)]}, None),
     ("To do", {"compressors": [figures("zstd", 4000, saved=-1)]}, None),
@@ -236,7 +242,7 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
     # swap areas
     ("Watch", swap(area(GIB, name="zram0")), "zram0 is swap in memory: what zswap rejects *"),
     ("Watch", swap(area(GIB, name="zd16")), "zd16 is a ZFS volume: swapping to one can deadlock *"),
-    ("Watch", swap(area(GIB, turns=True)), "sda2 is on a rotating disk: each page that zswap *"),
+    ("Watch", swap(area(GIB, turns=True)), "sda2 is a rotating disk to the kernel: pages *"),
     ("Watch", swap(area(GIB, turns=None)), None),
     # what the reading did
     (
@@ -249,6 +255,7 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
     ("Without", {}, None),
     ("Without", {"not_read": NOTHING_MISSED | {"locked": 40}}, None),
     ("Without", {"not_read": NOTHING_MISSED | {"swapped": 4000}}, None),
+    ("Without", {"not_read": NOTHING_MISSED | {"locked": 41}}, "41 locked pages"),
     (
         "Without",
         {"not_read": NOTHING_MISSED | {"locked": 1234, "file_backed": 2}},
@@ -304,7 +311,7 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
     (
         "Sure?",
         {"cold": dataclasses.replace(COLD, remarks=["maps changed"]), "cold_pages": 7},
-        "cold by DAMON, 120 s; maps changed; *",
+        "*; the processes ran on meanwhile; maps changed",
     ),
     ("Sure?", {"complete": False}, "incomplete: see the messages; *"),
     (

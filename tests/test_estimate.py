@@ -124,6 +124,22 @@ def test_parts_add_up_to_the_whole(memory: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_part_of_few_sizes_does_not_pay_for_the_sizes_of_others(
+    memory: Path, tmp_path: Path
+) -> None:
+    """Classes that a small sample hardly has are of parts that have sizes near them."""
+    alike = tmp_path / "alike"
+    alike.write_bytes(b"".join(b"%08d" % i * (P // 8) for i in range(3000)))
+    truth = parts_of(report(memory, alike, by="process"))[1].pool_total_size.value
+    pools = [
+        parts_of(report(memory, alike, sample=1 << 20, seed=seed, by="process"))[
+            1
+        ].pool_total_size.value
+        for seed in range(12)
+    ]
+    assert statistics.fmean(pools) == pytest.approx(truth, rel=0.25)
+
+
 def parts_of(made: Report) -> list[Savings]:
     return [group.savings["zstd"].all for group in made.groups]
 
@@ -300,7 +316,7 @@ def test_the_empty_part_is_expected_well_from_a_small_sample(share: float, skew:
         rng = random.Random(seed)
         read = [sum(rng.random() < share for _ in range(n)) for n in whole]
         found = [(n / share, n, n) for n in read]
-        empty, variances = partly_empty(classes, found)
+        empty, variances, _ = partly_empty(classes, found)
         truth = sum(
             (-(-n // c.objects) - n / c.objects) * c.pages
             for n, c in zip(whole, classes, strict=True)
@@ -317,10 +333,10 @@ def test_the_empty_part_is_expected_well_from_a_small_sample(share: float, skew:
 def test_what_is_read_whole_has_no_expectation() -> None:
     classes = [SizeClass(64, 1, 64), SizeClass(128, 1, 32), SizeClass(4096, 1, 1)]
     found = [(65.0, 65, 9), (32.0, 32, 8), (5.0, 5, 5)]
-    empty, variances = partly_empty(classes, found)
+    empty, variances, _ = partly_empty(classes, found)
     assert empty == pytest.approx([2 - 65 / 64, 0, 0])
     assert variances == pytest.approx([0, 0, 0])
-    assert partly_empty(classes, [(0.0, 0, 0)] * 3) == ([0.0] * 3, [0.0] * 3)
+    assert partly_empty(classes, [(0.0, 0, 0)] * 3) == ([0.0] * 3, [0.0] * 3, [0.0] * 3)
 
 
 # ---- the C function ----

@@ -52,7 +52,7 @@ def test_small_cells_are_read_whole_and_each_page_once(extents, run) -> None:
         pages = pages_of(found, part)
         assert Counter(cell for cell, _ in pages.elements()) == part.by_cell
         assert [*part] == sorted(part)
-        assert max(pick.pages for pick in part) <= run
+        assert max(pages for _, _, pages in part) <= run
         read += pages
     assert read == whole
 
@@ -114,4 +114,4 @@ def test_the_seed_decides() -> None:
 def test_offsets_are_bytes() -> None:
     found = made([(0, 5, 100)], page_size=4096)
     picks = [pick for part in found.rounds(8, 4096, 8, 0) for pick in part]
-    assert sorted(pick.where for pick in picks) == [(5 + i) * 4096 for i in range(0, 100, 8)]
+    assert sorted(where for _, where, _ in picks) == [(5 + i) * 4096 for i in range(0, 100, 8)]

@@ -342,6 +342,8 @@ def test_the_daemonset_is_what_it_says() -> None:
     (container,) = pod["containers"]
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     assert set(mounts) == {volume["name"] for volume in pod["volumes"]}
+    shell, dash_c, script = container["command"]
+    subprocess.run([shell, "-n", dash_c, script], check=True)
     context = container["securityContext"]
     assert context["capabilities"]["drop"] == ["ALL"]
     assert context["readOnlyRootFilesystem"]

@@ -561,7 +561,7 @@ def test_report_names_processes_that_are_gone(capsys: pytest.CaptureFixture[str]
         lives.kill()
     out, err = capsys.readouterr()
     told = json.loads(out)
-    assert told["processes_gone"] == sorted(child.pid for child in gone)
+    assert told["sample"]["processes_gone"] == sorted(child.pid for child in gone)
     assert [source["pid"] for source in told["source"]] == [lives.pid]
     assert not told["estimated"]
     assert f"{len(gone)} processes gone: there is no process {gone[0].pid}: " in err

@@ -355,14 +355,18 @@ def test_folios_of_several_pages_are_named() -> None:
     [
         (
             make(figures("lz4", 2000)),
-            "At most, if everything were swapped, lz4 saves 7.8 MiB of 16.0 MiB; 384.0 KiB more "
-            "are zero-filled.",
+            "At most, if everything were swapped, lz4 saves 7.8 MiB of 16.0 MiB; its zero-filled "
+            "pages save 384.0 KiB without zswap.",
         ),
         (
             make(figures("lz4", 2000, error=20), zero_pages=estimate(0)),
             "At most, if everything were swapped, lz4 saves 7.8 MiB (±0.1) of 16.0 MiB.",
         ),
-        (make(figures("lz4", 4000, saved=-1)), "zswap would save nothing of 16.0 MiB."),
+        (
+            make(figures("lz4", 4000, saved=-1)),
+            "zswap would save nothing of 16.0 MiB; its zero-filled pages save 384.0 KiB without "
+            "zswap.",
+        ),
         (make(figures("lz4", 0, stored=0), pages=0), "Nothing was measured."),
         (
             make(figures("lz4", 500, 1000), pages=1024, complete=False, zero_pages=estimate(0)),
@@ -374,7 +378,7 @@ def test_folios_of_several_pages_are_named() -> None:
         ),
         (
             dataclasses.replace(the_screen(), scope="processes"),
-            "With zstd this memory gets 6.7 GiB (±0.3) back from 9.6 GiB cold for 120 s.",
+            "zstd saves 6.7 GiB (±0.3) of 9.6 GiB cold for 120 s.",
         ),
     ],
 )
@@ -411,6 +415,12 @@ def test_the_table_of_groups_has_the_largest_first() -> None:
         ["app/batch", "3.0 GiB", "1.5 GiB", "1.0 GiB", "3.0", "0%"],
         ["other", "1.2 GiB", "614.4 MiB", "409.6 MiB", "3.0", "0%"],
     ]
+
+
+def test_a_label_is_no_markup() -> None:
+    labels = ("[heap]", "[bold]x", "[/]", ":smile:")
+    made = live(figures("zstd", 2000), groups=[group(name, 400, 100) for name in labels])
+    assert {row[0] for row in rows_of(made, "swappable ")[1:]} == set(labels)
 
 
 def test_groups_have_their_own_counters_where_there_is_room() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Inside the machine: predicts what zswap makes of live groups, then has the kernel do it.
+"""Inside the machine: predicts what zswap makes of live groups, then swaps them out.
 
 Three programs run, each in a control group of its own. For each compressor and each
 group: `zswap-py report --cgroup` in full, the same from a sample, then zswap on, and
@@ -64,9 +64,8 @@ def numbers(path: Path) -> dict[str, int]:
 def start(group: str) -> subprocess.Popen[bytes]:
     (CGROUP / group).mkdir()
     process = subprocess.Popen(
-        PROGRAMS[group],
+        ["sh", "-c", f'echo $$ >{CGROUP / group}/cgroup.procs; exec "$@"', "sh", *PROGRAMS[group]],
         stdout=subprocess.PIPE,
-        preexec_fn=lambda: write(CGROUP / group / "cgroup.procs", str(os.getpid())),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"

@@ -171,7 +171,7 @@ def add_by(group: Any) -> None:
     group.add_argument(
         "--by",
         metavar="WHAT",
-        help="a row for each process, mapping, cgroup; in show, label",
+        help="a row a process, mapping, cgroup; in show, a label",
     )
 
 
@@ -185,7 +185,7 @@ def add_output(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write FILE{', '.join(ENDINGS)}, or into DIR/; print no table",
+        help=f"write FILE{', '.join(ENDINGS)} or into DIR/; no table",
     )
     group.add_argument(
         "--format",

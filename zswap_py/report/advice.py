@@ -9,7 +9,16 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from zswap_py.report.data import ALIKE, Estimate, Figures, Group, Report, Savings, load_ns
+from zswap_py.report.data import (
+    ALIKE,
+    OTHERS,
+    Estimate,
+    Figures,
+    Group,
+    Report,
+    Savings,
+    load_ns,
+)
 from zswap_py.report.format import at_least, counted, percent, seconds, size
 from zswap_py.report.host import ZRAM
 
@@ -243,7 +252,7 @@ def watch(report: Report) -> Iterator[str]:
         elif ZVOL.fullmatch(name):
             yield f"{name} is a ZFS volume: swapping to one can deadlock when memory is short"
         elif area.rotational:
-            yield f"{name} is on a rotating disk: each page that zswap does not hold waits for it"
+            yield f"{name} is a rotating disk to the kernel: pages that zswap rejects wait for it"
     if heated := report.sample.heated_pages:
         yield (
             f"reading marked {counted(heated, 'page')} as accessed, as /proc/kcore cannot be read: "
@@ -282,8 +291,8 @@ def _consequence(savings: Savings) -> str:
 
 
 def largest(groups: list[Group]) -> list[Group]:
-    """Returns the groups by their swappable pages, the largest first."""
-    return sorted(groups, key=lambda group: -group.pages)
+    """Returns the groups by their swappable pages, the largest first, OTHERS last."""
+    return sorted(groups, key=lambda group: (group.label == OTHERS, -group.pages))
 
 
 # ---- Without, Unknown, Sure?, Cost ----
@@ -327,7 +336,6 @@ def sure(report: Report) -> Iterator[str]:
     if report.cold is not None and report.cold.method is not None:
         method = METHODS.get(report.cold.method, report.cold.method)
         yield f"cold by {method}, {seconds(report.cold.seconds)}"
-        yield from report.cold.remarks
     if not report.complete:
         yield "incomplete: see the messages"
     elif report.exact:
@@ -342,6 +350,8 @@ def sure(report: Report) -> Iterator[str]:
         yield f"{'other ' if near else ''}sizes exact to the byte for {report.kernel}"
     if live(report):
         yield "the processes ran on meanwhile"
+    if report.cold is not None and report.cold.method is not None:
+        yield from report.cold.remarks
 
 
 def _short_of_the_aim(report: Report) -> str:

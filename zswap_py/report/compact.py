@@ -6,7 +6,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 
-from zswap_py.report.data import Figures, Report, to_json, together
+from zswap_py.report.data import OTHERS, Figures, Report, to_json, together
 from zswap_py.report.merge import SAMPLE_LABEL
 
 #: Bytes of the JSON of a report without names, at most.
@@ -14,9 +14,6 @@ MAX_BYTES = 16 << 10
 
 #: Groups that are worth more than the histograms of objects.
 FEW_GROUPS = 8
-
-#: The group that stands for those that do not fit.
-OTHERS = "all others"
 
 
 def to_compact_json(report: Report, most: int = MAX_BYTES) -> str:

@@ -24,6 +24,9 @@ SCHEMA = 2
 #: Pages below which a report says nothing about speed: quartiles need more runs.
 ENOUGH_PAGES = 1024
 
+#: The label of the group that stands for those that have no row.
+OTHERS = "all others"
+
 #: Savings that differ by less than this share count as equal.
 ALIKE = 0.02
 
@@ -368,6 +371,14 @@ def together(groups: list[Group], label: str) -> Group:
 # ---- names ----
 
 
+def numbered(groups: list[Group]) -> list[Group]:
+    """Returns groups with numbers in place of their labels, except OTHERS."""
+    return [
+        group if group.label == OTHERS else dataclasses.replace(group, label=f"{group.kind} {i}")
+        for i, group in enumerate(groups, 1)
+    ]
+
+
 def without_names(report: Report) -> Report:
     """Returns the report without what names a user's things: the command, the host's
     name, the labels and paths of sources, groups and swap files, pids, and messages
@@ -395,7 +406,7 @@ def without_names(report: Report) -> Report:
         selected=[],
         source=list(sources.values()),
         cold=cold,
-        groups=[keep(g, label=f"{g.kind} {i}") for i, g in enumerate(report.groups, 1)],
+        groups=numbered(report.groups),
         sample=keep(
             report.sample,
             processes_gone=[],

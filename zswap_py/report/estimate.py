@@ -28,11 +28,12 @@ expectation.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -118,6 +119,9 @@ class Classes:
 
     objects: list[float]
     empty: list[float]  #: zspages
+    #: objects that are taken to be in each class besides, and to belong to parts of the
+    #: cells as those of the classes beside it do
+    around: list[float]
     error: float = 0.0  #: standard error of the empty parts together, in pages
     zspage_error: float = 0.0  #: the same in zspages
     holes: float = 0.0  #: bytes of further zspages, which rejected folios left
@@ -135,12 +139,12 @@ class Sample:
     seed: int = 0
     _residuals: dict[tuple[int, int], _Residuals] = field(default_factory=dict)
 
-    @cached_property
+    @functools.cached_property
     def everything(self) -> list[int]:
         """The numbers of all cells."""
         return list(range(len(self.cells)))
 
-    @cached_property
+    @functools.cached_property
     def cold(self) -> list[int]:
         """The numbers of the cells of cold pages."""
         return [i for i in self.everything if self.cells[i].cold]
@@ -218,11 +222,11 @@ class Sample:
 
     # ---- values ----
 
-    @cached_property
+    @functools.cached_property
     def _classes(self) -> dict[tuple[tuple[int, ...], int], Classes]:
         return {}
 
-    @cached_property
+    @functools.cached_property
     def _columns(self) -> list[Sequence[float]]:
         """The figures by row: zero pages, then six of each compressor."""
         columns: list[Sequence[float]] = [array("d", self.zero_pages)]
@@ -293,11 +297,15 @@ class Sample:
             holes = 0.0
             if held.pool_total_size is not None and len(cells) == len(self.cells):
                 holes = held.pool_total_size - filled * self.page_size
-            return Classes(objects, empty, holes=holes)
-        empty, variances = partly_empty(held.classes, found)
+            return Classes(objects, empty, [0.0] * len(objects), holes=holes)
+        empty, variances, around = partly_empty(held.classes, found)
         pages = math.fsum(v * c.pages**2 for v, c in zip(variances, held.classes, strict=True))
         return Classes(
-            [n for n, _, _ in found], empty, math.sqrt(pages), math.sqrt(math.fsum(variances))
+            [n for n, _, _ in found],
+            empty,
+            around,
+            math.sqrt(pages),
+            math.sqrt(math.fsum(variances)),
         )
 
     def _empty(
@@ -312,9 +320,16 @@ class Sample:
         if cells != whole:
             mine = [n for n, _, _ in self._objects(cells, which)]
             share = math.fsum(mine) / (math.fsum(all_.objects) or 1.0)
+            # a class that the sample hardly has may be of any part that is near
+            shares = [
+                n / total if total else 0.0 for n, total in zip(mine, all_.objects, strict=True)
+            ]
+            near, nearby = _around(shares), _around([float(total > 0) for total in all_.objects])
             empty = [
-                z * (n / total if total else share)
-                for z, n, total in zip(empty, mine, all_.objects, strict=True)
+                z * ((n + more * a / b) / (total + more) if total + more else share)
+                for z, n, total, more, a, b in zip(
+                    empty, mine, all_.objects, all_.around, near, nearby, strict=True
+                )
             ]
         pages = math.fsum(z * c.pages for z, c in zip(empty, held.classes, strict=True))
         error = all_.error * self.page_size * share
@@ -493,9 +508,10 @@ def _within(estimate: Estimate, low: float, high: float) -> Estimate:
 
 def partly_empty(
     classes: Sequence[SizeClass], found: Sequence[tuple[float, int, int]]
-) -> tuple[list[float], list[float]]:
-    """Returns, for each class, the expected empty part of its zspages, in zspages, and
-    the variance of that.
+) -> tuple[list[float], list[float], list[float]]:
+    """Returns, for each class, the expected empty part of its zspages, in zspages; the
+    variance of that; and how many objects weigh as much as what the classes beside it
+    say.
 
     `found` has for each class the objects of the whole memory as estimated, the objects
     in the pages read and the number of runs that have one. With N objects of m a zspage
@@ -513,7 +529,7 @@ def partly_empty(
     seen = [clusters for _, _, clusters in found]
     total, read = sum(n for n, _, _ in found), sum(n for _, n, _ in found)
     if not read:
-        return [0.0] * len(classes), [0.0] * len(classes)
+        return [0.0] * len(classes), [0.0] * len(classes), [0.0] * len(classes)
     around = _around(seen)
     shape = max(_SHAPES, key=lambda shape: _likelihood(shape, seen, around))
     parts = [
@@ -527,17 +543,29 @@ def partly_empty(
         )
         for c, (estimated, n, clusters), mean in zip(classes, found, around, strict=True)
     ]
-    return [mean for mean, _ in parts], [variance for _, variance in parts]
+    weights = [
+        shape * (n / clusters if clusters else 1.0) * (estimated / n if n else total / read)
+        for estimated, n, clusters in found
+    ]
+    return [mean for mean, _ in parts], [variance for _, variance in parts], weights
 
 
-def _around(seen: Sequence[int]) -> list[float]:
+@functools.cache
+def _weights(classes: int) -> list[list[float]]:
+    """Returns the weight of each class for each other one; those for a class add up to
+    1.
+    """
+    rows = []
+    for i in range(classes):
+        row = [0.0 if i == j else 1 / (1 + (i - j) ** 2) for j in range(classes)]
+        total = math.fsum(row) or 1.0
+        rows.append([weight / total for weight in row])
+    return rows
+
+
+def _around(counts: Sequence[float]) -> list[float]:
     """Returns for each class the weighted mean of what the others have."""
-    weight = [1 / (1 + distance**2) for distance in range(len(seen))]
-    means = []
-    for i in range(len(seen)):
-        others = [(weight[abs(i - j)], n) for j, n in enumerate(seen) if j != i]
-        means.append(max(1e-9, sum(w * n for w, n in others) / (sum(w for w, _ in others) or 1.0)))
-    return means
+    return [max(1e-9, sum(map(operator.mul, row, counts))) for row in _weights(len(counts))]
 
 
 def _likelihood(shape: float, seen: Sequence[int], around: Sequence[float]) -> float:

@@ -4,7 +4,8 @@
 Parts share a pool, so their pools do not add up: each leaves a zspage of each class
 partly empty, and the common pool fills it with the other's objects. The objects of each
 size class add up; the pool follows from these. It is the pool of a report of the whole,
-but for the zspages that several CPUs, or rejected folios, left partly empty.
+but for the zspages that several CPUs, or rejected folios, left partly empty. Of samples
+the expected empty parts are taken, as report.estimate does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from zswap_py.report.advice import largest
 from zswap_py.report.data import (
+    OTHERS,
     Coldness,
     Cost,
     Estimate,
@@ -26,9 +29,11 @@ from zswap_py.report.data import (
     Report,
     Sample,
     Savings,
+    numbered,
     together,
     total,
 )
+from zswap_py.report.estimate import SizeClass, partly_empty
 from zswap_py.zswap import Zswap
 
 #: The label that makes parts: reports of one host and rules with the same value of it.
@@ -36,6 +41,8 @@ SAMPLE_LABEL = "sample"
 
 #: Names the reports that merge() makes, after their parts' ids.
 _NAMESPACE = uuid.UUID("6f1c9a52-5f0e-4c39-9c7e-9a1f0d6b2e11")
+
+_Z = 1.96  # standard errors of a 95% interval
 
 #: Ways in which reading ends, the least of the memory read last.
 _ENDS = ("all", "precision", "sample", "budget", "memory", "interrupted")
@@ -107,8 +114,8 @@ def _must_be_parts(parts: Sequence[Report]) -> None:
             seen |= mine
     if len({frozenset((f.name, f.backend) for f in part.figures) for part in parts}) > 1:
         raise MergeError("has other compressors than another part of its sample")
-    known = {str(size) for size in _zsmalloc(parts[0].page_size)[0]}
-    if not all(f.classes.keys() <= known for part in parts for f in part.figures):
+    known, _ = _zsmalloc(parts[0].page_size)
+    if not all(f.classes.keys() <= known.keys() for part in parts for f in part.figures):
         raise MergeError("has objects of a size that zsmalloc has no class for")
 
 
@@ -170,23 +177,22 @@ def _groups(parts: Sequence[Report]) -> list[Group]:
     """Returns the groups, the largest first. Groups of one name are one group, but not
     those of reports without names, which are only numbered.
     """
-    groups = [group for part in parts for group in part.groups]
-    if any(part.command is None for part in parts):
-        made = sorted(groups, key=lambda group: -group.pages)
-        return [
-            dataclasses.replace(group, label=f"{group.kind} {i}") for i, group in enumerate(made, 1)
-        ]
-    by_name: dict[tuple[str, str], list[Group]] = {}
-    for group in groups:
-        by_name.setdefault((group.kind, group.label), []).append(group)
-    made = [
-        # memory.stat is of the whole group in each part
-        dataclasses.replace(together(same, label), facts=same[0].facts)
-        if len(same) > 1
-        else same[0]
-        for (_, label), same in by_name.items()
-    ]
-    return sorted(made, key=lambda group: -group.pages)
+    bare = any(part.command is None for part in parts)
+    by_name: dict[tuple[object, ...], list[Group]] = {}
+    for i, part in enumerate(parts):
+        for group in part.groups:
+            alone = bare and group.label != OTHERS
+            by_name.setdefault((group.kind, group.label, i if alone else None), []).append(group)
+    made = largest([_one_group(same) for same in by_name.values()])
+    return numbered(made) if bare else made
+
+
+def _one_group(same: list[Group]) -> Group:
+    if len(same) == 1:
+        return same[0]
+    made = together(same, same[0].label)
+    # memory.stat is of the whole group in each part
+    return made if made.label == OTHERS else dataclasses.replace(made, facts=same[0].facts)
 
 
 def _sample(samples: list[Sample]) -> Sample:
@@ -233,22 +239,16 @@ def _counts(several: Iterable[dict[str, int]]) -> dict[str, int]:
 # ---- the figures of a compressor ----
 
 
-class _Class(NamedTuple):
-    """The shape of a zspage of one size class."""
-
-    pages: int
-    objects: int
-
-
 @functools.cache
-def _zsmalloc(page_size: int) -> tuple[dict[int, _Class], int]:
-    """Returns zsmalloc's classes by the bytes of an object, and a zspage's descriptor
-    in bytes.
+def _zsmalloc(page_size: int) -> tuple[dict[str, SizeClass], int]:
+    """Returns zsmalloc's classes by the bytes of an object, the smallest first, and a
+    zspage's descriptor in bytes.
     """
     try:
         with Zswap("lzo", max_pool_percent=100, page_size=page_size) as z:
             classes = {
-                c.size: _Class(c.pages_per_zspage, c.objs_per_zspage) for c in z.pool.size_classes
+                str(c.size): SizeClass(c.size, c.pages_per_zspage, c.objs_per_zspage)
+                for c in z.pool.size_classes
             }
             z.swapon(1)
             z.store(0, b"\1" * page_size)
@@ -257,22 +257,41 @@ def _zsmalloc(page_size: int) -> tuple[dict[int, _Class], int]:
         raise MergeError(f"has pages of {page_size} bytes, which no kernel has") from None
 
 
-class _Filled(NamedTuple):
-    """What a histogram of objects fills: bytes of zspages, and of their descriptors."""
+class _Objects(NamedTuple):
+    """Objects of each of zsmalloc's classes: as estimated, and in the pages read."""
 
-    pages: int
-    descriptors: int
+    estimated: list[float]
+    read: list[int]
+    exact: bool  #: whether every page was read
 
+    @classmethod
+    def of(cls, f: Figures, column: int, shapes: Iterable[str]) -> _Objects:
+        """Returns a part's objects; those of a sample as many as its scale says."""
+        stored, read = f.all.stored_pages.value, f.sample.get("stored_pages", 0)
+        objects = _column(f.classes, column)
+        estimated = [float(objects.get(size, 0)) for size in shapes]
+        scale = read / stored if stored > 0 else 1.0
+        return cls(estimated, [round(n * scale) for n in estimated], round(stored) == read)
 
-def _filled(classes: dict[str, float], page_size: int) -> _Filled:
-    shapes, descriptor = _zsmalloc(page_size)
-    zspages = pages = 0
-    for size, objects in classes.items():
-        shape = shapes[int(size)]
-        n = -(-round(objects) // shape.objects)
-        zspages += n
-        pages += n * shape.pages
-    return _Filled(pages * page_size, zspages * descriptor)
+    def __add__(self, other: object) -> _Objects:
+        assert isinstance(other, _Objects)
+        return _Objects(
+            [a + b for a, b in zip(self.estimated, other.estimated, strict=True)],
+            [a + b for a, b in zip(self.read, other.read, strict=True)],
+            self.exact and other.exact,
+        )
+
+    def empty(self, shapes: Sequence[SizeClass]) -> tuple[list[float], list[float]]:
+        """Returns the empty part of each class's zspages, in zspages, and its variance.
+        An object of a sample is taken to be alone in its run.
+        """
+        if not self.exact:
+            found = zip(self.estimated, self.read, self.read, strict=True)
+            return partly_empty(shapes, list(found))
+        objects = [round(n) for n in self.estimated]
+        return [-(-n // c.objects) - n / c.objects for n, c in zip(objects, shapes, strict=True)], [
+            0.0
+        ] * len(shapes)
 
 
 def _figures(parts: list[Figures], page_size: int) -> Figures:
@@ -290,7 +309,8 @@ def _figures(parts: list[Figures], page_size: int) -> Figures:
     }
 
     def savings(of: list[Savings], column: int) -> Savings:
-        return _savings(of, [_column(f.classes, column) for f in parts], page_size)
+        shapes = _zsmalloc(page_size)[0]
+        return _savings(of, [_Objects.of(f, column, shapes) for f in parts], page_size)
 
     return dataclasses.replace(
         first,
@@ -308,31 +328,43 @@ def _column(classes: dict[str, list[float]], column: int) -> dict[str, float]:
     return {size: objects[column] for size, objects in classes.items() if len(objects) > column}
 
 
-def _savings(parts: list[Savings], objects: list[dict[str, float]], page_size: int) -> Savings:
+def _savings(parts: list[Savings], objects: list[_Objects], page_size: int) -> Savings:
     """Returns the sum, less the zspages that the common pool does not need."""
-    apart = [_filled(classes, page_size) for classes in objects]
-    added: dict[str, float] = {}
-    for classes in objects:
-        for size, n in classes.items():
-            added[size] = added.get(size, 0) + n
-    as_one = _filled(added, page_size)
-    pages = sum(pool.pages for pool in apart) - as_one.pages
-    descriptors = sum(pool.descriptors for pool in apart) - as_one.descriptors
+    by_size, descriptor = _zsmalloc(page_size)
+    shapes = list(by_size.values())
+    whole = functools.reduce(_Objects.__add__, objects)
+    pools = [pool.empty(shapes) for pool in (*objects, whole)]
+    zspages = [
+        sum(each[:-1]) - each[-1] for each in zip(*(empty for empty, _ in pools), strict=True)
+    ]
+    pages = math.fsum(n * c.pages for n, c in zip(zspages, shapes, strict=True))
+    error = _Z * math.sqrt(
+        math.fsum(
+            v * c.pages**2 for _, variance in pools for v, c in zip(variance, shapes, strict=True)
+        )
+    )
     made = Savings(
         **{
             field.name: total(getattr(part, field.name) for part in parts)
             for field in dataclasses.fields(Savings)
         }
     )
+    nbytes, error = pages * page_size, error * page_size
+    saved = nbytes + math.fsum(zspages) * descriptor
     return dataclasses.replace(
         made,
-        pool_total_size=_moved(made.pool_total_size, -pages),
-        net_saved_bytes=_moved(made.net_saved_bytes, pages + descriptors),
+        pool_total_size=_moved(made.pool_total_size, -nbytes, error),
+        net_saved_bytes=_moved(made.net_saved_bytes, saved, error),
     )
 
 
-def _moved(estimate: Estimate, by: float) -> Estimate:
-    return Estimate(estimate.value + by, estimate.low + by, estimate.high + by)
+def _moved(estimate: Estimate, by: float, error: float) -> Estimate:
+    value = estimate.value + by
+    return Estimate(
+        value,
+        value - math.hypot(estimate.value - estimate.low, error),
+        value + math.hypot(estimate.high - estimate.value, error),
+    )
 
 
 def _averages(parts: list[Figures]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from zswap_py._lib.names import shown
 from zswap_py.report.advice import advice, largest, lines, live
-from zswap_py.report.data import Figures, Group, Report, Savings, together
+from zswap_py.report.data import OTHERS, Figures, Group, Report, Savings, together
 from zswap_py.report.format import around, counted, micros, percent, seconds, size
 from zswap_py.report.screen import NARROW, Screen
 
@@ -139,18 +139,17 @@ def headline(report: Report) -> str:
     if not report.complete:  # the figures are those of the pages that were read
         whole = f"the {size(report.sample.pages * report.page_size)} read"
     if pick is None:
-        return f"zswap would save nothing of {whole}."
+        return f"zswap would save nothing of {whole}{_zero(report)}."
     name, saved = report.label(pick), _unsure(pick.savings, brackets=True)
     if report.cold_pages is None or report.cold is None or pick.cold is None:
         return (
             f"At most, if everything were swapped, {name} saves {saved} of {whole}{_zero(report)}."
         )
     cold = size(report.cold_pages * report.page_size)
-    whose = "this host" if report.scope == "host" else "this memory"
-    return (
-        f"With {name} {whose} gets {saved} back from {cold} cold for "
-        f"{seconds(report.cold.seconds)}."
-    )
+    time = seconds(report.cold.seconds)
+    if report.scope == "host":
+        return f"With {name} this host gets {saved} back from {cold} cold for {time}."
+    return f"{name} saves {saved} of {cold} cold for {time}."
 
 
 def _zero(report: Report) -> str:
@@ -160,7 +159,7 @@ def _zero(report: Report) -> str:
     pages = report.zero_pages.value
     if pages < 0.005 * _pages(report):
         return ""
-    return f"; {size(pages * report.page_size)} more are zero-filled"
+    return f"; its zero-filled pages save {size(pages * report.page_size)} without zswap"
 
 
 def _at_most(report: Report) -> str | None:
@@ -195,7 +194,7 @@ def _groups(report: Report, groups: list[Group], name: str, screen: Screen) -> N
     and all others as one. Cuts labels if it does not fit.
     """
     if len(groups) > ROWS + 1:
-        groups = [*groups[:ROWS], together(groups[ROWS:], "all others")]
+        groups = [*groups[:ROWS], together(groups[ROWS:], OTHERS)]
     facts: list[str] = []
     if screen.width >= WIDE:
         facts = list(dict.fromkeys(fact for group in groups for fact in group.facts))
@@ -211,6 +210,8 @@ def _groups(report: Report, groups: list[Group], name: str, screen: Screen) -> N
 def _groups_table(
     report: Report, groups: list[Group], name: str, facts: list[str], label: int
 ) -> Any:
+    from rich.text import Text  # as a string, [heap] would be markup
+
     cold = report.cold_pages is not None
     table = _new_table()
     table.add_column("", no_wrap=True)
@@ -222,7 +223,7 @@ def _groups_table(
         savings = group.savings[name].savings
         ratio = savings.ratio(report.page_size)
         table.add_row(
-            _cut(shown(group.label), label),
+            Text(_cut(shown(group.label), label)),
             size(group.pages * report.page_size),
             *([size((group.cold_pages or 0) * report.page_size)] if cold else []),
             _unsure(savings),
@@ -254,6 +255,8 @@ def _compressors(report: Report, screen: Screen) -> None:
 
 
 def _compressors_table(report: Report, cpu: bool) -> Any:
+    from rich.text import Text
+
     table = _new_table()
     table.add_column("")
     table.add_column("\n", no_wrap=True)
@@ -276,7 +279,7 @@ def _compressors_table(report: Report, cpu: bool) -> Any:
             cells.append(_cpu(f))
         table.add_row(
             "*" if picked else "",
-            shown(report.label(f)) + ("" if f.kernel_sizes else " ~"),
+            Text(shown(report.label(f)) + ("" if f.kernel_sizes else " ~")),
             *cells,
             style="red" if not f.intact else "bold green" if picked else None,
         )

@@ -11,17 +11,13 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import NamedTuple
 
 from zswap_py.sources.source import Reader
 
-
-class Pick(NamedTuple):
-    """Consecutive pages to read."""
-
-    area: int  #: index in the arrays of Extents
-    where: int  #: address or file offset, in bytes
-    pages: int
+Pick = tuple[int, int, int]
+"""Consecutive pages to read: the area, as an index in the arrays of Extents; the
+address or file offset in bytes; the number of pages.
+"""
 
 
 @dataclass
@@ -34,7 +30,7 @@ class Round:
     by_cell: dict[int, int] = field(default_factory=dict)  #: pages, by cell
 
     def __iter__(self) -> Iterator[Pick]:
-        return map(Pick, self.area, self.where, self.pages)
+        return zip(self.area, self.where, self.pages, strict=True)
 
 
 @dataclass
@@ -78,7 +74,7 @@ class Extents:
         first = 0
         for area, until in enumerate(self.until):
             for i in range(first, until):
-                yield Pick(area, self.where[i], self.pages[i])
+                yield area, self.where[i], self.pages[i]
             first = until
 
     def sample(self, pages: int, run: int, seed: int) -> Extents | Round:

@@ -241,42 +241,41 @@ class Pages:
         buffer: memoryview,
     ) -> Generator[tuple[Run, bool], None, int]:
         """Reads a round. Returns the place in the buffer behind it."""
-        extents, not_read, last_reader = self._extents, self.not_read, None
+        extents, tally, last_reader = self._extents, self._tally, None
+        not_read, page_size = tally.not_read, self.page_size
         at, room = 0, len(buffer)
-        picks = (pick for pick in part if extents.cell[pick.area] not in skipped)
+        picks = iter(part)
+        if skipped:
+            picks = (pick for pick in picks if extents.cell[pick[0]] not in skipped)
         try:
             for (area, where, pages), last in _with_last(picks):
-                reader, cell = extents.readers[extents.reader[area]], extents.cell[area]
-                if last_reader and last_reader is not reader:
-                    last_reader.close()
-                last_reader = reader
-                number = next(numbers)
+                reader, which = extents.readers[extents.reader[area]], extents.cell[area]
+                if last_reader is not reader:
+                    if last_reader:
+                        last_reader.close()
+                    last_reader = reader
+                cell, stratum, number = self.cells[which], extents.stratum[area], next(numbers)
                 while pages:
-                    wanted = min(pages, (room - at) // self.page_size)
-                    vanished, holes = not_read.vanished, self._tally.hole_pages
+                    wanted = min(pages, (room - at) // page_size)
+                    vanished, holes = not_read.vanished, tally.hole_pages
                     try:
                         got = reader.read(where, wanted, buffer[at:])
                     except EOFError:
                         not_read.unreadable += pages
                         got, wanted = 0, pages
-                    self._count(
-                        cell, got, not_read.vanished - vanished, self._tally.hole_pages - holes
-                    )
-                    at = (at + got * self.page_size) % room
-                    where += wanted * self.page_size
+                    holes = tally.hole_pages - holes
+                    cell.pages_read += got + holes
+                    cell.hole_pages += holes
+                    cell.vanished += not_read.vanished - vanished
+                    at = (at + got * page_size) % room
+                    where += wanted * page_size
                     pages -= wanted
                     ends = last and not pages and not self._streams
-                    yield Run(cell, extents.stratum[area], number, got), ends
+                    yield Run(which, stratum, number, got), ends
         finally:
             if last_reader:
                 last_reader.close()
         return at
-
-    def _count(self, cell: int, got: int, vanished: int = 0, holes: int = 0) -> None:
-        counted = self.cells[cell]
-        counted.pages_read += got + holes
-        counted.hole_pages += holes
-        counted.vanished += vanished
 
     def _read_stream(
         self, stream: FlatStream, number: int, buffer: memoryview, at: int
@@ -290,7 +289,7 @@ class Pages:
             whole = got // self.page_size
             at = (at + whole * self.page_size) % len(buffer)
             if whole:
-                self._count(cell, whole)
+                self.cells[cell].pages_read += whole
                 yield Run(cell, stratum, number, whole), False
             if got < room:
                 stream.close()
