@@ -394,7 +394,7 @@ def test_recorded_sizes_say_something(recorded: dict[str, Any]) -> None:
         sizes = [s for family in recorded["families"].values() for s in family[algorithm]]
         assert sum(0 < s < PAGE for s in sizes) > 0.85 * len(sizes)
     assert all(f["lzo"] != f["lz4"] for f in recorded["families"].values())
-    assert sum(f["lz4hc"] != f["lz4"] for f in recorded["families"].values()) > 8
+    assert sum(f["lz4hc"] != f["lz4"] for f in recorded["families"].values()) > 5
     assert recorded["families"]["zero_runs"]["lzo"] != recorded["families"]["zero_runs"]["lzo-rle"]
 
 

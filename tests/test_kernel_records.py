@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +87,24 @@ def test_one_size_and_one_step_that_differ_are_seen():
     found = records.compared(record, "zram", "lz4", first)
     assert (found.page_stores_differ, found.differences) == (1, [0, 0, 0, 4096, 0, 0])
     assert records.cell([found]) == "+4,096\n1 sizes"
+
+
+def test_the_comparison_as_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = {key: value for key, value in RECORDS["6.18"].items() if key != "zswap"}
+    record["corpora"] = {"seed 1": record["corpora"]["seed 1"]}
+    record["zram"] = {"lz4": record["zram"]["lz4"]}
+    (tmp_path / "6.18.json").write_text(records.dumps(record))
+    assert records.main([str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"zram +lz4:kernel +0 ", said)
+    assert "6.18: Linux 6.18.15+deb13-amd64, 500 pages" in said
+    record["zram"]["lz4"]["seed 1"]["sizes"][0] += 1
+    (tmp_path / "6.18.json").write_text(records.dumps(record))
+    assert records.main([str(tmp_path)]) == 3
+    assert re.search(r"zram +lz4:kernel +1 sizes", capsys.readouterr().out)
+    with pytest.raises(SystemExit):
+        records.main([str(tmp_path / "none")])
+    assert "has no records: tests/vm/record --to" in capsys.readouterr().err
 
 
 # ---- 6.1 ----

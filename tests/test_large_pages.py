@@ -18,7 +18,7 @@ from typing import Any
 import model_deflate
 import pytest
 from large_pages import Figures, packed, pages_of, unpacked
-from vm.largepages.packages import releases
+from vm.packages import MachineError, parts_of
 
 import zswap_py as zs
 from zswap_py import crypto
@@ -222,24 +222,19 @@ def test_a_counters_values_become_one_list() -> None:
     assert (figures.lengths(kept), kept["intact"]) == ([7], True)
 
 
-def test_the_newest_release_with_its_modules_comes_first() -> None:
+def test_a_flavours_release_is_taken_and_no_other() -> None:
     names = {
         "linux-image-6.12.9+deb13-arm64-16k",
         "linux-image-6.12.10+deb13-arm64-16k",
-        "linux-image-6.12.10+deb13-arm64",  # another flavour
-        "linux-image-6.1.10+deb12-arm64-16k",
+        "linux-image-6.12.12+deb13-arm64",
         "linux-image-6.12.11+deb13-arm64-16k",  # its modules are not there
         "linux-binary-6.12.11+deb13-arm64-16k",
         "linux-image-6.120.1+deb15-arm64-16k",
-        "linux-image-6.12.8+deb13-arm64-16k",
-        "linux-binary-6.12.8+deb13-arm64-16k",
-        "linux-modules-6.12.8+deb13-arm64-16k",
     }
-    found = releases("6.12", "arm64-16k", names)
-    assert [release.split("+")[0] for release, _ in found] == ["6.12.10", "6.12.9", "6.12.8"]
-    assert found[2][1] == [
-        f"linux-{part}-6.12.8+deb13-arm64-16k" for part in ("image", "binary", "modules")
-    ]
+    release = "6.12.10+deb13-arm64-16k"
+    assert parts_of("6.12", names, "arm64-16k") == (release, [f"linux-image-{release}"])
+    with pytest.raises(MachineError, match=r"6\.12-powerpc64le-64k"):
+        parts_of("6.12", names, "powerpc64le-64k")
 
 
 def test_the_guests_program_compiles(tmp_path: Path) -> None:

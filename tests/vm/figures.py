@@ -17,8 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zswap_py._lib.signals import Check, interruptions
 from zswap_py.crypto import KERNEL_NAMES
-from zswap_py.verify.host import PAGE_SIZE, Check, Host, interruptions
+from zswap_py.verify.host import PAGE_SIZE, Host
 from zswap_py.verify.walk import Walk, host_zram, host_zswap
 
 SWAP_IN = "/var/tmp"

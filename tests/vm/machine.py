@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vm import initramfs
-from vm.packages import Kernel, MachineError, busybox, default_cache, kernel, must_have
+from vm.packages import Kernel, MachineError, busybox, default_cache, kernel, must_have, tool
 
 #: The package of each program that is run here or there.
 PROGRAMS = {
@@ -102,7 +102,8 @@ class Machine:
         (run / "guest").write_bytes((HERE / "guest").read_bytes())
         (run / "modules").write_text(str(of.modules.resolve()))
         _sparse(run / "disk", options.disk)
-        subprocess.run(["mkfs.ext4", "-qF", str(_sparse(run / "tmp", "4G"))], check=True)
+        mkfs = tool("mkfs.ext4") or "mkfs.ext4"
+        subprocess.run([mkfs, "-qF", str(_sparse(run / "tmp", "4G"))], check=True)
 
     def _command_line(self, accelerator: str, fds: Sequence[int]) -> list[str]:
         options, run = self.options, self.run

@@ -7,6 +7,7 @@ A kernel is fetched once and stays in the cache:
     CACHE/6.18/vmlinuz
     CACHE/6.18/config
     CACHE/6.18/modules/     its modules, for modprobe -d
+    CACHE/6.18-arm64-16k/   one of another flavour
     CACHE/busybox           a static one, for the initramfs
     CACHE/apt/              apt's lists
 """
@@ -18,6 +19,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -72,10 +74,10 @@ def tool(name: str) -> str | None:
 
 
 def must_have(packages: dict[str, str]) -> None:
-    """Installs the package of each program that is missing. Raises MachineError, with
-    the command to type, if this user may not.
+    """Installs the packages of each program that is missing, words of one string.
+    Raises MachineError, with the command to type, if this user may not.
     """
-    missing = [package for program, package in packages.items() if not tool(program)]
+    missing = [p for program, names in packages.items() if not tool(program) for p in names.split()]
     if not missing:
         return
     install = ["apt-get", "-qy", "--no-install-recommends", "install", *missing]
@@ -118,19 +120,24 @@ def mirrors(uris: str) -> Iterator[str]:
 
 
 class Apt:
-    """apt over SUITES of this system's mirror, with its lists below `directory`."""
+    """apt over SUITES of this system's mirror, with its lists below `directory`, for
+    one architecture.
+    """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, architecture: str = ARCHITECTURE) -> None:
         self.directory = directory
         for name in ("lists/partial", "cache/archives/partial"):
             (directory / name).mkdir(parents=True, exist_ok=True)
+        (directory / "status").touch()  # of what is installed: nothing
         self._options = [
             f"-oDir::Etc::SourceList={directory}/sources.list",
             "-oDir::Etc::SourceParts=/dev/null",
             f"-oDir::State::Lists={directory}/lists",
+            f"-oDir::State::Status={directory}/status",
             f"-oDir::Cache={directory}/cache",
             "-oAPT::Sandbox::User=root",
-            f"-oAPT::Architecture={ARCHITECTURE}",
+            f"-oAPT::Architecture={architecture}",
+            f"-oAPT::Architectures={architecture}",
         ]
 
     def update(self) -> None:
@@ -164,7 +171,9 @@ class Apt:
 # ---- kernels ----
 
 
-def parts_of(version: str, names: Iterable[str]) -> tuple[str, list[str]]:
+def parts_of(
+    version: str, names: Iterable[str], flavour: str = ARCHITECTURE
+) -> tuple[str, list[str]]:
     """Returns the newest release that begins with `version`, and its packages: of
     `names`, all those of it. Those without their modules, and of other flavours, are
     passed over.
@@ -172,7 +181,7 @@ def parts_of(version: str, names: Iterable[str]) -> tuple[str, list[str]]:
     Raises MachineError if there is none.
     """
     there = set(names)
-    release = rf"{re.escape(version)}(?:[.+-][^-]*)?(?:-\d+)?-{ARCHITECTURE}"
+    release = rf"{re.escape(version)}(?:[.+-][^-]*)?(?:-\d+)?-{re.escape(flavour)}"
     found = []
     for name in there:
         if match := re.fullmatch(f"linux-image-({release})", name):
@@ -181,7 +190,7 @@ def parts_of(version: str, names: Iterable[str]) -> tuple[str, list[str]]:
             if "modules" in kinds or "binary" not in kinds:
                 found.append((match[1], parts))
     if not found:
-        raise MachineError(f"Debian has no Linux {version} with its modules")
+        raise MachineError(f"Debian has no Linux {version}-{flavour} with its modules")
     return max(found, key=lambda of: [int(n) for n in re.findall(r"\d+", of[0])])
 
 
@@ -199,9 +208,9 @@ def _install_busybox(apt: Apt, to: Path) -> None:
     _only(unpacked.rglob("bin/busybox"), "busybox").rename(to)
 
 
-def _install(apt: Apt, version: str, to: Path) -> None:
+def _install(apt: Apt, version: str, flavour: str, to: Path) -> None:
     """Makes a new directory with the files of a Kernel."""
-    release, packages = parts_of(version, apt.names("linux-"))
+    release, packages = parts_of(version, apt.names("linux-"), flavour)
     unpacked = to.parent / "unpacked"
     apt.unpack(packages, unpacked)
     (to / "modules/lib/modules").mkdir(parents=True)
@@ -220,7 +229,9 @@ def _install(apt: Apt, version: str, to: Path) -> None:
     _output([tool("depmod") or "depmod", "-b", str(to / "modules"), release])
 
 
-def _fetched(place: Path, make: Callable[[Apt, Path], None]) -> Path:
+def _fetched(
+    place: Path, make: Callable[[Apt, Path], None], architecture: str = ARCHITECTURE
+) -> Path:
     """Returns `place`, in a cache. If it is not there, `make` makes it, as another path
     with nothing there.
     """
@@ -231,7 +242,9 @@ def _fetched(place: Path, make: Callable[[Apt, Path], None]) -> Path:
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
-            apt = Apt(cache / "apt")
+            print(f"fetching Debian's {place.name} into {cache}", file=sys.stderr, flush=True)
+            own = architecture == ARCHITECTURE
+            apt = Apt(cache / ("apt" if own else f"apt-{architecture}"), architecture)
             apt.update()
             with tempfile.TemporaryDirectory(prefix="new-", dir=cache) as made:
                 make(apt, Path(made) / place.name)
@@ -239,13 +252,19 @@ def _fetched(place: Path, make: Callable[[Apt, Path], None]) -> Path:
     return place
 
 
-def kernel(version: str, cache: Path) -> Kernel:
+def kernel(
+    version: str, cache: Path, flavour: str = ARCHITECTURE, architecture: str = ARCHITECTURE
+) -> Kernel:
     """Returns the kernel that the cache has as `version`, "6.18" or "6.18.15". Fetches
-    the newest that begins so if it has none.
+    the newest that begins so if it has none. `flavour` ends a release's name, as
+    "arm64-16k" does.
     """
     if not re.fullmatch(r"\d+\.\d+[\w.+~-]*", version):
         raise MachineError(f"{version}: not a version of Linux, as 6.18 is")
-    return Kernel(_fetched(cache / version, lambda apt, to: _install(apt, version, to)))
+    place = cache / (version if flavour == ARCHITECTURE else f"{version}-{flavour}")
+    return Kernel(
+        _fetched(place, lambda apt, to: _install(apt, version, flavour, to), architecture)
+    )
 
 
 def busybox(cache: Path) -> Path:

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import lzma
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from large_pages import FIGURES_FILE, SEEDS, Figures, pages_of
-from vm.largepages.packages import Kernel, RecordError, kernel, must_have
+from vm import initramfs
+from vm.packages import Kernel, MachineError, default_cache, kernel, must_have
 
 HERE = Path(__file__).resolve().parent
 MODULES = ("virtio_pci", "virtio_blk", "zram", "lzo", "lzo-rle", "lz4", "lz4hc", "zstd", "deflate")
@@ -75,55 +74,24 @@ FLAVOURS = {
 # ---- the machine ----
 
 
-def _modules(of: Kernel) -> Iterator[Path]:
-    """Yields the files of MODULES and of what they need, in the order of loading."""
-    for name in MODULES:
-        shown = subprocess.run(
-            ["modprobe", "-d", of.modules_root, "-S", of.release, "--show-depends", name],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        for line in shown.stdout.splitlines():
-            verb, _, path = line.strip().partition(" ")
-            if verb == "insmod":  # else it is built in
-                yield Path(path.split()[0])
-
-
 def _initramfs(of: Kernel, flavour: Flavour, to: Path) -> None:
     """Writes an initramfs: guest.c as its first process, the modules, the corpora."""
     with tempfile.TemporaryDirectory() as made:
         root = Path(made)
-        for name in ("modules", "corpora", "dev"):
+        for name in ("corpora", "dev"):
             (root / name).mkdir()
         command = [flavour.compiler, "-std=gnu11", "-O2", "-static", "-o", root / "init"]
         subprocess.run([*command, HERE / "guest.c"], check=True)
-        order = []
-        for path in dict.fromkeys(_modules(of)):
-            data = path.read_bytes()
-            name = path.name.removesuffix(".xz")
-            (root / "modules" / name).write_bytes(
-                lzma.decompress(data) if path.suffix == ".xz" else data
-            )
-            order.append(name)
-        (root / "modules/order").write_text("".join(f"{name}\n" for name in order))
+        initramfs.add_modules(of, MODULES, root)
         for number, seed in enumerate(SEEDS):
             data = b"".join(pages_of(seed, flavour.page_size))
             (root / "corpora" / str(number)).write_bytes(data)
-        files = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
-        with to.open("wb") as archive:
-            subprocess.run(
-                ["cpio", "-o", "-H", "newc", "--quiet", "-R", "0:0"],
-                input="".join(f"{name}\n" for name in files).encode(),
-                cwd=root,
-                stdout=archive,
-                check=True,
-            )
+        initramfs.pack(root, to)
 
 
 def answers(of: Kernel, flavour: Flavour) -> list[dict[str, Any]]:
-    """Boots a kernel and returns what guest.c printed. Raises RecordError if it did not
-    come to its end.
+    """Boots a kernel and returns what guest.c printed. Raises MachineError if that did
+    not come to its end.
     """
     with tempfile.TemporaryDirectory(prefix="zswap-large-") as made:
         run = Path(made)
@@ -143,7 +111,7 @@ def answers(of: Kernel, flavour: Flavour) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in console.splitlines() if line.startswith("{")]
     if not lines or lines.pop() != {"end": True}:
         last = "\n".join(console.splitlines()[-20:])
-        raise RecordError(f"Linux {of.release} did not come to the end:\n{last}")
+        raise MachineError(f"Linux {of.release} did not come to the end:\n{last}")
     return lines
 
 
@@ -153,22 +121,22 @@ def main(argv: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     flavour = FLAVOURS[argv[0]]
-    must_have(
-        {
-            flavour.emulator[0]: [flavour.package],
-            flavour.compiler: [f"gcc-{flavour.compiler.removesuffix('-gcc')}", flavour.libc],
-            "modprobe": ["kmod"],
-            "cpio": ["cpio"],
-        }
-    )
+    cross = flavour.compiler.removesuffix("-gcc")
+    packages = {
+        flavour.emulator[0]: flavour.package,
+        flavour.compiler: f"gcc-{cross} {flavour.libc}",
+        "modprobe": "kmod",
+        "cpio": "cpio",
+    }
     try:
+        must_have(packages)
         for version in argv[1:]:
-            of = kernel(version, argv[0], flavour.architecture)
+            of = kernel(version, default_cache(), argv[0], flavour.architecture)
             figures = Figures.read()
             figures.add(answers(of, flavour))
             figures.write()
             print(f"Linux {of.release}: in {FIGURES_FILE}")
-    except RecordError as e:
+    except MachineError as e:
         print(f"record: {e}", file=sys.stderr)
         return 1
     return 0
