@@ -70,6 +70,7 @@ def test_runs_within_and_without_others() -> None:
     assert pairs(some.within(others)) == [(5, 10), (20, 25), (28, 29), (40, 50)]
     assert pairs(some.without(others)) == [(0, 5), (25, 28), (29, 30)]
     assert pairs(some.within(Runs.none())) == []
+    assert pairs(some.within(runs((10, 20), (30, 40)))) == []
     assert pairs(some.without(Runs.none())) == pairs(some)
 
 
@@ -173,6 +174,7 @@ def test_an_exited_process_may_be_left_out_of_the_list() -> None:
     both = split(regions, {1: first, 2: second}, 5)
     assert both is not None
     assert {pid: pairs(found) for pid, found in both.items()} == {1: [(0, 6)], 2: []}
+    assert split(regions, {1: first, 2: second}, 9) == {1: runs((0, 6)), 2: Runs.none()}
     assert split(regions, {1: first, 2: second}, 10) == {1: Runs.none(), 2: Runs.none()}
     for left, targets in (
         (regions[:3], {1: first, 2: second}),
@@ -478,13 +480,13 @@ def test_frames_are_found_in_the_segments_of_ram(tmp_path: Path) -> None:
             (1, 64 * P, 2**64 - 1, 8 * P),  # vmalloc: without an address
             (1, 8 * P, 2 * P, 20 * P),
             (1, 40 * P, 4 * P, 2 * P),  # the kernel's text, inside the RAM above
-            (1, 28 * P, 22 * P, 4 * P),
+            (1, 60 * P, 22 * P, 4 * P),
         ],
         80 * P,
     )
     with file.open("r+b") as f:
         for frame in range(2, 26):
-            f.seek((frame + 6) * P)
+            f.seek((frame + (6 if frame < 22 else 38)) * P)
             f.write(bytes([frame]) * P)
     out = memoryview(bytearray(8 * P))
     with kcore.Kcore.open(str(file)) as memory:
@@ -495,9 +497,12 @@ def test_frames_are_found_in_the_segments_of_ram(tmp_path: Path) -> None:
         assert not memory.read([1], out)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x7fELF\1" + bytes(80), bytes(100)])
-def test_a_file_without_frames(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "kcore").write_bytes(content)
+@pytest.mark.parametrize("content", [b"", b"\x7fELF\1" + bytes(80), bytes(100), None])
+def test_a_file_without_frames(tmp_path: Path, content: bytes | None) -> None:
+    if content is None:
+        elf(tmp_path / "kcore", [(1, P, 2**64 - 1, 8 * P)], 9 * P)
+    else:
+        (tmp_path / "kcore").write_bytes(content)
     with pytest.raises(ValueError, match="no segment with physical addresses"):
         kcore.Kcore.open(str(tmp_path / "kcore"))
 
@@ -784,7 +789,7 @@ def test_lru_gen_tells_a_cgroups_cold_bytes() -> None:
     (group / "below").mkdir(parents=True)
     try:
         with Target(group=group / "below") as target:
-            nodes = lru_gen.cold_bytes("/zswap_py_cold", 4)
+            nodes = lru_gen.cold_bytes("/zswap_py_cold", 8)
             assert abs(sum(nodes.values()) - target.size / 2) < 8 << 20  # the interpreter's
             with pytest.raises(CannotTell, match="lists no cgroup /zswap_py_none"):
                 lru_gen.cold_bytes("/zswap_py_none", 1)
