@@ -74,11 +74,17 @@ def test_runs_within_and_without_others() -> None:
     assert pairs(some.without(Runs.none())) == pairs(some)
 
 
-def test_pieces_end_on_their_grid_and_have_only_what_lies_between_pages() -> None:
+def test_pieces_end_on_their_grid_and_are_half_full_at_least() -> None:
     piece = 16 * P
-    present = [runs((2 * P, 3 * P), (5 * P, 40 * P)), runs((100 * P, 101 * P))]
-    got = pairs(damon._pieces(present, piece))
-    assert got == [(2 * P, piece), (piece, 2 * piece), (2 * piece, 40 * P), (100 * P, 101 * P)]
+    present = [runs((2 * P, 4 * P), (6 * P, 7 * P), (11 * P, 40 * P)), runs((100 * P, 101 * P))]
+    assert pairs(damon._pieces(present, piece, 1)) == [
+        (2 * P, 7 * P),  # a gap as long as the pages before it
+        (11 * P, piece),  # the gap is longer than the three pages before it
+        (piece, 2 * piece),
+        (2 * piece, 40 * P),
+        (100 * P, 101 * P),
+    ]
+    assert pairs(damon._pieces(present, piece, 2))[:2] == [(2 * P, piece), (piece, 2 * piece)]
 
 
 def test_pieces_grow_until_they_are_few_enough() -> None:
@@ -87,6 +93,10 @@ def test_pieces_grow_until_they_are_few_enough() -> None:
     assert piece == 2 * P
     assert len(ranges[1].starts) == MAX_REGIONS // 2 + 1
     assert damon._cut({1: [runs((0, MAX_REGIONS * P))]}, P)[1] == P
+    sparse = runs(*((at * P, (at + 1) * P) for at in range(0, 20 * (MAX_REGIONS + 1), 20)))
+    assert len(damon._cut({1: [sparse]}, 64 * P)[0][1].starts) <= MAX_REGIONS
+    many = {pid: [runs((0, P))] for pid in range(MAX_REGIONS + 1)}
+    assert len(damon._cut(many, P)[0]) == MAX_REGIONS + 1
 
 
 # ---- DAMON's answers, replayed ----
