@@ -125,6 +125,9 @@ class Replay(Sysfs):
     def names(self, path: str) -> list[str]:
         return list(self._answer("names", path))
 
+    def writable(self, path: str) -> bool:
+        return True
+
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,6 +296,33 @@ def test_damon_that_is_not_to_be_had(
     assert re.search(remedy, caught.value.unknown.remedy)
     assert tree.files() == before
     assert not (run_dir / "damon.json").exists()
+
+
+@root
+def test_a_container_with_read_only_files(tree: Tree, run_dir: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from zswap_py.sources.damon import ColdSearch\n"
+        "from zswap_py.sources.damon_sysfs import Sysfs\n"
+        "try: ColdSearch(sysfs=Sysfs(sys.argv[1]), run=Path(sys.argv[2])).__enter__()\n"
+        "except Exception as e: print(e)\n"
+    )
+    command = 'd=$1; shift; mount --bind "$d" "$d" && mount -o remount,bind,ro "$d" && exec "$@"'
+    run_dir.mkdir()
+    for read_only, run, message in (
+        (tree.path, run_dir, f"{tree.path} is read-only here, as in a container. Run on the host"),
+        (run_dir, run_dir / "below", "below cannot be made: Read-only file system. Run on"),
+    ):
+        enter = ["unshare", "--mount", "sh", "-ec", command, "sh", read_only]
+        done = subprocess.run(
+            [*enter, sys.executable, "-c", code, tree.path, run],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip(f"no mount namespaces here: {done.stderr}")
+        assert message in done.stdout
 
 
 def test_two_searches_at_once(tree: Tree, run_dir: Path) -> None:
