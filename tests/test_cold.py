@@ -70,14 +70,21 @@ def test_runs_within_and_without_others() -> None:
     assert pairs(some.within(others)) == [(5, 10), (20, 25), (28, 29), (40, 50)]
     assert pairs(some.without(others)) == [(0, 5), (25, 28), (29, 30)]
     assert pairs(some.within(Runs.none())) == []
+    assert pairs(some.within(runs((10, 20), (30, 40)))) == []
     assert pairs(some.without(Runs.none())) == pairs(some)
 
 
-def test_pieces_end_on_their_grid_and_have_only_what_lies_between_pages() -> None:
+def test_pieces_end_on_their_grid_and_are_half_full_at_least() -> None:
     piece = 16 * P
-    present = [runs((2 * P, 3 * P), (5 * P, 40 * P)), runs((100 * P, 101 * P))]
-    got = pairs(damon._pieces(present, piece))
-    assert got == [(2 * P, piece), (piece, 2 * piece), (2 * piece, 40 * P), (100 * P, 101 * P)]
+    present = [runs((2 * P, 4 * P), (6 * P, 7 * P), (11 * P, 40 * P)), runs((100 * P, 101 * P))]
+    assert pairs(damon._pieces(present, piece, 1)) == [
+        (2 * P, 7 * P),  # a gap as long as the pages before it
+        (11 * P, piece),  # the gap is longer than the three pages before it
+        (piece, 2 * piece),
+        (2 * piece, 40 * P),
+        (100 * P, 101 * P),
+    ]
+    assert pairs(damon._pieces(present, piece, 2))[:2] == [(2 * P, piece), (piece, 2 * piece)]
 
 
 def test_pieces_grow_until_they_are_few_enough() -> None:
@@ -86,6 +93,10 @@ def test_pieces_grow_until_they_are_few_enough() -> None:
     assert piece == 2 * P
     assert len(ranges[1].starts) == MAX_REGIONS // 2 + 1
     assert damon._cut({1: [runs((0, MAX_REGIONS * P))]}, P)[1] == P
+    sparse = runs(*((at * P, (at + 1) * P) for at in range(0, 20 * (MAX_REGIONS + 1), 20)))
+    assert len(damon._cut({1: [sparse]}, 64 * P)[0][1].starts) <= MAX_REGIONS
+    many = {pid: [runs((0, P))] for pid in range(MAX_REGIONS + 1)}
+    assert len(damon._cut(many, P)[0]) == MAX_REGIONS + 1
 
 
 # ---- DAMON's answers, replayed ----
@@ -113,6 +124,9 @@ class Replay(Sysfs):
 
     def names(self, path: str) -> list[str]:
         return list(self._answer("names", path))
+
+    def writable(self, path: str) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -173,6 +187,7 @@ def test_an_exited_process_may_be_left_out_of_the_list() -> None:
     both = split(regions, {1: first, 2: second}, 5)
     assert both is not None
     assert {pid: pairs(found) for pid, found in both.items()} == {1: [(0, 6)], 2: []}
+    assert split(regions, {1: first, 2: second}, 9) == {1: runs((0, 6)), 2: Runs.none()}
     assert split(regions, {1: first, 2: second}, 10) == {1: Runs.none(), 2: Runs.none()}
     for left, targets in (
         (regions[:3], {1: first, 2: second}),
@@ -281,6 +296,33 @@ def test_damon_that_is_not_to_be_had(
     assert re.search(remedy, caught.value.unknown.remedy)
     assert tree.files() == before
     assert not (run_dir / "damon.json").exists()
+
+
+@root
+def test_a_container_with_read_only_files(tree: Tree, run_dir: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from zswap_py.sources.damon import ColdSearch\n"
+        "from zswap_py.sources.damon_sysfs import Sysfs\n"
+        "try: ColdSearch(sysfs=Sysfs(sys.argv[1]), run=Path(sys.argv[2])).__enter__()\n"
+        "except Exception as e: print(e)\n"
+    )
+    command = 'd=$1; shift; mount --bind "$d" "$d" && mount -o remount,bind,ro "$d" && exec "$@"'
+    run_dir.mkdir()
+    for read_only, run, message in (
+        (tree.path, run_dir, f"{tree.path} is read-only here, as in a container. Run on the host"),
+        (run_dir, run_dir / "below", "below cannot be made: Read-only file system. Run on"),
+    ):
+        enter = ["unshare", "--mount", "sh", "-ec", command, "sh", read_only]
+        done = subprocess.run(
+            [*enter, sys.executable, "-c", code, tree.path, run],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip(f"no mount namespaces here: {done.stderr}")
+        assert message in done.stdout
 
 
 def test_two_searches_at_once(tree: Tree, run_dir: Path) -> None:
@@ -478,13 +520,13 @@ def test_frames_are_found_in_the_segments_of_ram(tmp_path: Path) -> None:
             (1, 64 * P, 2**64 - 1, 8 * P),  # vmalloc: without an address
             (1, 8 * P, 2 * P, 20 * P),
             (1, 40 * P, 4 * P, 2 * P),  # the kernel's text, inside the RAM above
-            (1, 28 * P, 22 * P, 4 * P),
+            (1, 60 * P, 22 * P, 4 * P),
         ],
         80 * P,
     )
     with file.open("r+b") as f:
         for frame in range(2, 26):
-            f.seek((frame + 6) * P)
+            f.seek((frame + (6 if frame < 22 else 38)) * P)
             f.write(bytes([frame]) * P)
     out = memoryview(bytearray(8 * P))
     with kcore.Kcore.open(str(file)) as memory:
@@ -495,9 +537,12 @@ def test_frames_are_found_in_the_segments_of_ram(tmp_path: Path) -> None:
         assert not memory.read([1], out)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x7fELF\1" + bytes(80), bytes(100)])
-def test_a_file_without_frames(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "kcore").write_bytes(content)
+@pytest.mark.parametrize("content", [b"", b"\x7fELF\1" + bytes(80), bytes(100), None])
+def test_a_file_without_frames(tmp_path: Path, content: bytes | None) -> None:
+    if content is None:
+        elf(tmp_path / "kcore", [(1, P, 2**64 - 1, 8 * P)], 9 * P)
+    else:
+        (tmp_path / "kcore").write_bytes(content)
     with pytest.raises(ValueError, match="no segment with physical addresses"):
         kcore.Kcore.open(str(tmp_path / "kcore"))
 
@@ -784,7 +829,7 @@ def test_lru_gen_tells_a_cgroups_cold_bytes() -> None:
     (group / "below").mkdir(parents=True)
     try:
         with Target(group=group / "below") as target:
-            nodes = lru_gen.cold_bytes("/zswap_py_cold", 4)
+            nodes = lru_gen.cold_bytes("/zswap_py_cold", 8)
             assert abs(sum(nodes.values()) - target.size / 2) < 8 << 20  # the interpreter's
             with pytest.raises(CannotTell, match="lists no cgroup /zswap_py_none"):
                 lru_gen.cold_bytes("/zswap_py_none", 1)

@@ -30,7 +30,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +52,7 @@ from zswap_py.sources.source import SourceError
 from zswap_py.sources.swappable import swappable_mappings
 
 PIECE = 256 << 10  #: bytes of a piece, at most, while the pieces are few enough
+_ALL = 1 << 46  # a piece of the whole address space
 RUN = Path("/run/zswap-py")  #: the directory of the state file, root's own
 
 
@@ -223,27 +224,42 @@ def _alive(targets: dict[int, Runs]) -> dict[int, Runs]:
 
 
 def _cut(present: dict[int, list[Runs]], piece: int) -> tuple[dict[int, Runs], int]:
-    """Returns the pages in pieces of at most ``piece`` bytes, with gaps inside a piece
-    filled, by pid; and the bytes of a piece that keep their number below MAX_REGIONS.
+    """Returns the pages in pieces of at most ``piece`` bytes, by pid, and the size of a
+    piece that keeps their number below MAX_REGIONS.
     """
+    fill = 1
     while True:
-        ranges = {pid: _pieces(runs, piece) for pid, runs in present.items()}
-        if sum(len(runs.starts) for runs in ranges.values()) <= MAX_REGIONS:
+        ranges = {pid: _pieces(runs, piece, fill) for pid, runs in present.items()}
+        pieces = sum(len(runs.starts) for runs in ranges.values())
+        if pieces <= MAX_REGIONS or piece >= _ALL:
             return ranges, piece
-        piece *= 2
+        piece, fill = 2 * piece, 2 * fill
 
 
-def _pieces(present: list[Runs], piece: int) -> Runs:
-    cells: dict[int, tuple[int, int]] = {}  # by number of the piece: first and last address
-    for start, end in itertools.chain.from_iterable(zip(*runs, strict=True) for runs in present):
-        for at in range(start - start % piece, end, piece):
-            low, high = max(at, start), min(at + piece, end)
-            before = cells.get(at, (low, high))
-            cells[at] = min(low, before[0]), max(high, before[1])
-    runs = Runs.none()
-    for at in sorted(cells):
-        runs.append(*cells[at])
+def _pieces(present: list[Runs], piece: int, fill: int) -> Runs:
+    """Returns the pages in pieces that end on multiples of ``piece``. A piece has a gap
+    only if that is at most ``fill`` times as long as the pages before it: DAMON looks
+    at gaps too, and there it sees nothing.
+    """
+    runs, pages = Runs.none(), 0
+    for start, end in sorted(itertools.chain.from_iterable(map(_pairs, present))):
+        for at in (start, *range(start - start % piece + piece, end, piece)):
+            stop = min(end, at - at % piece + piece)
+            if (
+                runs.ends
+                and runs.starts[-1] // piece == at // piece
+                and at - runs.ends[-1] <= fill * pages
+            ):
+                runs.ends[-1] = stop
+                pages += stop - at
+            else:
+                runs.append(at, stop)
+                pages = stop - at
     return runs
+
+
+def _pairs(runs: Runs) -> Iterator[tuple[int, int]]:
+    return zip(*runs, strict=True)
 
 
 def _drop_used_elsewhere(

@@ -41,7 +41,12 @@ class Lock:
         self._fd = -1
 
     def __enter__(self) -> Lock:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as e:
+            raise CannotTell(
+                f"{self._directory} cannot be made: {e.strerror}", "Run on the host, as root"
+            ) from None
         found = self._directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
             raise CannotTell(

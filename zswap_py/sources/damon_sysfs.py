@@ -58,6 +58,9 @@ class Sysfs:
         finally:
             os.close(fd)
 
+    def writable(self, path: str) -> bool:
+        return os.access(f"{self.root}/{path}", os.W_OK)
+
     def names(self, path: str) -> list[str]:
         return os.listdir(f"{self.root}/{path}")
 
@@ -85,6 +88,10 @@ class Damon:
             ) from None
         except OSError as e:
             raise CannotTell(f"DAMON's {_NR} cannot be read: {e.strerror}", "Try again") from None
+        if not self._sysfs.writable(_NR):
+            raise CannotTell(
+                f"{self._sysfs.root} is read-only here, as in a container", "Run on the host"
+            )
         if not nr.isdecimal():
             raise CannotTell(f"DAMON's {_NR} is {nr!r}", "Use a kernel of Linux 5.18 or later")
 
