@@ -259,8 +259,8 @@ FACTS: list[tuple[str, dict[str, Any], str | None]] = [
     ("Unknown", {"cold": COLD, "cold_pages": 7}, "how often cold pages return"),
     (
         "Unknown",
-        {"cold": Coldness(None, 120.0, reason="DAMON is in use", remedy="end damo")},
-        "how much of it is cold: DAMON is in use (end damo)",
+        {"cold": Coldness(None, 120.0, reason="DAMON is in use", remedy="End damo")},
+        "how much of it is cold: DAMON is in use. End damo",
     ),
     (
         "Unknown",

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,8 +22,11 @@ from corpus import SEEDS, corpus
 from zswap_py import crypto
 from zswap_py._native import ffi, lib
 from zswap_py.report import Figures, Unavailable, measure
-from zswap_py.report.measure import MemoryLimit, Result
-from zswap_py.sources.pages import SourceError, open_pages
+from zswap_py.report.cost import Stopwatch
+from zswap_py.report.data import Estimate, Savings
+from zswap_py.report.measure import BudgetSpent, MemoryLimit, Result
+from zswap_py.report.tally import Rows, Tally
+from zswap_py.sources.pages import Run, SourceError, open_pages
 from zswap_py.zswap import Zswap
 
 P = 4096
@@ -45,6 +49,10 @@ def only(result: Result) -> Figures:
     return f
 
 
+def stored(f: Figures) -> int:
+    return f.sample["stored_pages"]
+
+
 def write(path: Path, *pages: bytes) -> Path:
     path.write_bytes(b"".join(pages))
     return path
@@ -61,8 +69,12 @@ def test_the_figures_are_the_kernels(tmp_path: Path, seed: int, compressor: str,
     result = run(write(tmp_path / "memory", *corpus(seed)), compressor, jobs=jobs)
     f = only(result)
     assert f.kernel_sizes
-    assert {name: getattr(f, name) for name in kernel} == kernel
-    assert result.report.zero_pages == 2000 - kernel["stored_pages"]
+    assert {name: f.sample[name] for name in kernel} == kernel
+    # all was read: the estimates are the kernel's figures, too
+    exact = {name: Estimate.exactly(n) for name, n in kernel.items()}
+    assert {name: getattr(f.all, name) for name in kernel} == exact
+    assert result.report.zero_pages == Estimate.exactly(2000 - kernel["stored_pages"])
+    assert f.all.net_saved_bytes == Estimate.exactly(f.sample["net_saved_bytes"])
     assert f.intact
     assert result.report.complete
     assert result.stopped is None
@@ -73,16 +85,23 @@ def test_figures_hang_together(memory: Path) -> None:
     assert [c.name for c in report.compressors] == ["lzo", "lzo-rle", "lz4", "zstd", "deflate"]
     for f in report.figures:
         assert f.intact
+        stored, pool = f.sample["stored_pages"], f.sample["pool_total_size"]
         assert (
-            report.zero_pages + f.stored_pages + f.rejected_pages
-            == report.pages
+            report.sample.zero_pages + stored + f.sample["rejected_pages"]
+            == report.sample.pages
             == report.pages_total
             == 2000
         )
-        assert f.ratio == f.stored_pages * P / f.pool_total_size
-        metadata = f.stored_pages * P - f.pool_total_size - f.net_saved_bytes
-        assert 64 * f.stored_pages <= metadata <= 100 * f.stored_pages
-        assert 0 < f.compressed_bytes < f.pool_total_size
+        metadata = stored * P - pool - f.sample["net_saved_bytes"]
+        assert 64 * stored <= metadata <= 100 * stored
+        assert 0 < f.sample["compressed_bytes"] < pool
+        classes = {int(size): n for size, (n,) in f.classes.items()}
+        assert sum(classes.values()) == stored
+        # an object has its handle and its padding
+        assert sum(size * n for size, n in classes.items()) > f.sample["compressed_bytes"]
+        assert {name: getattr(f.all, name) for name in f.sample} == {
+            name: Estimate.exactly(n) for name, n in f.sample.items()
+        }
         for kind in ("store", "load"):
             p25, p50, p75 = (getattr(f, f"{kind}_ns_p{q}") for q in (25, 50, 75))
             assert 0 < p25 <= p50 <= p75 < 1e9
@@ -97,7 +116,7 @@ def test_the_times_are_zswaps(memory: Path) -> None:
     took = time.monotonic_ns() - began
     assert f.store_ns_p50 is not None
     assert f.load_ns_p50 is not None
-    assert f.store_ns_p50 / 2 * f.stored_pages < took
+    assert f.store_ns_p50 / 2 * f.sample["stored_pages"] < took
     # a page of deflate is 10 us and more on any machine: two units apart from a mistake
     # in the unit
     assert 5_000 < f.store_ns_p50 < 5_000_000
@@ -161,14 +180,9 @@ def test_the_runs_are_what_the_thread_took(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jobs", [2, 3, 7])
 def test_jobs_change_no_figure(memory: Path, jobs: int) -> None:
     one, many = only(run(memory, jobs=1)), only(run(memory, jobs=jobs))
-    same = (
-        "stored_pages",
-        "stored_incompressible_pages",
-        "compressed_bytes",
-        "pool_total_size",
-        "net_saved_bytes",
-    )
-    assert [getattr(one, name) for name in same] == [getattr(many, name) for name in same]
+    assert one.sample == many.sample
+    assert one.all == many.all
+    assert one.classes == many.classes
     assert many.intact
 
 
@@ -176,20 +190,18 @@ def test_pieces_and_folios_that_do_not_come_out_even(tmp_path: Path) -> None:
     """Over a piece's end, and a last folio that is short."""
     noise = os.urandom(5000 * P)
     f = only(run(write(tmp_path / "memory", noise), folio_pages=16, jobs=3))
-    assert (f.stored_pages, f.stored_incompressible_pages, f.intact) == (5000, 5000, True)
+    raw = f.sample["stored_pages"], f.sample["stored_incompressible_pages"]
+    assert (*raw, f.intact) == (5000, 5000, True)
 
 
 def test_only_zero_pages(tmp_path: Path) -> None:
     report = run(write(tmp_path / "memory", bytes(300 * P))).report
-    assert report.zero_pages == 300
+    assert report.zero_pages == Estimate.exactly(300)
     f = report.figures[0]
-    assert (f.stored_pages, f.ratio, f.store_ns_p50, f.load_ns_p75, f.net_saved_bytes) == (
-        0,
-        None,
-        None,
-        None,
-        0,
-    )
+    zero = Estimate.exactly(0)
+    assert f.all == Savings(zero, zero, zero, zero, zero, zero)
+    assert f.all.ratio(P) is f.store_ns_p50 is f.load_ns_p75 is None
+    assert f.classes == {}
     assert f.intact
 
 
@@ -205,8 +217,8 @@ def test_zero_folios_never_come_to_zswap_but_zero_pages_of_others_do(tmp_path: P
         bytes(P),
     )
     by_page, by_folio = run(memory).report, run(memory, folio_pages=16).report
-    assert (by_page.zero_pages, by_page.figures[0].stored_pages) == (48, 2)
-    assert (by_folio.zero_pages, by_folio.figures[0].stored_pages) == (32, 18)
+    assert (by_page.zero_pages.value, stored(by_page.figures[0])) == (48, 2)
+    assert (by_folio.zero_pages.value, stored(by_folio.figures[0])) == (32, 18)
     assert by_folio.folio_pages == 16
     assert by_folio.figures[0].intact
 
@@ -215,28 +227,185 @@ def test_linux_6_16_refuses_the_folio_of_a_page_that_does_not_shrink(tmp_path: P
     words = [b"%04d" % i * (P // 4) for i in range(32)]
     memory = write(tmp_path / "memory", *words[:20], os.urandom(P), *words[21:])
     pages = only(run(memory, "lzo", kernel="6.16"))
-    assert (pages.stored_pages, pages.rejected_pages, pages.intact) == (31, 1, True)
+    assert (stored(pages), pages.sample["rejected_pages"], pages.intact) == (31, 1, True)
     folios = only(run(memory, "lzo", kernel="6.16", folio_pages=16))
-    assert (folios.stored_pages, folios.rejected_pages, folios.intact) == (16, 16, True)
+    assert (stored(folios), folios.sample["rejected_pages"], folios.intact) == (16, 16, True)
+    assert folios.all.rejected_pages == Estimate.exactly(16)
+    # the kernel's counter has the zspages of the folio's first pages
+    assert folios.all.pool_total_size == Estimate.exactly(folios.sample["pool_total_size"])
     kept = only(run(memory, "lzo", folio_pages=16))
-    assert (kept.stored_pages, kept.rejected_pages, kept.stored_incompressible_pages) == (32, 0, 1)
+    raw = kept.sample["stored_incompressible_pages"]
+    assert (stored(kept), kept.sample["rejected_pages"], raw) == (32, 0, 1)
 
 
 def test_a_sample_stands_for_all(tmp_path: Path) -> None:
     memory = write(tmp_path / "memory", *corpus(1), *corpus(2), *corpus(3))
     whole, part = run(memory).report, run(memory, sample=8 << 20).report
-    assert 1900 <= part.pages <= 2048
-    assert part.pages_total == whole.pages == 6000
-    assert part.scale == 6000 / part.pages
+    assert 1900 <= part.sample.pages <= 2048
+    assert part.pages_total == whole.sample.pages == 6000
     estimate, truth = part.figures[0], whole.figures[0]
-    assert estimate.estimated_net_saved_bytes == pytest.approx(truth.net_saved_bytes, rel=0.1)
-    assert estimate.estimated_pool_total_size == pytest.approx(truth.pool_total_size, rel=0.1)
+    for name in truth.sample:
+        e = getattr(estimate.all, name)
+        assert e.low <= truth.sample[name] <= e.high
+        assert e.value == pytest.approx(truth.sample[name], rel=0.1, abs=60)
+    assert part.zero_pages.low <= whole.sample.zero_pages <= part.zero_pages.high
+    scale = 6000 / part.sample.pages
     # multiplied as it is, each class's last zspage would count three times
-    assert estimate.pool_total_size * part.scale > 1.1 * estimate.estimated_pool_total_size
-    assert truth.estimated_net_saved_bytes == truth.net_saved_bytes
+    pool = estimate.all.pool_total_size
+    assert estimate.sample["pool_total_size"] * scale > 1.1 * pool.value
     again, other = run(memory, sample=8 << 20).report, run(memory, sample=8 << 20, seed=1).report
-    assert again.figures[0].compressed_bytes == part.figures[0].compressed_bytes
-    assert other.figures[0].compressed_bytes != part.figures[0].compressed_bytes
+    assert again.figures[0].all == estimate.all
+    assert other.figures[0].all.compressed_bytes != estimate.all.compressed_bytes
+
+
+# ---- the amount ----
+
+
+def test_reading_ends_once_it_is_as_precise_as_asked_for(tmp_path: Path) -> None:
+    memory = write(tmp_path / "memory", *(corpus(1) + corpus(2) + corpus(3)))
+    read = []
+    for precision in (0.2, 0.03, 0.0001):
+        with open_pages([memory], precision=precision) as pages:
+            report = measure.measure(pages, ("lzo", "zstd"), jobs=1, precision=precision).report
+        read.append(report.sample.pages)
+        assert report.complete
+        assert (report.pages_total, report.sample.precision) == (6000, precision)
+        saved = report.figures[0].all.net_saved_bytes
+        assert saved.error <= precision * saved.value
+    assert 512 <= read[0] < read[1] < read[2] == 6000
+    assert (report.sample.ended, saved.exact) == ("all", True)
+
+
+def test_each_part_is_as_precise_by_itself(tmp_path: Path) -> None:
+    """Pages that are all alike need few runs, others many."""
+    alike = write(tmp_path / "alike", *[b"%08d" % i * (P // 8) for i in range(4000)])
+    mixed = write(tmp_path / "mixed", *(corpus(1) + corpus(2)))
+    with open_pages([alike, mixed], precision=0.04, by="process") as pages:
+        report = measure.measure(pages, ("lz4",), jobs=1, precision=0.04).report
+    assert report.sample.ended == "precision"
+    (first, second) = (cell["pages"] for cell in report.sample.cells)
+    assert 512 <= first < second
+    for group in report.groups:
+        saved = group.savings["lz4"].all.net_saved_bytes
+        assert saved.error <= 0.04 * saved.value
+    assert [group.pages for group in report.groups] == [4000, 4000]
+
+
+def test_noise_is_read_to_the_limit_as_nothing_of_it_is_saved(tmp_path: Path) -> None:
+    memory = write(tmp_path / "noise", os.urandom(3000 * P))
+    with open_pages([memory], precision=0.05) as pages:
+        report = measure.measure(pages, ("lz4",), jobs=1, precision=0.05).report
+    assert report.sample.pages == 3000
+
+
+class Ticking(Stopwatch):
+    """Each look at it takes a second."""
+
+    ticks = 0.0
+
+    def cpu_seconds(self) -> float:
+        self.ticks += 1
+        return self.ticks
+
+
+def test_a_budget_ends_the_reading_with_what_was_read_in_whole_rounds(tmp_path: Path) -> None:
+    memory = write(tmp_path / "memory", *(corpus(1) * 6))
+    with open_pages([memory], precision=0.0001) as pages:
+        result = measure.measure(pages, ("lz4",), jobs=1, budget=4, watch=Ticking())
+    report = result.report
+    assert isinstance(result.stopped, BudgetSpent)
+    assert "the budget of 4 CPU seconds is spent: a larger --budget" in str(result.stopped)
+    assert (report.complete, report.sample.ended, report.pages_total) == (True, "budget", 12000)
+    assert 1000 <= report.sample.pages <= 2048
+    truth = run(memory).report.figures[0].sample["net_saved_bytes"]
+    saved = report.figures[0].all.net_saved_bytes
+    assert saved.low < truth < saved.high
+    assert not saved.exact
+
+
+def test_a_budget_without_a_whole_round_is_not_complete(tmp_path: Path) -> None:
+    memory = write(tmp_path / "memory", *(corpus(1) * 6))
+    with open_pages([memory]) as pages:
+        result = measure.measure(pages, ("lz4",), jobs=1, budget=3, watch=Ticking())
+    assert str(result.stopped) == (
+        "the budget of 3 CPU seconds is spent before a random sample was read, and the figures "
+        "cover no more than the pages read: give a larger --budget, or fewer compressors with -c"
+    )
+    report = result.report
+    assert (report.complete, report.sample.ended, report.sample.pages) == (False, "budget", 4096)
+    f = report.figures[0]
+    assert f.all.stored_pages == Estimate.exactly(stored(f))
+
+
+def test_a_budget_that_is_enough_changes_nothing(memory: Path) -> None:
+    with open_pages([memory]) as pages:
+        result = measure.measure(pages, ("lz4",), jobs=1, budget=4, watch=Ticking())
+    assert (result.stopped, result.report.sample.ended) == (None, "all")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"precision": 0}, {"precision": 1}, {"budget": 0}, {"budget": -1}]
+)
+def test_amounts_that_cannot_be(memory: Path, wrong: dict[str, float]) -> None:
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name} is .*: give more than 0"):
+        run(memory, **wrong)
+
+
+def test_the_cost(memory: Path) -> None:
+    watch = Stopwatch()
+    report = run(memory, watch=watch, jobs=2).report
+    cost = report.cost
+    assert (cost.bytes_read, cost.threads, cost.policy) == (2000 * P, 2, "other")
+    assert 0 < cost.cpu_seconds <= watch.cpu_seconds()
+    assert 0 < cost.wall_seconds < 60
+    assert 8 << 20 < cost.peak_memory < 4 << 30
+
+
+@pytest.fixture
+def policies() -> Iterator[set[int]]:
+    """The policies of the threads that store with the compressor "noting"."""
+    found: set[int] = set()
+
+    def packed(page: Any, room: int) -> bytes:
+        found.add(os.sched_getscheduler(0))
+        return bytes(page[:64])
+
+    crypto.register_compressor("noting", packed, lambda packed, room: bytes(packed) * 64)
+    yield found
+    crypto.unregister_compressor("noting")
+
+
+@pytest.mark.parametrize("jobs", [None, 2])
+def test_idle_threads_measure_and_the_caller_stays_as_it_is(
+    tmp_path: Path, policies: set[int], jobs: int | None
+) -> None:
+    memory = write(tmp_path / "memory", *[bytes([i]) * P for i in range(1, 200)])
+    before = os.sched_getscheduler(0)
+    report = run(memory, "noting", idle=True, jobs=jobs).report
+    assert policies == {os.SCHED_IDLE}
+    assert (report.cost.policy, report.cost.threads) == ("idle", jobs or 1)
+    policies.clear()
+    run(memory, "noting", jobs=jobs)
+    assert policies == {before} == {os.sched_getscheduler(0)}
+
+
+def test_ctrl_c_stops_the_thread_that_measures(tmp_path: Path) -> None:
+    """A signal comes to the main thread."""
+    memory = write(tmp_path / "memory", *corpus(1) * 6)
+    seen: list[float] = []
+
+    def interrupt(done: float) -> None:
+        if not seen:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+        seen.append(done)
+
+    result = run(memory, "lzo", "lz4", idle=True, progress=interrupt)
+    assert isinstance(result.stopped, KeyboardInterrupt)
+    assert len(seen) == 1
+    assert result.report.sample.pages == 0
+    assert not [t for t in threading.enumerate() if t.name.startswith("zswap-report")]
 
 
 # ---- what goes wrong ----
@@ -283,7 +452,7 @@ def test_what_cannot_be_had_is_listed_and_the_others_are_measured(memory: Path) 
     assert gone.name == "842"
     assert gone.unavailable.startswith("no library has sw842")
     assert isinstance(there, Figures)
-    assert there.stored_pages == 1948
+    assert stored(there) == 1948
     with pytest.raises(SourceError, match="compressor 842 is not available: no library has sw842"):
         run(memory, "842")
 
@@ -302,13 +471,15 @@ def test_ctrl_c_finds_all_compressors_at_the_same_page(tmp_path: Path) -> None:
     result = run(memory, "lzo", "lz4", progress=interrupt)
     assert isinstance(result.stopped, KeyboardInterrupt)
     report = result.report
-    assert (report.complete, report.pages, report.pages_total) == (False, 4096 * 1, 12000)
+    assert (report.complete, report.sample.pages, report.pages_total) == (False, 4096, 12000)
+    assert report.sample.ended == "interrupted"
     for f in report.figures:
-        assert report.zero_pages + f.stored_pages == 4096
+        assert report.sample.zero_pages + stored(f) == 4096
+        assert f.all.stored_pages == Estimate.exactly(stored(f))
         assert f.intact
     # the figures of the first piece alone
     first = run(write(tmp_path / "first", *(corpus(1) * 6)[:4096]), "lzo", "lz4").report
-    assert [f.pool_total_size for f in report.figures] == [f.pool_total_size for f in first.figures]
+    assert [f.sample for f in report.figures] == [f.sample for f in first.figures]
 
 
 def test_progress_is_bytes_and_ends_at_all(memory: Path) -> None:
@@ -338,7 +509,7 @@ def test_more_jobs_than_runs_take_no_room(memory: Path, monkeypatch: pytest.Monk
             super().__init__(*args, jobs=jobs, **how)
 
     monkeypatch.setattr(measure, "_Meter", Noted)
-    assert only(run(memory, jobs=8192)).stored_pages == 1948
+    assert stored(only(run(memory, jobs=8192))) == 1948
     only(run(memory, jobs=8192, folio_pages=512))
     assert made == [64, 8]
 
@@ -363,7 +534,7 @@ def test_refusal_has_the_figure_and_the_remedy(
     with pytest.raises(MemoryLimit, match=said):
         run(memory, "lz4", "lzo")  # 16 MiB of a piece, two pools of 8 MiB at worst
     monkeypatch.setattr(measure, "mem_available", lambda: 160 << 20)
-    assert only(run(memory)).stored_pages == 1948
+    assert stored(only(run(memory))) == 1948
 
 
 def test_refusal_by_what_the_first_piece_came_to(
@@ -386,11 +557,9 @@ def test_where_much_is_measured_it_stops_and_reports(
     monkeypatch.setattr(measure, "WORTH_REPORTING", 32 << 20)
     result = run(memory)
     assert isinstance(result.stopped, MemoryLimit)
-    assert (result.report.complete, result.report.pages, result.report.zero_pages) == (
-        False,
-        8192,
-        4096,
-    )
+    sample = result.report.sample
+    assert (result.report.complete, sample.ended) == (False, "memory")
+    assert (sample.pages, sample.zero_pages) == (8192, 4096)
 
 
 def test_memory_that_is_available() -> None:
@@ -448,3 +617,99 @@ def test_zero_folios_are_dropped_in_order() -> None:
     assert lib.zswap_drop_zero_folios(made) == 0
     assert made.nr_pages == 5
     assert bytes(ffi.buffer(keep, 5 * P)) == a + zero + zero + b + c
+
+
+def clusters_of(made: Any, pages: list[int]) -> Any:
+    """Gives a span clusters of so many pages, of one cell each."""
+    clusters = ffi.new("struct zswap_cluster[]", len(pages))
+    for i, n in enumerate(pages):
+        clusters[i].number, clusters[i].cell, clusters[i].row = 10 + i, i % 2, i
+        clusters[i].pages = n
+    made.clusters, made.nr_clusters = clusters, len(pages)
+    return clusters
+
+
+def test_zero_folios_leave_their_clusters() -> None:
+    a, b, c = (bytes([i]) + bytes(P - 1) for i in (1, 2, 3))
+    zero = bytes(P)
+    made, _keep = span(zero + zero + a + zero + zero + zero + zero + b + c, folio_pages=2)
+    # the second folio lies in two clusters; the fourth cluster is empty as it is
+    clusters = clusters_of(made, [3, 2, 2, 0, 2])
+    assert lib.zswap_drop_zero_folios(made) == 0
+    assert [cluster.pages for cluster in clusters] == [1, 1, 1, 0, 2]
+    assert sum(cluster.pages for cluster in clusters) == made.nr_pages
+
+
+def tallies(z: Zswap, cells: int, rows: int) -> Tally:
+    table = Rows(cells, 0)
+    assert table.size >= rows
+    return Tally(z.pool.size_classes, P, table)
+
+
+def test_tallies_are_what_the_zswap_holds() -> None:
+    """By row and by class, refused pages and raw ones among them."""
+    pages = [*[page for page in corpus(1) if any(page)][:300], os.urandom(P), os.urandom(P)]
+    made, _keep = span(b"".join(pages))
+    sizes = [100, 0, 7, 90, len(pages) - 197]
+    clusters_of(made, sizes)
+    with Zswap("lz4", nr_cpus=1) as z:
+        z.swapon(len(pages))
+        tally = tallies(z, 2, len(sizes))
+        runs = ffi.new("struct zswap_run[]", -(-len(pages) // 4))
+        assert lib.zswap_store_runs(z._z, 0, made, runs) == 0
+        z.invalidate(3)
+        tally.add(z._z, made)
+        held = tally.held(tally.mark(), page_metadata=0.0, zspage_metadata=0.0)
+        at = 0
+        for row, n in enumerate(sizes):
+            lengths = [z.length(i) for i in range(at, at + n) if i in z]
+            stored, raw, nbytes, pool, zspages = held.rows[5 * row : 5 * row + 5]
+            assert (stored, raw) == (len(lengths), lengths.count(P))
+            assert nbytes == sum(lengths)
+            assert pool >= nbytes
+            assert (zspages > 0) == (n > 0)
+            at += n
+        classes = z.pool.size_classes
+        objects, clusters = list(held.objects), list(held.clusters)
+        n = len(classes)
+        by_class = [a + b for a, b in zip(objects[:n], objects[n:], strict=True)]
+        assert by_class == [c.objs_inuse for c in classes]
+        filled = sum(n / c.objs_per_zspage for n, c in zip(by_class, classes, strict=True))
+        assert sum(held.rows[4::5]) == pytest.approx(filled)
+        # rows 0, 2 and 4 are of one cell: a class of theirs is in one to three of them
+        assert all(
+            (n > 0) <= within <= min(n, 3) for n, within in zip(objects, clusters, strict=True)
+        )
+        assert max(clusters) == 3
+        assert lib.zswap_tally_span(z._z, 1, made, tally._c) == -errno.EINVAL
+        clusters_of(made, [len(pages) - 1])
+        assert lib.zswap_tally_span(z._z, 0, made, tally._c) == -errno.EINVAL
+        made.folio_pages = 0
+        assert lib.zswap_tally_span(z._z, 0, made, tally._c) == -errno.EINVAL
+
+
+def test_a_run_that_goes_on_in_the_next_piece_keeps_its_row() -> None:
+    table = Rows(2, 0)
+    first = [Run(0, 0, 0, 8), Run(1, 1, 1, 8), Run(0, 0, 2, 3)]
+    second = [Run(0, 0, 2, 5), Run(1, 1, 3, 8)]
+    rows = [[c.row for c in table.clusters(runs)] for runs in (first, second)]
+    assert rows[0][2] == rows[1][0]
+    assert len({*rows[0], *rows[1]}) == 4
+    for runs in (first, second):
+        clusters = table.clusters(runs)
+        clusters[0].pages -= 1  # a zero page
+        table.add(runs, clusters)
+
+
+def test_more_runs_than_rows_share_these() -> None:
+    table = Rows(1, 5)
+    runs = [Run(0, 0, i, 8) for i in range(3 * table.cell_rows)]
+    clusters = table.clusters(runs)
+    table.add(runs, clusters)
+    mark = table.mark()
+    assert (mark.used, mark.runs) == ((table.cell_rows,), len(runs))
+    assert sum(mark.pages) == 8 * len(runs)
+    assert min(mark.pages) == 8
+    assert max(mark.pages) > 40
+    # a host of many cells takes no more memory than one of few
+    assert Rows(1000, 0).size <= 2 * Rows(64, 0).size

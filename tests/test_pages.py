@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 from zswap_py.sources import denial, pagemap, procfs, smaps
+from zswap_py.sources import process as process_module
 from zswap_py.sources.extents import Extents
 from zswap_py.sources.pages import Pages, SourceError, open_pages
 from zswap_py.sources.process import Process
@@ -548,6 +549,7 @@ def test_unreadable_pages_are_counted(child: Child, monkeypatch: pytest.MonkeyPa
         return bad[0] - offset if bad and offset < bad[0] < offset + n else n
 
     monkeypatch.setattr(os, "preadv", failing)
+    monkeypatch.setattr(process_module, "obstacle", lambda: "reads by address here")
     pages, data = read_all(child.pid)
     assert bad
     assert pages.not_read.unreadable == 1

@@ -365,6 +365,10 @@ def test_folios_of_several_pages_are_named() -> None:
         (make(figures("lz4", 4000, saved=-1)), "zswap would save nothing of 16.0 MiB."),
         (make(figures("lz4", 0, stored=0), pages=0), "Nothing was measured."),
         (
+            make(figures("lz4", 500, 1000), pages=1024, complete=False, zero_pages=estimate(0)),
+            "At most, if everything were swapped, lz4 saves 13.7 MiB of the 4.0 MiB read.",
+        ),
+        (
             the_screen(),
             "With zstd this host gets 6.7 GiB (±0.3) back from 9.6 GiB cold for 120 s.",
         ),

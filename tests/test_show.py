@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -499,7 +501,10 @@ def test_a_file_has_16_kib_at_most(made: Callable[..., Report], count: int, cold
         assert back.groups[-1].label == compact.OTHERS
         # the largest are kept, and as many as fit
         assert pages[:-1] == sorted((g.pages for g in whole.groups), reverse=True)[: len(pages) - 1]
+        assert len(pages) > compact.FEW_GROUPS
         assert len(text.encode()) > compact.MAX_BYTES - 4096
+        (best,) = {name for g in back.groups for name in g.savings}
+        assert best == whole.label(whole.pick or whole.figures[0])
     elif not count:
         assert back.figures[0].classes
 
@@ -514,3 +519,43 @@ def test_a_part_of_a_sample_keeps_its_histograms(made: Callable[..., Report]) ->
 def test_what_fits_is_not_cut(made: Callable[..., Report]) -> None:
     one = many_groups(made(b"".join(corpus(1)[:100])), 2)
     assert report.from_json(compact.to_compact_json(one)) == report.from_json(report.to_json(one))
+
+
+# ---- reports that were tampered with ----
+
+ODD = (None, "x", "", -1, 0, 1, 2**40, -(10.0**29), 1e-300, [], [1], {}, {"a": 1}, True)
+
+
+def spoilt(made: Any, rng: random.Random) -> Any:
+    """A copy with one value, somewhere, deleted or replaced by an odd one."""
+    made = copy.deepcopy(made)
+    at, inner = made, None
+    while isinstance(at, dict | list) and at and rng.random() < 0.9:
+        inner = at
+        key = rng.choice(list(at)) if isinstance(at, dict) else rng.randrange(len(at))
+        at = at[key]
+    if inner is None:
+        return rng.choice(ODD)
+    if rng.random() < 0.2:
+        del inner[key]
+    else:
+        inner[key] = rng.choice(ODD)
+    return made
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_report_is_shown_or_refused(
+    run: Run, made: Callable[..., Report], tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    one = with_cold(made(b"".join(corpus(1)[:60]), labels={"sample": "x", "app": "y"}), 0.5)
+    good = json.loads(report.to_json(many_groups(one, 3)))
+    path, other = tmp_path / "a.json", tmp_path / "b.json"
+    other.write_text(json.dumps(good | {"id": "0" * 32, "source": []}))
+    for _ in range(60):
+        path.write_text(json.dumps(spoilt(good, rng)))
+        chosen = ("--format", rng.choice(["table", "csv", "markdown", "json"]))
+        for argv in ((path,), (path, other), (path, other, "--by", "app")):
+            code, out, err = run("show", *argv, *chosen)  # raises nothing
+            assert code in (0, 1)
+            assert code == 0 or err.startswith("zswap-py: ") or "left out" in out

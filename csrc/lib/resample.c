@@ -3,6 +3,7 @@
  * resample.c - the bootstrap's inner loop
  */
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 #include "lib/resample.h"
@@ -45,4 +46,10 @@ int resample_add(struct resample *to, const double *values, size_t rows, double 
 		}
 	}
 	return 0;
+}
+
+void resample_studentise(struct resample *to)
+{
+	for (size_t i = 0; i < to->replicates * to->cols; i++)
+		to->sums[i] = to->variances[i] > 0 ? to->sums[i] / sqrt(to->variances[i]) : 0;
 }

@@ -32,6 +32,12 @@ struct resample {
  */
 int resample_add(struct resample *to, const double *values, size_t rows, double factor);
 
+/*
+ * resample_studentise() divides each sum by its standard error; a sum without a
+ * variance becomes 0.
+ */
+void resample_studentise(struct resample *to);
+
 /* cffi: end */
 
 #endif

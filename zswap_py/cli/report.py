@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import mmap
@@ -23,9 +24,10 @@ from zswap_py.cli.options import (
     number,
     share,
 )
-from zswap_py.cli.sources import add_sources, open_sources
+from zswap_py.cli.sources import add_sources, is_live, open_sources
 from zswap_py.cli.streams import (
     INTERRUPTED,
+    CommandError,
     deliver,
     must_draw,
     must_write,
@@ -38,10 +40,11 @@ from zswap_py.cpuhp import NR_CPUS
 from zswap_py.kernels import NEWEST, OLDEST, Kernel, this_machines
 from zswap_py.report import measure
 from zswap_py.report.compact import to_compact_json
-from zswap_py.report.cost import BUDGET, Stopwatch
+from zswap_py.report.cost import BUDGET, Stopwatch, idle
 from zswap_py.sources.cold import Unknown
 from zswap_py.sources.denial import denial
 from zswap_py.sources.pages import Pages
+from zswap_py.sources.source import SourceError
 
 #: Reading live processes ends once half the interval of what is saved is this share.
 PRECISION = 0.05
@@ -151,6 +154,18 @@ def add_report(commands: Any) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
+    try:
+        return _made(args)
+    except SourceError as e:
+        named = args.files or args.pids or args.cgroups or args.units or args.names
+        if not (args.no_names and named) or isinstance(e, measure.MemoryLimit):
+            raise
+        raise CommandError(
+            "a source cannot be read: without --no-names the message names it, and the remedy"
+        ) from None
+
+
+def _made(args: argparse.Namespace) -> int:
     folio_pages, rest = divmod(FOLIOS[args.folio], mmap.PAGESIZE) if args.folio else (1, 0)
     if rest or not folio_pages:
         args.usage_error(
@@ -159,9 +174,10 @@ def _report(args: argparse.Namespace) -> int:
         )
     must_write(args)
     watch = Stopwatch()
-    with _open(args, folio_pages) as pages:
+    live = is_live(args)
+    # a survey of processes works, too
+    with idle() if live else contextlib.nullcontext(), _open(args, folio_pages) as pages:
         must_draw(args)
-        live = any(source.kind == "process" for source in pages.sources)
         modelled = _kernel(args, live)
         with progress_bar(pages) as progress:
             result = measure.measure(
@@ -170,8 +186,8 @@ def _report(args: argparse.Namespace) -> int:
                 folio_pages=folio_pages,
                 jobs=args.jobs,
                 kernel=modelled.name,
-                precision=_precision(args, live),
-                budget=args.budget or (BUDGET if live else None),
+                precision=args.precision,
+                budget=args.budget,
                 idle=live,
                 seed=_seed(args),
                 cold=_coldness(pages, args.cold),
@@ -183,7 +199,7 @@ def _report(args: argparse.Namespace) -> int:
         _named(args, pages, result.report), kernel_remark=modelled.remark or None
     )
     deliver(args, functools.partial(render, made, args.color), made.id)
-    for warning in _warnings(pages, result):
+    for warning in _warnings(pages, result, args.no_names):
         say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
         return INTERRUPTED
@@ -191,6 +207,9 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
+    if is_live(args) and not (args.sample or args.full):
+        args.precision = PRECISION if args.precision is None else args.precision
+        args.budget = BUDGET if args.budget is None else args.budget
     # a run is at least a folio, so that a sample keeps folios as they lie in memory
     return open_sources(
         args,
@@ -212,14 +231,6 @@ def _kernel(args: argparse.Namespace, live: bool) -> Kernel:
 
 def _seed(args: argparse.Namespace) -> int:
     return DEFAULT_SEED if args.seed is None else int(args.seed)
-
-
-def _precision(args: argparse.Namespace, live: bool) -> float | None:
-    """Returns the precision to reach; None if the amount is given in another way."""
-    if args.full or args.sample is not None:
-        return None
-    chosen: float | None = args.precision
-    return chosen or (PRECISION if live else None)
 
 
 def _coldness(pages: Pages, seconds: int | None) -> report.Coldness | None:
@@ -265,16 +276,20 @@ def render(data: report.Report, color: str, chosen: str) -> str:
     return report.to_json(data, indent=2 if chosen == "json" else None) + "\n"
 
 
-def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
-    """Yields the reasons to doubt the figures."""
+def _warnings(pages: Pages, result: measure.Result, no_names: bool) -> Iterator[str]:
+    """Yields the reasons to doubt the figures; only counts, where these have names."""
     if isinstance(result.stopped, KeyboardInterrupt):
         yield "interrupted: the figures cover the pages measured before that"
+    elif isinstance(result.stopped, measure.BudgetSpent):
+        yield str(result.stopped)
     elif result.stopped:
         yield f"stopped: {result.stopped}"
-    for source in pages.sources:
+    for source in () if no_names else pages.sources:
         for said in (source.incomplete, source.remark):
             if said:
                 yield f"{source.label} {said}"
+    if no_names and any(source.incomplete for source in pages.sources):
+        yield "sources are incomplete: the figures do not cover all of their pages"
     for f in result.report.figures:
         if not f.intact:
             yield (
@@ -285,17 +300,20 @@ def _warnings(pages: Pages, result: measure.Result) -> Iterator[str]:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
     if pages.processes_gone:
-        yield _processes("gone", pages.processes_gone)
+        yield _processes("gone", pages.processes_gone, no_names)
     if pages.processes_moved:
-        yield _processes("moved", pages.processes_moved)
-    if empty := [group.label for group in pages.selection.empty]:
+        yield _processes("moved", pages.processes_moved, no_names)
+    empty = [group.label for group in pages.selection.empty]
+    if empty and not no_names:
         yield f"no process is in cgroup {', '.join(empty)}"
     if pages.tail_bytes:
         yield f"left out {pages.tail_bytes} bytes at the ends of sources that fill no page"
 
 
-def _processes(happened: str, causes: dict[int, str]) -> str:
+def _processes(happened: str, causes: dict[int, str], no_names: bool) -> str:
     n = len(causes)
+    if no_names:
+        return f"{n} process{'es' if n > 1 else ''} {happened}"
     more = f"; and {n - NAMED_GONE} more" if n > NAMED_GONE else ""
     return (
         f"{n} process{'es' if n > 1 else ''} {happened}: "

@@ -69,17 +69,22 @@ def _show(args: argparse.Namespace) -> int:
     except TooManyLabels as e:
         raise CommandError(f"--by {args.by}: {e}") from None
     if not fleet.distinct:
-        for line in fleet_text.left_out(fleet):
-            say(line)
+        _say_left_out(fleet)
         raise CommandError("there is no report: give the JSON file of one, or a directory")
     only = _only(fleet) if args.by is None else None
-    if only is None:
-        deliver(args, functools.partial(_render, fleet, args.color), "show")
-        return 0 if fleet.reports else 1
-    deliver(args, functools.partial(render, only, args.color), only.id)
+    if only is not None:
+        deliver(args, functools.partial(render, only, args.color), only.id)
+        _say_left_out(fleet)
+        return 0
+    deliver(args, functools.partial(_render, fleet, args.color), "show")
+    if args.format == "csv" or not fleet.reports:  # CSV has only rows
+        _say_left_out(fleet)
+    return 0 if fleet.reports else 1
+
+
+def _say_left_out(fleet: Fleet) -> None:
     for line in fleet_text.left_out(fleet):
         say(line)
-    return 0
 
 
 def _only(fleet: Fleet) -> Report | None:

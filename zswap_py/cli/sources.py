@@ -73,6 +73,12 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def is_live(args: argparse.Namespace) -> bool:
+    """Returns whether the options name processes, or nothing, which is all of them."""
+    processes = args.pids or args.all_processes or args.cgroups or args.units or args.names
+    return bool(processes or not args.files)
+
+
 def open_sources(args: argparse.Namespace, **how: Any) -> Pages:
     """Opens the sources that the options name; ``how`` goes to open_pages(). Finds cold
     memory first, as reading may heat it. Raises SourceError; exits with 2 for options
@@ -80,12 +86,11 @@ def open_sources(args: argparse.Namespace, **how: Any) -> Pages:
     """
     chosen = {"cgroups": args.cgroups, "units": args.units, "names": args.names}
     args.all_processes |= not (args.files or args.pids or any(chosen.values()))
-    live = bool(args.pids or args.all_processes or any(chosen.values()))
     if args.by not in (None, *BY):
         args.usage_error(f"argument --by: {args.by!r} is none of {', '.join(BY)}")
     if args.cold_intrusive and args.cold is None:
         args.usage_error("argument --cold-intrusive: give it with --cold SECONDS")
-    if args.cold is not None and not live:
+    if args.cold is not None and not is_live(args):
         args.usage_error("argument --cold: files do not show it: give live processes, as --pid N")
     try:
         return open_pages(

@@ -310,7 +310,7 @@ def unknown(report: Report) -> Iterator[str]:
         nbytes = size(report.cold.bytes)
         yield f"which pages are cold: by {report.cold.method} only that {nbytes} are"
     elif report.cold_pages is None:
-        remedy = f" ({report.cold.remedy})" if report.cold.remedy else ""
+        remedy = f". {report.cold.remedy}" if report.cold.remedy else ""
         yield f"how much of it is cold: {report.cold.reason or 'not found'}{remedy}"
     else:
         yield "how often cold pages return"

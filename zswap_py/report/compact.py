@@ -22,11 +22,12 @@ OTHERS = "all others"
 def to_compact_json(report: Report, most: int = MAX_BYTES) -> str:
     """Returns the JSON object in one line, cut to `most` bytes.
 
-    Cuts, until it fits: the counts by cell; groups, the smallest first, which become
-    one group; the histograms of objects, unless the report is a part of a sample and
-    needs them. Cuts no estimate, so that many compressors may take more.
+    Cuts, until it fits: the counts by cell, and the groups' savings by other
+    compressors than the best; groups, the smallest first, which become one group; the
+    histograms of objects, unless the report is a part of a sample and needs them. Cuts
+    no other estimate, so that many compressors may take more.
     """
-    lean = dataclasses.replace(report, sample=dataclasses.replace(report.sample, cells=[]))
+    lean = _of_the_best(report)
     bare = lean if SAMPLE_LABEL in report.labels else _without_classes(lean)
     for made, least in ((report, len(report.groups)), (lean, FEW_GROUPS), (bare, 0)):
         kept = _most_groups(made, min(least, len(report.groups)), most)
@@ -57,6 +58,22 @@ def _first_groups(report: Report, kept: int) -> Report:
     by_size = sorted(report.groups, key=lambda group: -group.pages)
     others = together(by_size[kept:], OTHERS)
     return dataclasses.replace(report, groups=[*by_size[:kept], others])
+
+
+def _of_the_best(report: Report) -> Report:
+    """Returns the report without cells, and with one compressor in its groups."""
+    best = report.pick or next(iter(report.figures), None)
+    name = report.label(best) if best is not None else ""
+    return dataclasses.replace(
+        report,
+        sample=dataclasses.replace(report.sample, cells=[]),
+        groups=[
+            dataclasses.replace(
+                group, savings={k: its for k, its in group.savings.items() if k == name}
+            )
+            for group in report.groups
+        ],
+    )
 
 
 def _without_classes(report: Report) -> Report:

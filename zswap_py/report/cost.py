@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from zswap_py.report.data import Cost
 
-#: Seconds of CPU time of a report on live processes, unless another budget is given.
+#: CPU seconds of a report on live processes, unless another budget or amount is given.
 BUDGET = 30
 
 _T = TypeVar("_T")
@@ -41,19 +43,48 @@ class Stopwatch:
 
 
 def on_thread(work: Callable[[], _T], *, idle: bool, stop: Callable[[], None]) -> _T:
-    """Runs `work` on a thread of its own, and returns its result or raises what it
-    raises. If `idle`, the thread and those that it starts are scheduled as SCHED_IDLE,
-    and run when a CPU has nothing else to do; the calling thread is not, since only
-    root may leave SCHED_IDLE again. At a KeyboardInterrupt calls `stop`, which must
-    make `work` return or raise soon, and waits for it.
+    """Runs `work`, and returns its result or raises what it raises. If `idle`, runs it
+    on a thread of its own. This thread and those that it starts are scheduled as
+    SCHED_IDLE, and run when a CPU has nothing else to do; the calling thread is not,
+    since only root may leave SCHED_IDLE again. At a KeyboardInterrupt then calls
+    `stop`, which must make `work` return or raise soon, and waits for it.
     """
-    with ThreadPoolExecutor(1, "zswap-report", _be_idle if idle else None) as thread:
-        future = thread.submit(work)
+    if not idle:  # Ctrl-C must end a read from a pipe that gives no more
+        return work()
+    submitted, go = False, threading.Event()
+
+    def wait_and_work() -> _T:
+        go.wait()
+        if not submitted:
+            raise KeyboardInterrupt
+        return work()
+
+    with ThreadPoolExecutor(1, "zswap-report", _be_idle) as thread:
         try:
+            future = thread.submit(wait_and_work)
+            submitted = True
+            go.set()
             return future.result()
         except KeyboardInterrupt:
             stop()
             raise
+        finally:
+            go.set()  # an interrupted submit() may leave a thread that the pool does not know
+
+
+@contextlib.contextmanager
+def idle() -> Iterator[None]:
+    """Schedules the calling thread, and those that it starts, as SCHED_IDLE, and as
+    before afterwards. A thread without CAP_SYS_NICE stays at SCHED_IDLE, unless
+    RLIMIT_NICE allows it to be nice 0: so this is for a process that ends soon.
+    """
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    _be_idle()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, policy, parameter)
 
 
 def _be_idle() -> None:

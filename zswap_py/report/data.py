@@ -336,7 +336,11 @@ def _savings(parts: list[Savings]) -> Savings:
 
 def together(groups: list[Group], label: str) -> Group:
     """Returns one group that stands for several."""
-    compressors = groups[0].savings if groups else {}
+    compressors = [
+        name
+        for name in (groups[0].savings if groups else ())
+        if all(name in group.savings for group in groups)
+    ]
 
     def cold(name: str) -> Savings | None:
         parts = [part for group in groups if (part := group.savings[name].cold)]
@@ -455,9 +459,29 @@ def from_json(text: str | bytes) -> Report:
         raise ValueError(f"schema is {reprlib.repr(data['schema'])}: this version reads {SCHEMA}")
     try:
         report: Report = _decoder(Report)(data)
+        for i, source in enumerate(report.source):
+            _check_source(source, f"source[{i}]")
     except _FieldError as e:
         raise ValueError(f"{e.path} {e.reason}") from None
     return report
+
+
+#: Fields of a source. All but its kind may be absent.
+_SOURCE = {
+    **dict.fromkeys(("kind", "label", "path", "incomplete", "remark"), str),
+    **dict.fromkeys(("pid", "pages", "tail_bytes", "sources"), int),
+}
+
+
+def _check_source(source: dict[str, Any], where: str) -> None:
+    for name, hint in _SOURCE.items():
+        try:
+            if name in source:
+                _decoder(hint)(source[name])
+            elif name == "kind":
+                raise _FieldError("is missing")
+        except _FieldError as e:
+            raise e.inside(name).inside(where) from None
 
 
 def _no_number(text: str) -> float:

@@ -48,10 +48,13 @@ LEVEL = 0.96
 
 #: Limit of an interval's half in standard errors: few runs of one kind make replicates
 #: with nearly no variance, and these an interval without end.
-MOST_ERRORS = 3.0
+MOST_ERRORS = 3.5
 
-#: Rows by which intervals of few are widened: by half of 1% at 141 rows, 10% at 32.
-FEW = 10
+#: Rows by which intervals of few are widened: by 5% at 32 rows, 0.3% at 128.
+FEW = 7
+
+#: Rows that are taken to have pages that are all alike, besides the rows of a sample.
+ALIKE = 2
 
 #: Numbers in a row of what a compressor holds: stored pages, pages stored raw, bytes,
 #: bytes of zspages, zspages.
@@ -99,8 +102,8 @@ class Held:
 
     classes: Sequence[SizeClass]
     rows: Sequence[float]  #: COLUMNS numbers a row
-    #: by cell, then class: objects, and clusters that have one
-    tallies: Sequence[tuple[int, int]]
+    objects: Sequence[int]  #: by cell, then class
+    clusters: Sequence[int]  #: with such an object, in the same order
     page_metadata: float  #: bytes of an entry, handle and slot
     zspage_metadata: float  #: bytes of a zspage's descriptor
     #: the pool in bytes, as the kernel counts it; None if several CPUs filled it
@@ -136,6 +139,11 @@ class Sample:
     def everything(self) -> list[int]:
         """The numbers of all cells."""
         return list(range(len(self.cells)))
+
+    @cached_property
+    def cold(self) -> list[int]:
+        """The numbers of the cells of cold pages."""
+        return [i for i in self.everything if self.cells[i].cold]
 
     # ---- figures of some cells ----
 
@@ -176,12 +184,24 @@ class Sample:
             net_saved_bytes=_within(saved, -math.inf, most),
         )
 
-    def net_saved(self, cells: Sequence[int], which: int) -> Estimate:
-        """Returns the net saved bytes of some cells, as a pool of their own."""
-        column = _column(which, _NET)
-        pool, _, metadata, error = self._empty(cells, which, cells)
-        value = self._total(cells, column) - pool - metadata
-        return _interval(value, self._vary(cells, (column,))[0], error)
+    def is_sure(self, cells: Sequence[int], whole: Sequence[int], precision: float) -> bool:
+        """Returns whether half the interval of the best compressor's savings is at most
+        that share of them: of some cells, as part of a pool that holds `whole`.
+        """
+        if self.exact(cells):
+            return True
+        saved = [self._net_saved(cells, which, whole) for which in range(len(self.held))]
+        which = max(range(len(saved)), key=saved.__getitem__)
+        aim = precision * saved[which]
+        column, error = _column(which, _NET), self._empty(cells, which, whole)[3]
+        # a bootstrap takes longer
+        if _Z * math.sqrt(self._variance(cells, column)) > aim:
+            return False
+        return _interval(saved[which], self._vary(cells, (column,))[0], error).error <= aim
+
+    def _net_saved(self, cells: Sequence[int], which: int, whole: Sequence[int]) -> float:
+        pool, _, metadata, _ = self._empty(cells, which, whole)
+        return self._total(cells, _column(which, _NET)) - pool - metadata
 
     def classes(self, cells: Sequence[int], which: int) -> Classes:
         """Returns the objects of some cells, and the pool's empty parts, if these cells
@@ -250,11 +270,13 @@ class Sample:
         sums = [(0.0, 0, 0)] * n
         for cell in cells:
             for read, scale in self._read(cell):
-                mine = held.tallies[read * n : (read + 1) * n]
+                mine = slice(read * n, (read + 1) * n)
                 own = read == cell
                 sums = [
                     (a + scale * objects, b + own * objects, c + own * clusters)
-                    for (a, b, c), (objects, clusters) in zip(sums, mine, strict=True)
+                    for (a, b, c), objects, clusters in zip(
+                        sums, held.objects[mine], held.clusters[mine], strict=True
+                    )
                 ]
         return sums
 
@@ -313,14 +335,7 @@ class Sample:
             return Estimate.exactly(float(round(value)))
         pages = math.fsum(self.cells[cell].pages for cell in cells)
         share = min(1.0, max(0.0, value / pages))
-        if 0 < share < 1:
-            variance = self._variance(cells, column) / pages**2
-            independent = share * (1 - share) / variance if variance else math.inf
-        else:  # no run had such a page, or another: runs that are all alike
-            independent = 1 / math.fsum(
-                (c.pages / pages) ** 2 * c.unread / max(1, c.rows)
-                for c in (self.cells[cell] for cell in cells)
-            )
+        independent = self._independent(cells, column, share, pages)
         z2 = _Z**2 / independent
         middle = (share + z2 / 2) / (1 + z2)
         half = math.sqrt(z2 * share * (1 - share) + z2**2 / 4) / (1 + z2)
@@ -329,6 +344,29 @@ class Sample:
             min(value, max(0.0, middle - half) * pages),
             max(value, min(1.0, middle + half) * pages),
         )
+
+    def _independent(self, cells: Sequence[int], column: int, share: float, pages: float) -> float:
+        """Returns the number of pages that would tell as much about a share if each had
+        been drawn by itself.
+
+        The variance of the rows says how much the pages of a run resemble each other;
+        but that of few rows with such a page says little, and that of none nothing. So
+        ALIKE rows count besides, in which all pages are alike.
+        """
+        sampled = [(cell, self.cells[cell]) for cell in cells]
+        alike = math.fsum((c.pages / pages) ** 2 * c.unread / max(1, c.rows) for _, c in sampled)
+        if not 0 < share < 1:
+            return 1 / alike
+        found = 0
+        for _, c in sampled:
+            rows = slice(c.first, c.first + c.rows)
+            values = self._columns[column][rows]
+            some = sum(map(bool, values))
+            rest = sum(v < p for v, p in zip(values, self.pages[rows], strict=True))
+            found += min(some, rest)
+        each = share * (1 - share)
+        variance = self._variance(cells, column) / pages**2
+        return each * (found + ALIKE) / (found * variance + ALIKE * each * alike)
 
     def _deviations(self, cell: int, column: int) -> _Residuals:
         """Returns how a figure of a cell's rows differs from what their pages would
@@ -348,17 +386,25 @@ class Sample:
         return self._residuals[key]
 
     def _variance(self, cells: Sequence[int], column: int) -> float:
-        """Returns the variance of a figure's total. A cell of less than two rows may
-        have anything: its standard error is what it is estimated to have.
+        """Returns the variance of a figure's total."""
+        return self._drawn_variance(cells, column) + self._other_variance(cells, column)
+
+    def _drawn_variance(self, cells: Sequence[int], column: int) -> float:
+        """Returns the part of cells with rows enough for a bootstrap."""
+        return math.fsum(
+            c.unread * c.scale**2 * self._deviations(cell, column).variance
+            for cell, c in ((cell, self.cells[cell]) for cell in cells)
+            if c.rows > 1
+        )
+
+    def _other_variance(self, cells: Sequence[int], column: int) -> float:
+        """Returns the part of the other cells, which may have anything: the standard
+        error is what they are estimated to have.
         """
         return math.fsum(
-            sampled.unread
-            * (
-                sampled.scale**2 * self._deviations(cell, column).variance
-                if sampled.rows > 1
-                else self._total([cell], column) ** 2
-            )
-            for cell, sampled in ((cell, self.cells[cell]) for cell in cells)
+            c.unread * self._total([cell], column) ** 2
+            for cell, c in ((cell, self.cells[cell]) for cell in cells)
+            if c.rows < 2
         )
 
     def _vary(self, cells: Sequence[int], columns: Sequence[int]) -> list[_Varied]:
@@ -379,12 +425,15 @@ class Sample:
                 factor = sampled.scale * math.sqrt(sampled.unread)
                 with ffi.from_buffer("double[]", values) as drawn:
                     check(lib.resample_add(to, drawn, sampled.rows, factor), "bootstrap")
+        lib.resample_studentise(to)
+        replicates = list(sums)
         rows = sum(sampled.rows for sampled in (self.cells[cell] for cell in cells))
         widened = 1 + (FEW / max(FEW, rows)) ** 2
         return [
             _Varied(
-                math.sqrt(self._variance(cells, column)) * widened,
-                *_studentised(list(sums)[i::n], list(variances)[i::n]),
+                math.sqrt(self._drawn_variance(cells, column)) * widened,
+                math.sqrt(self._other_variance(cells, column)),
+                *_ends(replicates[i::n]),
             )
             for i, column in enumerate(columns)
         ]
@@ -396,7 +445,8 @@ class _Residuals(NamedTuple):
 
 
 class _Varied(NamedTuple):
-    error: float  #: standard error
+    error: float  #: standard error, of the cells that the replicates are of
+    other: float  #: of the others
     low: float  #: of the interval, in standard errors from the value
     high: float
 
@@ -410,11 +460,9 @@ def _column(which: int, figure: int) -> int:
     return 1 + 6 * which + figure
 
 
-def _studentised(sums: Sequence[float], variances: Sequence[float]) -> tuple[float, float]:
+def _ends(replicates: Sequence[float]) -> tuple[float, float]:
     """Returns the ends of the interval, in standard errors from the value."""
-    ratios = sorted(
-        s / math.sqrt(v) if v > 0 else 0.0 for s, v in zip(sums, variances, strict=True)
-    )
+    ratios = sorted(replicates)
     skip = round((1 - LEVEL) / 2 * len(ratios))
     low, high = ratios[skip], ratios[-1 - skip]
     return min(MOST_ERRORS, max(0.0, high)), min(MOST_ERRORS, max(0.0, -low))
@@ -424,6 +472,7 @@ def _interval(value: float, varied: _Varied, error: float) -> Estimate:
     """Returns an estimate with its interval. `error` is the standard error of a part
     that does not depend on the runs.
     """
+    error = math.hypot(error, varied.other)
     return Estimate(
         value,
         value - math.hypot(varied.low * varied.error, _Z * error),

@@ -213,16 +213,19 @@ class Fleet:
         if len(parts) == 1:
             self._count(parse(parts[0].again()))
             return
+        reports: list[Report] = []
+        for part in parts:
+            try:
+                reports.append(from_json(part.again()))
+            except ValueError:
+                self._leave_out([part], BAD_FIELD)
         try:
-            reports = [from_json(part.again()) for part in parts]
-        except ValueError:
-            raise NotAReport(BAD_FIELD) from None
-        try:
-            self._whole = merge(reports)
+            self._whole = merge(reports) if reports else None
         except MergeError as e:
             raise NotAReport(str(e)) from None
-        self.merged += len(parts)
-        self._count(parse(to_json(self._whole).encode()))
+        if self._whole is not None:
+            self.merged += len(reports)
+            self._count(parse(to_json(self._whole).encode()))
 
     def _count(self, data: dict[str, Any]) -> None:
         rules, label, figures = observe(data, self.by)
@@ -261,19 +264,25 @@ def _rows(
     by_row = sorted(zip(column.rows, column.values, strict=True))
     found = {row: [v for _, v in it] for row, it in itertools.groupby(by_row, lambda it: it[0])}
     for row in sorted(found, key=lambda row: (names[row] is None, names[row])):
-        values = found[row]
+        values, summed = found[row], figure.name in SUMMED
         total = math.fsum(values)
         low, high = math.sqrt(column.below[row]), math.sqrt(column.above[row])
+        p5, p50, p95 = (_rounded(quantile(values, p), summed) for p in (0.05, 0.5, 0.95))
         yield Row(
             names[row],
             *rules,
             *figure,
             reports=len(values),
-            p5=quantile(values, 0.05),
-            p50=quantile(values, 0.5),
-            p95=quantile(values, 0.95),
-            sum=Sum(total, total - low, total + high) if figure.name in SUMMED else None,
+            p5=p5,
+            p50=p50,
+            p95=p95,
+            sum=Sum(round(total), round(total - low), round(total + high)) if summed else None,
         )
+
+
+def _rounded(value: float, whole: bool) -> float:
+    """Returns a figure in whole bytes, or in as many digits as a ratio or time has."""
+    return round(value) if whole else round(value, 4)
 
 
 def quantile(values: list[float], p: float) -> float:
@@ -323,7 +332,7 @@ def _identity(data: dict[str, Any]) -> bytes:
 
 def _rules(data: dict[str, Any]) -> Rules:
     rules = Rules(*(data[name] for name in Rules._fields))
-    texts = (rules.kernel, rules.target, rules.series or "")
+    texts = (rules.kernel, rules.target, "" if rules.series is None else rules.series)
     if not all(isinstance(text, str) for text in texts):
         raise TypeError
     if not all(isinstance(n, int) for n in (rules.page_size, rules.folio_pages)):

@@ -126,8 +126,8 @@ def counts(fleet: Fleet) -> str:
 def left_out(fleet: Fleet) -> list[str]:
     """Returns a line for each reason for which files were left out."""
     return [
-        f"{it.files:,} left out: {shown(it.first)}"
-        f"{f' and {it.files - 1:,} more' if it.files > 1 else ''} {it.reason}"
+        f"{it.files:,} left out: {shown(it.first)} {it.reason}"
+        f"{f'; and {it.files - 1:,} more' if it.files > 1 else ''}"
         for it in sorted(fleet.left_out.values(), key=lambda it: -it.files)
     ]
 

@@ -65,7 +65,7 @@ class MemoryLimit(SourceError):
 
 
 class BudgetSpent(Exception):
-    """The budget of CPU time is spent. The message has the figure."""
+    """The budget of CPU time is spent. The message has the figure and the remedy."""
 
 
 class Result(NamedTuple):
@@ -297,6 +297,7 @@ class _Measuring:
         self.zero_pages = 0
         self.limit = mem_available() // 4
         self.stopping = False  # set by another thread
+        self.ended: set[int] = set()  # cells that are known well enough
         self.table = Rows(len(pages.cells), seed)
         planned = pages.pages_planned
         self._check_room(
@@ -358,11 +359,17 @@ class _Measuring:
                 longest = max(longest, spent - began)
                 # a piece more, and the statistics, which take about as long
                 if budget is not None and self._ahead() and spent + 1.5 * longest > budget:
-                    raise BudgetSpent(
-                        f"the budget of {budget:g} CPU seconds is spent: a larger --budget makes "
-                        "the figures surer"
-                    )
+                    raise BudgetSpent(self._spent(budget))
         self.done = self.round = self._state()  # a hole at the end
+
+    def _spent(self, budget: float) -> str:
+        spent = f"the budget of {budget:g} CPU seconds is spent"
+        if self.round.read:
+            return f"{spent}: a larger --budget makes the figures surer"
+        return (
+            f"{spent} before a random sample was read, and the figures cover no more than the "
+            "pages read: give a larger --budget, or fewer compressors with -c"
+        )
 
     def _ahead(self) -> bool:
         """Returns whether there is more to read, as far as that is known."""
@@ -406,20 +413,16 @@ class _Measuring:
         if precision is None or not self._ahead():
             return
         sample = self.sample(self.round, whole=True)
+        everything, all_cold = sample.everything, sample.cold
         for part in range(len(self.pages.parts)):
-            cells = [i for i, cell in enumerate(sample.cells) if cell.part == part]
+            cells = [i for i in everything if sample.cells[i].part == part]
+            if self.ended.issuperset(cells) or not sample.is_sure(cells, everything, precision):
+                continue
             cold = [i for i in cells if sample.cells[i].cold]
-            if self._sure(sample, cells, precision):
-                for cell in cells if self._sure(sample, cold, precision) else {*cells} - {*cold}:
-                    self.pages.enough(cell)
-
-    def _sure(self, sample: estimate.Sample, cells: list[int], precision: float) -> bool:
-        """Returns whether the best compressor's savings are known well enough."""
-        if sample.exact(cells):
-            return True
-        saved = [sample.net_saved(cells, which) for which in range(len(self.meters))]
-        best = max(saved, key=lambda e: e.value)
-        return best.error <= precision * best.value
+            sure = sample.is_sure(cold, all_cold, precision)
+            for cell in cells if sure else {*cells} - {*cold}:
+                self.pages.enough(cell)
+                self.ended.add(cell)
 
     def sample(self, state: _State, whole: bool) -> estimate.Sample:
         """Returns a state as the statistics take it: as a sample of the `whole`, or for
@@ -565,7 +568,7 @@ class _Making:
         self.sample = measuring.sample(self.state, self.whole)
         self.everything = self.sample.everything
         known = any(cell.cold is not None for cell in self.sample.cells)
-        self.cold = self._cold(self.everything) if known else None
+        self.cold = self.sample.cold if known else None
 
     def _cold(self, cells: Sequence[int]) -> list[int]:
         return [i for i in cells if self.sample.cells[i].cold]
@@ -699,6 +702,5 @@ class _Making:
         return "precision" if self.precision and self._all_sure() else "sample"
 
     def _all_sure(self) -> bool:
-        precision = self.precision or 0.0
         sets = [self.everything, *([self.cold] if self.cold else [])]
-        return all(self.measuring._sure(self.sample, cells, precision) for cells in sets)
+        return all(self.sample.is_sure(cells, cells, self.precision or 0.0) for cells in sets)

@@ -105,6 +105,7 @@ def to_markdown(report: Report) -> str:
                         percent(group.savings[name].savings.incompressible),
                     )
                     for group in largest(report.groups)
+                    if name in group.savings
                 ),
             ]
         )

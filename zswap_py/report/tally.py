@@ -8,7 +8,6 @@ the others at random, so that tables stay small, whatever is read.
 from __future__ import annotations
 
 import random
-import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -22,13 +21,11 @@ from zswap_py.sources.source import Run
 
 #: Rows of a cell at most, and of all cells together, if that leaves FEWEST_ROWS each.
 CELL_ROWS = 1024
-ALL_ROWS = 65536
+ALL_ROWS = 32768
 FEWEST_ROWS = 32
 
 #: Bytes of the handle that lies in front of an object.
 HANDLE_BYTES = 8
-
-_CLASS_TALLY = struct.Struct("=QII")  # struct zswap_class_tally
 
 
 @dataclass(frozen=True)
@@ -152,5 +149,9 @@ class Tally:
         rows = array("d")
         rows.frombytes(mark.rows)
         assert ffi.sizeof("struct zswap_tally") == COLUMNS * rows.itemsize
-        tallies = [(n, clusters) for n, clusters, _ in _CLASS_TALLY.iter_unpack(mark.classes)]
-        return Held(self.classes, rows, tallies, **metadata)
+        # struct zswap_class_tally: objects, 8 bytes; clusters, 4; another 4
+        objects, words = array("Q"), array("I")
+        objects.frombytes(mark.classes)
+        words.frombytes(mark.classes)
+        assert ffi.sizeof("struct zswap_class_tally") == 16
+        return Held(self.classes, rows, objects[::2], words[2::4], **metadata)

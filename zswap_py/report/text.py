@@ -135,12 +135,13 @@ def headline(report: Report) -> str:
     """Returns the sentence with the most important figure."""
     if not report.sample.pages:
         return "Nothing was measured."
-    pick = report.pick
+    pick, whole = report.pick, size(_pages(report) * report.page_size)
+    if not report.complete:  # the figures are those of the pages that were read
+        whole = f"the {size(report.sample.pages * report.page_size)} read"
     if pick is None:
-        return f"zswap would save nothing of {size(_pages(report) * report.page_size)}."
+        return f"zswap would save nothing of {whole}."
     name, saved = report.label(pick), _unsure(pick.savings, brackets=True)
     if report.cold_pages is None or report.cold is None or pick.cold is None:
-        whole = size(_pages(report) * report.page_size)
         return (
             f"At most, if everything were swapped, {name} saves {saved} of {whole}{_zero(report)}."
         )

@@ -28,8 +28,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -144,12 +146,18 @@ class ColdSearch:
             self._lock.save(self._started)
             self._damon.configure(targets, self._check)
             self._damon.start()
-            wait(seconds + AGGREGATION, progress, self._check)
-            age = math.ceil(seconds / AGGREGATION)
-            for pid, runs in self._damon.untouched(targets, age):
-                cold[pid] = runs
+            # one more than asked for: memory that is used once in ``seconds`` may rest
+            # for as many whole aggregations between two uses
+            age = math.ceil(seconds / AGGREGATION) + 1
+            began, left = time.monotonic(), age
+            while left > 0:  # a busy machine's aggregations take longer
+                wait(left * AGGREGATION, progress, self._check)
+                passed = int((time.monotonic() - began) / AGGREGATION)
+                left = age - min(passed, self._damon.aggregations(_alive(targets)))
+            cold |= self._damon.untouched(targets, age, _alive)
         finally:
-            self._damon.stop()
+            if self._damon.is_set_to([*targets]):  # else another tool has taken it
+                self._damon.stop()
             self._started = self._started._replace(targets=[])
             self._lock.save(self._started)
         return cold
@@ -209,6 +217,11 @@ def _survey(
     return processes, present
 
 
+def _alive(targets: dict[int, Runs]) -> dict[int, Runs]:
+    """Returns the targets that still have a process."""
+    return {pid: runs for pid, runs in targets.items() if os.path.exists(f"/proc/{pid}")}
+
+
 def _cut(present: dict[int, list[Runs]], piece: int) -> tuple[dict[int, Runs], int]:
     """Returns the pages in pieces of at most ``piece`` bytes, with gaps inside a piece
     filled, by pid; and the bytes of a piece that keep their number below MAX_REGIONS.
@@ -240,21 +253,14 @@ def _drop_used_elsewhere(
     that are left in pages with several mappings.
     """
     used, shared = Taken(), 0
-    open_ones = {}
-    for pid in cold:
-        try:
-            processes[pid].open()
-            open_ones[pid] = processes[pid]
-        except (OSError, SourceError):
-            continue
-    try:
-        if len(open_ones) > 1:
-            for pid, process in open_ones.items():
-                process.page_table.take_shared(ranges[pid].without(cold[pid]), used)
-        for pid, process in open_ones.items():
-            cold[pid], pages = process.page_table.drop_shared(cold[pid], used)
+    if len(cold) > 1:
+        for pid, found in cold.items():
+            with suppress(OSError), processes[pid] as process:
+                process.open()
+                process.page_table.take_shared(ranges[pid].without(found), used)
+    for pid, found in cold.items():
+        with suppress(OSError), processes[pid] as process:
+            process.open()
+            cold[pid], pages = process.page_table.drop_shared(found, used)
             shared += pages * PAGE_SIZE
-    finally:
-        for process in open_ones.values():
-            process.close()
     return shared

@@ -5,24 +5,36 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from zswap_py._lib.signals import Check
 from zswap_py.sources.coldness import CannotTell
 from zswap_py.sources.pagemap import Runs
 
 AGGREGATION = 1.0  #: seconds; DAMON counts ages in them
-#: Regions given at the start. Each costs the kernel memory and time, and DAMON may
-#: split it into two
-MAX_REGIONS = 1 << 15
+#: Regions given at the start. Each costs the kernel some 8 KiB of caches for its files
+#: while it is set up and read, and the kdamond's time
+MAX_REGIONS = 1 << 14
 
 _SAMPLE_US, _AGGREGATION_US, _UPDATE_US = 500_000, 1_000_000, 2_000_000
-_MIN_REGIONS = 10  # the kernel's own default, which it also accepts for few ranges
+_LEAST = 3  # the kernel rejects a lower minimum
 _ADMIN = "kernel/mm/damon/admin/kdamonds"
 _NR = f"{_ADMIN}/nr_kdamonds"
 _STAT = "module/damon_stat/parameters/enabled"
 _OTHERS = ("damon_reclaim", "damon_lru_sort")
 _OFF_AFTER_EXIT = (errno.EINVAL, errno.ECANCELED)  # up to Linux 6.18, and later
+
+
+Targets = dict[int, Runs]
+"""Ranges by pid."""
+
+
+class _Region(NamedTuple):
+    start: int
+    end: int
+    accesses: int
+    age: int  # in aggregations
 
 
 class Sysfs:
@@ -161,13 +173,18 @@ class Damon:
 
     # ---- a run ----
 
-    def configure(self, targets: Mapping[int, Runs], check: Check) -> None:
+    def configure(self, targets: Targets, check: Check) -> None:
         """Writes the settings: the ranges by pid, and a scheme that lists every region.
 
         Raises CannotTell if this DAMON cannot watch given ranges of processes.
         """
         sysfs, context = self._sysfs, self._context
-        sysfs.write(_NR, 1)
+        try:
+            sysfs.write(_NR, 1)
+        except OSError as e:
+            if e.errno == errno.EBUSY:  # since must_be_free()
+                self.must_be_free()
+            raise
         sysfs.write(f"{self._kdamond}/contexts/nr_contexts", 1)
         if "fvaddr" not in sysfs.read(f"{context}/avail_operations").split():
             raise CannotTell(
@@ -179,9 +196,9 @@ class Damon:
         sysfs.write(f"{attrs}/intervals/sample_us", _SAMPLE_US)
         sysfs.write(f"{attrs}/intervals/aggr_us", _AGGREGATION_US)
         sysfs.write(f"{attrs}/intervals/update_us", _UPDATE_US)
-        regions = max(_MIN_REGIONS, sum(len(runs.starts) for runs in targets.values()))
-        sysfs.write(f"{attrs}/nr_regions/max", 4 * regions)
-        sysfs.write(f"{attrs}/nr_regions/min", regions)
+        least, most = _limits(targets.values())
+        sysfs.write(f"{attrs}/nr_regions/max", most)
+        sysfs.write(f"{attrs}/nr_regions/min", least)
         sysfs.write(f"{context}/targets/nr_targets", len(targets))
         for i, (pid, runs) in enumerate(targets.items()):
             target = f"{context}/targets/{i}"
@@ -210,39 +227,33 @@ class Damon:
                 f"grep . {self._sysfs.root}/module/damon_*/parameters/enabled",
             ) from None
 
-    def untouched(self, targets: Mapping[int, Runs], age: int) -> Iterator[tuple[int, Runs]]:
-        """Yields, by pid, the regions without an access in ``age`` aggregations.
+    def aggregations(self, targets: Targets) -> int:
+        """Returns the number of aggregations since the start, over all targets; more if
+        there were others, which have exited.
+        """
+        self._update("update_schemes_stats")
+        tried = int(self._sysfs.read(f"{self._context}/schemes/0/stats/sz_tried"))
+        return tried // max(1, sum(sum(r.ends) - sum(r.starts) for r in targets.values()))
+
+    def untouched(self, targets: Targets, age: int, alive: Callable[[Targets], Targets]) -> Targets:
+        """Returns, by pid, the regions without an access in ``age`` aggregations.
 
         The kernel lists the regions of all targets in one row: of each target in turn,
-        ascending, and together they fill the target's ranges.
+        ascending, and together they fill the target's ranges. Linux 7.3 leaves out
+        those of an exited process, which ``alive`` tells.
         """
-        regions = self._regions()
-        for pid, runs in targets.items():
-            left, cold, last = sum(runs.ends) - sum(runs.starts), Runs.none(), 0
-            while left > 0:
-                start, end, accesses, aged = next(regions, (0, 0, 0, 0))
-                left -= end - start
-                if left < 0 or not last <= start < end:
-                    raise CannotTell(
-                        f"DAMON lists other regions than were given for pid {pid}",
-                        "Try again; if it stays so, this kernel's DAMON is not supported",
-                    )
-                last = end
-                if not accesses and aged >= age:
-                    if cold.ends and cold.ends[-1] == start:
-                        cold.ends[-1] = end
-                    else:
-                        cold.append(start, end)
-            yield pid, cold
+        regions = list(self._regions())
+        for listed in (targets, alive(targets)):
+            if (found := _by_target(regions, listed, age)) is not None:
+                return found
+        raise CannotTell(
+            "DAMON lists other regions than were given",
+            "Try again; if it stays so, this kernel's DAMON is not supported",
+        )
 
-    def _regions(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yields each region: start, end, accesses, and age in aggregations."""
-        try:
-            self._sysfs.write(f"{self._kdamond}/state", "update_schemes_tried_regions")
-        except OSError as e:
-            if e.errno not in _OFF_AFTER_EXIT:
-                raise
-            raise CannotTell("the kdamond has ended: all processes exited", "Try again") from None
+    def _regions(self) -> Iterator[_Region]:
+        """Yields each region."""
+        self._update("update_schemes_tried_regions")
         tried = f"{self._context}/schemes/0/tried_regions"
         for number in sorted(int(name) for name in self._sysfs.names(tried) if name.isdecimal()):
             region = f"{tried}/{number}"
@@ -250,7 +261,15 @@ class Damon:
                 int(self._sysfs.read(f"{region}/{what}"))
                 for what in ("start", "end", "nr_accesses", "age")
             )
-            yield start, end, accesses, age
+            yield _Region(start, end, accesses, age)
+
+    def _update(self, what: str) -> None:
+        try:
+            self._sysfs.write(f"{self._kdamond}/state", what)
+        except OSError as e:
+            if e.errno not in _OFF_AFTER_EXIT:
+                raise
+            raise CannotTell("the kdamond has ended: all processes exited", "Try again") from None
 
     def stop(self) -> None:
         """Ends the kdamond and removes the settings."""
@@ -265,3 +284,38 @@ class Damon:
                     ) from None
         if self._sysfs.read(_NR) != "0":
             self._sysfs.write(_NR, 0)
+
+
+def _limits(targets: Iterable[Runs]) -> tuple[int, int]:
+    """Returns the limits of the number of regions that leave the ranges as they are.
+
+    DAMON merges like neighbours, and from Linux 7.0 on splits regions, up to the size
+    of all ranges by the lower limit. It splits each region in two while they are at
+    most half of the upper limit.
+    """
+    sizes = [end - start for runs in targets for start, end in zip(*runs, strict=True)]
+    return max(_LEAST, sum(sizes) // max(sizes)), max(_LEAST, len(sizes))
+
+
+def _by_target(regions: Sequence[_Region], targets: Targets, age: int) -> Targets | None:
+    """Returns the untouched regions of each target; None if the regions are not those
+    of these targets.
+    """
+    found: Targets = {}
+    rest = iter(regions)
+    for pid, runs in targets.items():
+        left, last, cold = sum(runs.ends) - sum(runs.starts), runs.starts[0], Runs.none()
+        while left > 0:
+            region = next(rest, None)
+            if not region or not last <= region.start < region.end <= runs.ends[-1]:
+                return None
+            left, last = left - region.end + region.start, region.end
+            if not region.accesses and region.age >= age:
+                if cold.ends and cold.ends[-1] == region.start:
+                    cold.ends[-1] = region.end
+                else:
+                    cold.append(region.start, region.end)
+        if left < 0:
+            return None
+        found[pid] = cold
+    return found if next(rest, None) is None else None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -62,43 +63,50 @@ class Mapping(NamedTuple):
         return self.swapped_pss / self.swapped if self.swapped else 1.0
 
 
-_SMAPS_FIELDS = frozenset(
-    b"Rss Pss Shared_Clean Shared_Dirty Anonymous Referenced Swap SwapPss".split()
+# a line of a mapping; VmFlags is its last
+_LINE = re.compile(
+    rb"\n(?:(Rss|Pss|Shared_Clean|Shared_Dirty|Anonymous|Referenced|Swap|SwapPss): +(\d+)"
+    rb"|VmFlags:(.*))"
 )
 
 
 def parse_smaps(smaps: bytes) -> Iterator[Mapping]:
     """Yields the mappings in the text of /proc/PID/smaps, by address."""
-    header: list[bytes] = []
+    same: dict[bytes, bytes] = {}  # equal values are one object, as there may be 100,000
+    flags: dict[bytes, frozenset[bytes]] = {}
     kb: dict[bytes, int] = {}
-    for line in smaps.splitlines():
-        key, _, value = line.partition(b":")
-        if key in _SMAPS_FIELDS:
-            kb[key] = int(value.split()[0])
-        elif key == b"VmFlags":  # a mapping's last line
-            start, _, end = header[0].partition(b"-")
-            pages = {key: n * 1024 / PAGE_SIZE for key, n in kb.items()}
-            rss, swapped = int(pages[b"Rss"]), int(pages.get(b"Swap", 0))
-            yield Mapping(
-                start=int(start, 16),
-                end=int(end, 16),
-                perms=header[1],
-                offset=int(header[2], 16),
-                device=header[3],
-                inode=int(header[4]),
-                path=header[5].strip() if len(header) > 5 else b"",
-                rss=rss,
-                pss=pages.get(b"Pss", rss),
-                shared=int(pages.get(b"Shared_Clean", 0) + pages.get(b"Shared_Dirty", 0)),
-                anonymous=int(pages.get(b"Anonymous", 0)),
-                referenced=int(pages.get(b"Referenced", 0)),
-                swapped=swapped,
-                swapped_pss=pages.get(b"SwapPss", swapped),
-                vm_flags=frozenset(value.split()),
-            )
-            kb = {}
-        elif line[:1] in b"0123456789abcdef":  # field names begin with a capital
-            header = line.split(None, 5)
+    at, pages = 0, 1024 / PAGE_SIZE
+    for line in _LINE.finditer(smaps):
+        key, value, text = line.groups()
+        if key:
+            kb[key] = int(value)
+            continue
+        addresses, perms, offset, device, inode, *path = smaps[at : smaps.index(b"\n", at)].split(
+            None, 5
+        )
+        start, _, end = addresses.partition(b"-")
+        name = path[0].strip() if path else b""
+        if text not in flags:
+            flags[text] = frozenset(text.split())
+        rss, swapped = kb[b"Rss"], kb.get(b"Swap", 0)
+        yield Mapping(
+            start=int(start, 16),
+            end=int(end, 16),
+            perms=same.setdefault(perms, perms),
+            offset=int(offset, 16),
+            device=same.setdefault(device, device),
+            inode=int(inode),
+            path=same.setdefault(name, name),
+            rss=int(rss * pages),
+            pss=kb.get(b"Pss", rss) * pages,
+            shared=int((kb.get(b"Shared_Clean", 0) + kb.get(b"Shared_Dirty", 0)) * pages),
+            anonymous=int(kb.get(b"Anonymous", 0) * pages),
+            referenced=int(kb.get(b"Referenced", 0) * pages),
+            swapped=int(swapped * pages),
+            swapped_pss=kb.get(b"SwapPss", swapped) * pages,
+            vm_flags=flags[text],
+        )
+        at, kb = line.end() + 1, {}
 
 
 def shmem_devices(mountinfo: str) -> frozenset[bytes]:
