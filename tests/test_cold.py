@@ -21,13 +21,14 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cold_target import Target
 from record_cold import ADMIN, DATA, SHORT
 
-from zswap_py.sources import cold, damon, kcore, lru_gen, process
+from zswap_py.sources import cold, damon, damon_sysfs, kcore, lru_gen, process
 from zswap_py.sources.coldness import CannotTell, Cold, Unknown
 from zswap_py.sources.damon import ColdSearch
 from zswap_py.sources.damon_state import Lock, Started
@@ -116,7 +117,15 @@ class Replay(Sysfs):
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(damon, "wait", lambda seconds, progress, check: None)
+    """Waits pass at once, and the recorded processes are alive."""
+    clock = [0.0]
+
+    def wait(seconds: float, progress: object, check: object) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(damon, "wait", wait)
+    monkeypatch.setattr(damon, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(damon, "_alive", dict)
 
 
 @pytest.mark.parametrize("release", KERNELS)
@@ -151,9 +160,29 @@ def test_regions_of_another_search_are_not_taken_for_ours(tmp_path: Path, at_onc
     ranges = {kernel["pid"]: Runs(*(array("Q", part) for part in kernel["ranges"]))}
     with (
         pytest.raises(CannotTell, match="lists other regions than were given"),
-        ColdSearch(sysfs=Replay(calls[: ends[-1] + 3] + calls[-4:]), run=tmp_path) as search,
+        ColdSearch(sysfs=Replay(calls), run=tmp_path) as search,
     ):
         search.watch(ranges, 5)
+
+
+def test_an_exited_process_may_be_left_out_of_the_list() -> None:
+    region = damon_sysfs._Region
+    regions = [region(0, 4, 0, 9), region(4, 6, 0, 9), region(6, 8, 1, 9), region(20, 30, 0, 4)]
+    first, second = runs((0, 8)), runs((20, 30))
+    split = damon_sysfs._by_target
+    both = split(regions, {1: first, 2: second}, 5)
+    assert both is not None
+    assert {pid: pairs(found) for pid, found in both.items()} == {1: [(0, 6)], 2: []}
+    assert split(regions, {1: first, 2: second}, 10) == {1: Runs.none(), 2: Runs.none()}
+    for left, targets in (
+        (regions[:3], {1: first, 2: second}),
+        (regions, {1: first}),
+        (regions, {2: second, 1: first}),
+        (regions, {1: runs((0, 7)), 2: second}),
+        (regions[1:], {1: first, 2: second}),
+    ):
+        assert split(left, targets, 5) is None
+    assert split(regions[:3], {1: first}, 5) is not None
 
 
 # ---- who has DAMON ----

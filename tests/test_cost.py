@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from helpers import Run
@@ -64,6 +65,21 @@ def test_work_on_a_thread_returns_and_raises(idle: bool) -> None:
     with pytest.raises(Oops):
         cost.on_thread(fail, idle=idle, stop=pytest.fail)
     assert os.sched_getscheduler(0) == before
+
+
+def test_ctrl_c_while_the_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread runs already, and must not work for a caller that has given up."""
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            super().submit(*args, **kwargs)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cost, "ThreadPoolExecutor", Interrupted)
+    stopped: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        cost.on_thread(pytest.fail, idle=True, stop=lambda: stopped.append(True))
+    assert stopped == [True]
 
 
 def test_the_watch_counts_all_threads() -> None:

@@ -193,6 +193,8 @@ def test_the_more_is_read_the_surer() -> None:
         errors.append(saved(sample).error)
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 2.5 * errors[1]  # four times as many, and less that was not read
+    # 120 of 128 runs were read, and only the others can differ
+    assert errors[2] < 0.4 * errors[1]
     assert errors[-1] == 0
 
 

@@ -10,8 +10,11 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +26,11 @@ from zswap_py import crypto
 from zswap_py._native import ffi, lib
 from zswap_py.report import Figures, Unavailable, measure
 from zswap_py.report.cost import Stopwatch
-from zswap_py.report.data import Estimate, Savings
+from zswap_py.report.data import Estimate, Report, Savings
 from zswap_py.report.measure import BudgetSpent, MemoryLimit, Result
 from zswap_py.report.tally import Rows, Tally
+from zswap_py.sources.coldness import Cold
+from zswap_py.sources.pagemap import Runs
 from zswap_py.sources.pages import Run, SourceError, open_pages
 from zswap_py.zswap import Zswap
 
@@ -44,8 +49,9 @@ def run(
         return measure.measure(pages, compressors or ("lz4",), **how)
 
 
-def only(result: Result) -> Figures:
-    (f,) = result.report.figures
+def only(result: Result | Report, name: str | None = None) -> Figures:
+    report = result.report if isinstance(result, Result) else result
+    (f,) = (f for f in report.figures if name in (None, f.name))
     return f
 
 
@@ -78,6 +84,13 @@ def test_the_figures_are_the_kernels(tmp_path: Path, seed: int, compressor: str,
     assert f.intact
     assert result.report.complete
     assert result.stopped is None
+
+
+def test_deflates_sizes_of_large_pages_are_not_claimed(tmp_path: Path) -> None:
+    path = write(tmp_path / "memory", *corpus(1)[:64])
+    with open_pages([path], page_size=4 * P) as pages:
+        report = measure.measure(pages, ("deflate", "lz4")).report
+    assert [(f.name, f.kernel_sizes) for f in report.figures] == [("deflate", False), ("lz4", True)]
 
 
 def test_figures_hang_together(memory: Path) -> None:
@@ -408,6 +421,66 @@ def test_ctrl_c_stops_the_thread_that_measures(tmp_path: Path) -> None:
     assert not [t for t in threading.enumerate() if t.name.startswith("zswap-report")]
 
 
+# ---- cold pages ----
+
+# 512 pages of text, then 256 of noise and 256 of zeros, in one mapping
+HALF_COLD = f"""
+import ctypes, mmap, sys
+m = mmap.mmap(-1, 1024 * {P}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+m.madvise(mmap.MADV_NOHUGEPAGE)
+m[:] = sys.stdin.buffer.read(1024 * {P})
+print(ctypes.addressof(ctypes.c_char.from_buffer(m)), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_cold_pages_are_a_pool_of_their_own(tmp_path: Path) -> None:
+    text = b"".join(page for page in corpus(1) if any(page))[: 512 * P]
+    hot = os.urandom(256 * P) + bytes(256 * P)
+    alone = only(run(write(tmp_path / "cold", text), "zstd", "lz4").report, "lz4")
+    with subprocess.Popen(
+        [sys.executable, "-c", HALF_COLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(text + hot)
+        child.stdin.flush()
+        start = int(child.stdout.readline())
+        cold = Cold(
+            "damon", 5, {child.pid: Runs(array("Q", [start]), array("Q", [start + 512 * P]))}
+        )
+        how: Any = {"pids": [child.pid], "cold": cold, "by": "process"}
+        with open_pages(full=True, **how) as pages:
+            report = measure.measure(pages, ("zstd", "lz4"), jobs=1).report
+        with open_pages(precision=0.1, **how) as pages:
+            rough = measure.measure(pages, ("zstd", "lz4"), jobs=1, precision=0.1).report
+        child.kill()
+    f = only(report, "lz4")
+    assert (report.cold_pages, report.groups[0].cold_pages) == (512, 512)
+    # as if nothing but these pages were there
+    assert f.cold == alone.all
+    assert f.all.stored_pages.value > 512 + 256
+    assert f.all.pool_total_size.value > f.cold.pool_total_size.value + 256 * P
+    assert {size: n[1] for size, n in f.classes.items() if n[1]} == {
+        size: n for size, (n,) in alone.classes.items()
+    }
+    # the one part's: its part of the pool is the pool
+    (group,) = report.groups
+    savings = group.savings["lz4"]
+    assert savings.cold is not None
+    for part, whole in ((savings.all, f.all), (savings.cold, f.cold)):
+        for name in vars(whole):
+            assert getattr(part, name).value == pytest.approx(getattr(whole, name).value, abs=1)
+    # a sample stops when both are known well
+    assert rough.cold_pages == 512
+    for g in rough.figures:
+        assert g.cold is not None
+    best = rough.figures[0]
+    for savings_of in (best.all, best.cold):
+        assert savings_of is not None
+        assert savings_of.net_saved_bytes.error <= 0.1 * savings_of.net_saved_bytes.value
+
+
 # ---- what goes wrong ----
 
 
@@ -658,7 +731,7 @@ def test_tallies_are_what_the_zswap_holds() -> None:
         runs = ffi.new("struct zswap_run[]", -(-len(pages) // 4))
         assert lib.zswap_store_runs(z._z, 0, made, runs) == 0
         z.invalidate(3)
-        tally.add(z._z, made)
+        tally.add(lib.zswap_tally_span, z._z, made)
         held = tally.held(tally.mark(), page_metadata=0.0, zspage_metadata=0.0)
         at = 0
         for row, n in enumerate(sizes):

@@ -350,6 +350,7 @@ def calls(
     yield "remove_state", hp.remove_state, {"state": state}
     yield "alg", z.pool.compressor.alg, {"method": NEWEST}
     yield "choose", z.pool.compressor.choose, {"method": NEWEST}
+    yield "kernel_sizes_at", z.pool.compressor.kernel_sizes_at, {"page_size": PAGE}
     yield (
         "run",
         z.pool.compressor.run,

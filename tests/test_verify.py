@@ -8,9 +8,11 @@ and ZSWAP_VERIFY=1.
 from __future__ import annotations
 
 import copy
+import csv
 import dataclasses
 import errno
 import importlib
+import io
 import json
 import os
 import signal
@@ -158,6 +160,24 @@ def test_the_json_has_every_figure() -> None:
     assert (data["exit_code"], data["comparisons"][0]["exact"]) == (3, False)
     assert data["comparisons"][0]["kernel"] == steps(*POOLS)
     assert data["comparisons"][0]["ours"][4]["pool_total_size"] == 5 * P - 4096
+
+
+def test_csv_has_a_row_for_each_figure_of_each_step() -> None:
+    made = make(comparison(ours=A_STEP_OFF), comparison("lz4", kernel_sizes=False))
+    rows = list(csv.DictReader(io.StringIO(verify.to_csv(made))))
+    assert len(rows) == 2 * sum(len(step) for step in steps(*POOLS))
+    (off,) = (row for row in rows if row["kernel"] != row["ours"])
+    assert (off["name"], off["step"], off["figure"]) == ("lzo", "loaded again", "pool_total_size")
+    assert int(off["ours"]) == 5 * P - 4096
+    assert {row["kernel_sizes"] for row in rows if row["name"] == "lz4"} == {"False"}
+
+
+def test_markdown_has_the_verdict_and_the_table() -> None:
+    row = comparison("a|b", ours=steps(9 * P, *POOLS[1:]), page_stores=9, page_stores_differ=1)
+    text = verify.to_markdown(make(row, zero_pages=3))
+    assert text.startswith("**These claim the kernel's sizes, but differ: zswap a\\|b.**\n")
+    assert "| zswap | a\\|b:kernel | 32,768 | +4,096 | 1 |\n" in text
+    assert text.endswith("\n- 3 zero-filled pages were left out: they never reach zswap\n")
 
 
 # ---- what the kernel says when it is asked again ----
@@ -740,6 +760,9 @@ def test_exit_codes_and_output(
     )
     assert data["command"] == "zswap-py verify --size 1M --seed 2 --json"
     assert run("--size", "1M", "--seed", "2")[0] == code
+    for chosen, begins in (("csv", "host_kernel,"), ("markdown", "**")):
+        found, out, _err = run("--size", "1M", "--seed", "2", "--format", chosen)
+        assert (found, out.startswith(begins)) == (code, True)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ ffibuilder.set_source(
     depends=sorted(glob.glob("csrc/**/*.h", recursive=True)),
     include_dirs=["csrc"],
     extra_compile_args=flags + os.environ.get("ZSWAP_CFLAGS", "").split(),
-    extra_link_args=["-pthread"] + ([f"-fsanitize={sanitize}"] if sanitize else []),
+    extra_link_args=["-pthread", "-lm"] + ([f"-fsanitize={sanitize}"] if sanitize else []),
 )
 
 

@@ -24,7 +24,7 @@ from zswap_py._lib.fixed import Owner
 from zswap_py._lib.params import whole
 from zswap_py._native import check, drain_messages, ffi, lib, log, oserror
 from zswap_py.cpuhp import CpuHotplug, CpuhpState
-from zswap_py.crypto import Chosen, Compressor, CompressorInfo
+from zswap_py.crypto import Chosen, Compressor, CompressorInfo, info_of
 from zswap_py.crypto.methods import method
 
 PREPARE = CpuhpState.MM_ZSWP_POOL_PREPARE
@@ -139,7 +139,7 @@ class Pool(Owner):
         """What compresses here: the library, where kernels have the sizes of different
         versions, is the one with those of this Zswap's kernel, if it is there.
         """
-        return self._compressor.info(self._chosen, int(lib.zswap_page_size(self._z)))
+        return info_of(self._compressor, self._chosen, int(lib.zswap_page_size(self._z)))
 
     @property
     def kernel_sizes(self) -> bool:

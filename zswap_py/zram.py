@@ -14,6 +14,7 @@ from zswap_py._lib.params import buffer, index, whole
 from zswap_py._native import ffi, lib, oserror, struct_dict
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.crypto.methods import method
+from zswap_py.pool import SizeClass
 from zswap_py.zswap import total_ram_bytes
 
 MAX_SLOTS = 1 << 40
@@ -128,7 +129,7 @@ class Zram(Owner):
     @property
     def info(self) -> crypto.CompressorInfo:
         """What compresses here, as Pool.info."""
-        return self._compressor.info(self._chosen, self._page_size)
+        return crypto.info_of(self._compressor, self._chosen, self._page_size)
 
     @property
     def kernel_sizes(self) -> bool:
@@ -171,6 +172,23 @@ class Zram(Owner):
     def huge_class_size(self) -> int:
         """The smallest compressed length in bytes from which on a page is kept raw."""
         return self._struct("zram_info", lib.zram_info)["huge_class_size"]
+
+    @property
+    def size_classes(self) -> tuple[SizeClass, ...]:
+        """zsmalloc's classes, smallest first."""
+        found: dict[int, SizeClass] = {}
+        info, i = ffi.new("struct zram_class_info *"), 0
+        while (rc := lib.zram_class_info(self._zram, i, info)) != -errno.ENOENT:
+            self._check(rc, "size_classes")
+            found[info.index] = SizeClass(
+                info.size,
+                info.pages_per_zspage,
+                info.objs_per_zspage,
+                info.zspages,
+                info.objs_inuse,
+            )
+            i += 1
+        return tuple(found[k] for k in sorted(found))
 
     # ---- pages ----
 
@@ -243,6 +261,11 @@ class Zram(Owner):
         if rc == -errno.ENOENT:
             raise KeyError(slot)
         return self._check(rc, f"length({slot})")
+
+    @property
+    def mapped(self) -> int:
+        """The bytes that this process maps for objects, without the table of slots."""
+        return self._struct("zram_info", lib.zram_info)["mapped"]
 
     # ---- counters ----
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * measure.c - many pages through zswap_store() and zswap_peek(), timed
+ * measure.c - many pages through zswap or zram, timed and added up
  *
  * Between two reads of the clock lies a run of pages, so that the clock costs
  * next to nothing a page. The loop is in C, since the lock of an interpreter
@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "lib/kernel.h"
+#include "mm/zram.h"
 #include "zswap.h"
 
 #define NSEC_PER_SEC 1000000000ULL
@@ -86,8 +87,21 @@ int zswap_drop_zero_folios(struct zswap_span *span)
 	return 0;
 }
 
-int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span,
-		     struct zswap_run *runs)
+/*
+ * What is measured, by functions that take its instance first. 'load' returns
+ * 0; -ENOENT if it does not hold the page; -EIO if the page is corrupt. 'length'
+ * returns bytes, or -ENOENT.
+ */
+struct target {
+	void *instance;
+	int (*store)(void *instance, unsigned int cpu, u64 slot, const void *folio,
+		     unsigned int nr_pages);
+	int (*load)(void *instance, unsigned int cpu, u64 slot, void *page);
+	int64_t (*length)(void *instance, unsigned int cpu, u64 slot);
+};
+
+static int store_runs(const struct target *to, unsigned int cpu, const struct zswap_span *span,
+		      struct zswap_run *runs)
 {
 	if (!span_is_valid(span))
 		return -EINVAL;
@@ -95,9 +109,9 @@ int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span 
 		u64 end = min(start + span->run_pages, span->nr_pages), began = thread_cpu_ns();
 
 		for (u64 i = start; i < end; i += span->folio_pages) {
-			int ret = zswap_store(z, cpu, span->swp + i,
-					      span->pages + i * span->page_size,
-					      min(span->folio_pages, end - i));
+			int ret = to->store(to->instance, cpu, span->swp + i,
+					    span->pages + i * span->page_size,
+					    min(span->folio_pages, end - i));
 
 			if (ret < 0)
 				return ret;
@@ -108,8 +122,8 @@ int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span 
 	return 0;
 }
 
-int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span, void *out,
-		    struct zswap_run *runs, uint64_t *wrong)
+static int load_runs(const struct target *from, unsigned int cpu, const struct zswap_span *span,
+		     void *out, struct zswap_run *runs, uint64_t *wrong)
 {
 	int ret[ZSWAP_MAX_FOLIO];
 
@@ -120,7 +134,7 @@ int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *
 		u64 nr = min(span->run_pages, span->nr_pages - start), began = thread_cpu_ns();
 
 		for (u64 i = 0; i < nr; i++)
-			ret[i] = zswap_peek(z, cpu, span->swp + start + i,
+			ret[i] = from->load(from->instance, cpu, span->swp + start + i,
 					    (u8 *)out + i * span->page_size);
 		runs->ns = thread_cpu_ns() - began;
 		runs->pages = 0;
@@ -145,6 +159,8 @@ static void tally_page(const struct zswap_tallies *to, const struct zswap_cluste
 	struct zswap_class_tally *in = &to->classes[(size_t)cluster->cell * to->nr_classes + class];
 
 	row->stored++;
+	if (!length) /* zram's page of one repeated word, which has no object */
+		return;
 	row->raw += raw;
 	row->bytes += length;
 	row->pool += to->pool[class];
@@ -154,8 +170,8 @@ static void tally_page(const struct zswap_tallies *to, const struct zswap_cluste
 	in->latest = cluster->number + 1;
 }
 
-int zswap_tally_span(struct zswap *z, unsigned int cpu, const struct zswap_span *span,
-		     const struct zswap_tallies *tallies)
+static int tally_span(const struct target *of, unsigned int cpu, const struct zswap_span *span,
+		      const struct zswap_tallies *tallies)
 {
 	struct cursor at = first_cluster(span);
 
@@ -163,16 +179,117 @@ int zswap_tally_span(struct zswap *z, unsigned int cpu, const struct zswap_span 
 		return -EINVAL;
 	for (u64 i = 0; i < span->nr_pages; i++) {
 		const struct zswap_cluster *cluster = next_page(&at);
-		struct zswap_entry_info entry;
-		int ret;
+		int64_t length;
 
 		if (!cluster)
 			return -EINVAL;
-		ret = zswap_entry_info(z, cpu, span->swp + i, &entry);
-		if (!ret)
-			tally_page(tallies, cluster, entry.length, entry.length == span->page_size);
-		else if (ret != -ENOENT)
-			return ret;
+		length = of->length(of->instance, cpu, span->swp + i);
+		if (length >= 0)
+			tally_page(tallies, cluster, length, (size_t)length == span->page_size);
+		else if (length != -ENOENT)
+			return length;
 	}
 	return 0;
+}
+
+/* ---- zswap ---- */
+
+static int store_in_zswap(void *z, unsigned int cpu, u64 slot, const void *folio,
+			  unsigned int nr_pages)
+{
+	return zswap_store(z, cpu, slot, folio, nr_pages);
+}
+
+static int load_of_zswap(void *z, unsigned int cpu, u64 slot, void *page)
+{
+	return zswap_peek(z, cpu, slot, page);
+}
+
+static int64_t length_in_zswap(void *z, unsigned int cpu, u64 slot)
+{
+	struct zswap_entry_info entry;
+	int ret = zswap_entry_info(z, cpu, slot, &entry);
+
+	return ret ? ret : (int64_t)entry.length;
+}
+
+static struct target in_zswap(struct zswap *z)
+{
+	return (struct target){ z, store_in_zswap, load_of_zswap, length_in_zswap };
+}
+
+int zswap_store_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span,
+		     struct zswap_run *runs)
+{
+	struct target to = in_zswap(z);
+
+	return store_runs(&to, cpu, span, runs);
+}
+
+int zswap_peek_runs(struct zswap *z, unsigned int cpu, const struct zswap_span *span, void *out,
+		    struct zswap_run *runs, uint64_t *wrong)
+{
+	struct target from = in_zswap(z);
+
+	return load_runs(&from, cpu, span, out, runs, wrong);
+}
+
+int zswap_tally_span(struct zswap *z, unsigned int cpu, const struct zswap_span *span,
+		     const struct zswap_tallies *tallies)
+{
+	struct target of = in_zswap(z);
+
+	return tally_span(&of, cpu, span, tallies);
+}
+
+/* ---- zram ---- */
+
+static int store_in_zram(void *zram, unsigned int cpu, u64 slot, const void *folio,
+			 unsigned int nr_pages)
+{
+	size_t page_size = zram_page_size(zram);
+	int ret = 0;
+
+	for (unsigned int i = 0; i < nr_pages && !ret; i++)
+		ret = zram_write(zram, cpu, slot + i, (const u8 *)folio + i * page_size);
+	return ret;
+}
+
+static int load_of_zram(void *zram, unsigned int cpu, u64 slot, void *page)
+{
+	return zram_read(zram, cpu, slot, page);
+}
+
+static int64_t length_in_zram(void *zram, unsigned int cpu, u64 slot)
+{
+	return zram_length(zram, cpu, slot);
+}
+
+static struct target in_zram(struct zram *zram)
+{
+	return (struct target){ zram, store_in_zram, load_of_zram, length_in_zram };
+}
+
+int zram_write_runs(struct zram *zram, unsigned int cpu, const struct zswap_span *span,
+		    struct zswap_run *runs)
+{
+	struct target to = in_zram(zram);
+
+	return store_runs(&to, cpu, span, runs);
+}
+
+int zram_read_runs(struct zram *zram, unsigned int cpu, const struct zswap_span *span, void *out,
+		   struct zswap_run *runs, uint64_t *wrong)
+{
+	struct target from = in_zram(zram);
+
+	return load_runs(&from, cpu, span, out, runs, wrong);
+}
+
+int zram_tally_span(struct zram *zram, unsigned int cpu, const struct zswap_span *span,
+		    const struct zswap_tallies *tallies)
+{
+	struct target of = in_zram(zram);
+
+	return tally_span(&of, cpu, span, tallies);
 }

@@ -182,7 +182,9 @@ static void zram_free_page(struct zram *zram, struct zram_table_entry *entry)
 					  memory_order_relaxed);
 	}
 	atomic_fetch_sub_explicit(&zram->pages_stored, 1, memory_order_relaxed);
-	*entry = (struct zram_table_entry){ .lock = entry->lock };
+	entry->handle = 0;
+	entry->size = 0;
+	entry->flags = ZRAM_EMPTY;
 }
 
 static void zram_free_slot(struct zram *zram, u64 index)
@@ -386,6 +388,33 @@ int zram_info(struct zram *zram, struct zram_info *ret)
 	};
 	zram_exit(zram, &task);
 	return 0;
+}
+
+size_t zram_page_size(const struct zram *zram)
+{
+	return zram->page_size;
+}
+
+int zram_class_info(struct zram *zram, unsigned int i, struct zram_class_info *ret)
+{
+	struct zs_class_info class;
+	struct task task;
+	int err = zram_enter(zram, 0, &task);
+
+	if (err)
+		return err;
+	err = zs_class_info(zram->pool.pool, i, &class);
+	if (!err)
+		*ret = (struct zram_class_info){
+			.index = class.index,
+			.size = class.size,
+			.pages_per_zspage = class.pages_per_zspage,
+			.objs_per_zspage = class.objs_per_zspage,
+			.zspages = class.zspages,
+			.objs_inuse = class.objs_inuse,
+		};
+	zram_exit(zram, &task);
+	return err;
 }
 
 /* ---- a device's life ---- */

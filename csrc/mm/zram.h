@@ -94,6 +94,37 @@ struct zram_info {
 /* zram_info() fills *ret. Returns 0. */
 int zram_info(struct zram *zram, struct zram_info *ret);
 
+/* zram_page_size() returns the bytes of a page. */
+size_t zram_page_size(const struct zram *zram);
+
+struct zram_class_info {
+	uint32_t index; /* of the largest slot that the class serves */
+	uint32_t size;  /* bytes of an object */
+	uint32_t pages_per_zspage, objs_per_zspage;
+	uint64_t zspages, objs_inuse;
+};
+
+/*
+ * zram_class_info() fills *ret with the zsmalloc class that serves slot i. Slots
+ * that share a class give the same. Returns 0, or -ENOENT past the last slot.
+ */
+int zram_class_info(struct zram *zram, unsigned int i, struct zram_class_info *ret);
+
+struct zswap_span;
+struct zswap_run;
+struct zswap_tallies;
+
+/*
+ * The counterparts of zswap_store_runs(), zswap_peek_runs() and
+ * zswap_tally_span(). A page of one repeated word is stored, but in no class.
+ */
+int zram_write_runs(struct zram *zram, unsigned int cpu, const struct zswap_span *span,
+		    struct zswap_run *runs);
+int zram_read_runs(struct zram *zram, unsigned int cpu, const struct zswap_span *span, void *out,
+		   struct zswap_run *runs, uint64_t *wrong);
+int zram_tally_span(struct zram *zram, unsigned int cpu, const struct zswap_span *span,
+		    const struct zswap_tallies *tallies);
+
 /* cffi: end */
 
 #endif

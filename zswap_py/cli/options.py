@@ -185,7 +185,7 @@ def add_output(group: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help=f"write FILE{', '.join(ENDINGS)}, or into DIR/; print no table",
+        help=f"write FILE{', '.join(ENDINGS)}, or into DIR/; no table",
     )
     group.add_argument(
         "--format",

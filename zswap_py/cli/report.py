@@ -76,6 +76,7 @@ columns:
 examples:
   zswap-py report --by cgroup --cold 120     this host, as root
   zswap-py report --pid 1234 -c lz4 -c zstd  one process, two compressors
+  zswap-py report --target zswap,zram        zram beside zswap
   zswap-py report --json core.1234 | jq .    fields: docs/report.md
 """
 
@@ -142,6 +143,12 @@ def add_report(commands: Any) -> None:
         help=f"Linux, {OLDEST} to {NEWEST} (default: this one; for files {NEWEST})",
     )
     modelled.add_argument(
+        "--target",
+        choices=("zswap", "zswap,zram"),
+        default="zswap",
+        help=argparse.SUPPRESS,  # an example shows it
+    )
+    modelled.add_argument(
         "--folio",
         choices=FOLIOS,
         metavar="SIZE",
@@ -190,6 +197,7 @@ def _made(args: argparse.Namespace) -> int:
                 budget=args.budget,
                 idle=live,
                 seed=_seed(args),
+                zram=args.target != "zswap",
                 cold=_coldness(pages, args.cold),
                 command=args.command_line,
                 watch=watch,

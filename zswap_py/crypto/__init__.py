@@ -221,27 +221,11 @@ class Compressor(Owner):
         """Returns `kernel_sizes` for pages of `page_size` bytes. The known pages have
         4 KiB; deflate's sizes of larger ones differ from the kernel's.
         """
+        page_size = whole("page_size", page_size, 1, MAX_ROOM)
         return self.kernel_sizes and testmgr.sizes_hold(self.codec, page_size)
 
     def __repr__(self) -> str:
         return f"<Compressor {self.spec}>"
-
-    def info(self, chosen: Chosen, page_size: int = testmgr.PAGE_SIZE) -> CompressorInfo:
-        """Returns the entry of compressors() for what runs it by a method, and claims
-        for pages of that size.
-        """
-        build = chosen.build
-        return CompressorInfo(
-            self.name,
-            self.backend,
-            True,
-            None,
-            chosen.kernel_sizes and testmgr.sizes_hold(self.codec, page_size),
-            build.library,
-            build.version,
-            self.batch_size,
-            chosen.remedy,
-        )
 
     def alg(self, method: Method = NEWEST) -> Any:
         """The C algorithm for a method."""
@@ -547,7 +531,24 @@ def compressors() -> list[CompressorInfo]:
 
 
 def _info(c: Compressor) -> CompressorInfo:
-    return c.info(c.choose())
+    return info_of(c, c.choose())
+
+
+def info_of(c: Compressor, by: Chosen, page_size: int = testmgr.PAGE_SIZE) -> CompressorInfo:
+    """Returns the entry of compressors() for what runs a compressor by a method, and
+    claims for pages of that size.
+    """
+    return CompressorInfo(
+        c.name,
+        c.backend,
+        True,
+        None,
+        by.kernel_sizes and testmgr.sizes_hold(c.codec, page_size),
+        by.build.library,
+        by.build.version,
+        c.batch_size,
+        by.remedy,
+    )
 
 
 # ---- accelerators ----

@@ -61,11 +61,14 @@ def _first_groups(report: Report, kept: int) -> Report:
 
 
 def _of_the_best(report: Report) -> Report:
-    """Returns the report without cells, and with one compressor in its groups."""
+    """Returns the report without cells and zram, and with one compressor in its
+    groups.
+    """
     best = report.pick or next(iter(report.figures), None)
     name = report.label(best) if best is not None else ""
     return dataclasses.replace(
         report,
+        zram=None,
         sample=dataclasses.replace(report.sample, cells=[]),
         groups=[
             dataclasses.replace(

@@ -275,6 +275,7 @@ class Report:
     cold: Coldness | None  #: None: not asked for
     groups: list[Group]
     compressors: list[Figures | Unavailable]
+    zram: list[Figures | Unavailable] | None = None  #: as zram; None: not asked for
     sample: Sample
     cost: Cost
 

@@ -6,6 +6,7 @@ through all of them in turn.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import statistics
 import uuid
@@ -38,6 +39,7 @@ from zswap_py.report.host import read_host
 from zswap_py.report.tally import Rows, RowsMark, Tally, TallyMark
 from zswap_py.sources.pages import PIECE, Pages
 from zswap_py.sources.source import Cell, SourceError
+from zswap_py.zram import Zram
 from zswap_py.zswap import Zswap
 
 #: Compressors of a report that names none.
@@ -51,6 +53,12 @@ WORTH_REPORTING = 64 << 20
 
 #: Bytes of a page's slot in the index; the index itself grows in larger steps.
 SLOT_BYTES = 8
+
+#: Bytes of a slot in zram's table.
+ZRAM_SLOT_BYTES = 16
+
+#: What can be measured, beside zswap.
+TARGETS = ("zswap", "zram")
 
 Progress = Callable[[float], None]
 """Called with the bytes done. A piece counts in equal parts as each compressor finishes
@@ -81,13 +89,16 @@ class Result(NamedTuple):
 class _Mark(NamedTuple):
     """The state of a meter after a piece."""
 
-    stats: dict[str, int]
-    events: dict[str, int]
-    memory: dict[str, int]
+    stored_pages: int
+    stored_incompressible_pages: int
+    rejected_pages: int
+    compressed_bytes: int
+    pool_total_size: int
+    page_metadata: int  #: bytes, of all stored pages
+    zspage_metadata: int  #: bytes, of all zspages
     classes: tuple[SizeClass, ...]
     store_runs: int
     load_runs: int
-    given: int
     intact: bool
     tally: TallyMark
 
@@ -113,6 +124,8 @@ def _pool_total_size(mark: _Mark, page_size: int) -> int:
 class _Meter:
     """One compressor with a zswap of its own, and the times of its runs."""
 
+    target = "zswap"
+
     def __init__(
         self,
         compressor: crypto.Compressor,
@@ -128,18 +141,32 @@ class _Meter:
         self.compressor = compressor
         self.page_size, self.folio_pages = page_size, folio_pages
         self.run_pages = max(RUN_PAGES, folio_pages)
-        # zswap itself has no limit here: _Measuring checks the memory
-        self.zswap = Zswap(
-            spec, max_pool_percent=100, page_size=page_size, nr_cpus=jobs, kernel=kernel
-        )
-        self.zswap.swapon(slots)
-        self._tally = Tally(self.zswap.pool.size_classes, page_size, rows)
+        self._open(spec, slots, page_size=page_size, nr_cpus=jobs, kernel=kernel)
+        self._tally = Tally(self.size_classes(), page_size, rows)
         self._scratch = [ffi.new("uint8_t[]", self.run_pages * page_size) for _ in range(jobs)]
         self._given = self._loaded = self._wrong = 0
         self._store_ns, self._load_ns = array("d"), array("d")  # nanoseconds a page, one item a run
 
+    def _open(self, spec: str, slots: int, **machine: Any) -> None:
+        # zswap itself has no limit here: _Measuring checks the memory
+        self.zswap = Zswap(spec, max_pool_percent=100, **machine)
+        self.zswap.swapon(slots)
+        self._c = self.zswap._z
+        self._store_runs, self._load_runs, self._tally_span = (
+            lib.zswap_store_runs,
+            lib.zswap_peek_runs,
+            lib.zswap_tally_span,
+        )
+
     def close(self) -> None:
         self.zswap.close()
+
+    def size_classes(self) -> tuple[SizeClass, ...]:
+        return self.zswap.pool.size_classes
+
+    def info(self) -> crypto.CompressorInfo:
+        """Returns what compresses, and what it claims for the kernel."""
+        return self.zswap.pool.info
 
     def piece(self, threads: ThreadPoolExecutor, span: Any) -> None:
         """Stores the pages of a span, none of them in a zero folio, then peeks and
@@ -158,7 +185,7 @@ class _Meter:
     def add_up(self, span: Any) -> None:
         """Adds up what it holds of the last piece."""
         span.swp = self._given - span.nr_pages
-        self._tally.add(self.zswap._z, span)
+        self._tally.add(self._tally_span, self._c, span)
 
     def _spans(self, pages: Any, nr_pages: int, jobs: int) -> Iterator[Any]:
         """Yields the pages in one part per job, cut between runs."""
@@ -181,14 +208,12 @@ class _Meter:
 
     def _store(self, span: Any, cpu: int) -> list[float]:
         runs = self._runs(span)
-        check(
-            lib.zswap_store_runs(self.zswap._z, cpu, span, runs), f"{self.compressor.spec}: store"
-        )
+        check(self._store_runs(self._c, cpu, span, runs), f"{self.compressor.spec}: store")
         return [run.ns / run.pages for run in runs]
 
     def _load(self, span: Any, cpu: int) -> tuple[list[float], int, int]:
         runs, wrong = self._runs(span), ffi.new("uint64_t *")
-        rc = lib.zswap_peek_runs(self.zswap._z, cpu, span, self._scratch[cpu], runs, wrong)
+        rc = self._load_runs(self._c, cpu, span, self._scratch[cpu], runs, wrong)
         check(rc, f"{self.compressor.spec}: load")
         return (
             [run.ns / run.pages for run in runs if run.pages],
@@ -201,42 +226,47 @@ class _Meter:
         events = self.zswap.events()
         return events["arena_mapped"] + events["slab_mapped"] + self.zswap.memory()["tree"]
 
+    def _counted(self) -> dict[str, int]:
+        """Returns the fields of a mark that zswap counts."""
+        stats, events, memory = self.zswap.stats(), self.zswap.events(), self.zswap.memory()
+        stored = stats["stored_pages"]
+        return {
+            "stored_pages": stored,
+            "stored_incompressible_pages": stats["stored_incompressible_pages"],
+            "rejected_pages": self._given - events["zswpout"],
+            "compressed_bytes": events["zswap_bytes"],
+            "pool_total_size": stats["pool_total_size"],
+            "page_metadata": memory["entry"] + memory["handle"] + SLOT_BYTES * stored,
+            "zspage_metadata": memory["zspage"],
+        }
+
     def mark(self) -> _Mark:
-        events = self.zswap.events()
-        intact = not self._wrong and self._loaded == events["zswpout"]
+        counted = self._counted()
+        taken = self._given - counted["rejected_pages"]
         return _Mark(
-            self.zswap.stats(),
-            events,
-            self.zswap.memory(),
-            self.zswap.pool.size_classes,
-            len(self._store_ns),
-            len(self._load_ns),
-            self._given,
-            intact,
-            self._tally.mark(),
+            **counted,
+            classes=self.size_classes(),
+            store_runs=len(self._store_ns),
+            load_runs=len(self._load_ns),
+            intact=not self._wrong and self._loaded == taken,
+            tally=self._tally.mark(),
         )
 
     def held(self, mark: _Mark) -> estimate.Held:
         """Returns what it held at a mark, as the statistics take it."""
-        stored, memory = mark.stats["stored_pages"], mark.memory
-        entries = memory["entry"] + memory["handle"] + SLOT_BYTES * stored
         zspages = sum(c.zspages for c in mark.classes)
         return self._tally.held(
             mark.tally,
-            page_metadata=entries / max(1, stored),
-            zspage_metadata=memory["zspage"] / max(1, zspages),
-            pool_total_size=self._counted(mark),
+            page_metadata=mark.page_metadata / max(1, mark.stored_pages),
+            zspage_metadata=mark.zspage_metadata / max(1, zspages),
+            # the kernel's own counter, which includes the holes that rejected folios
+            # left; None if several CPUs filled the pool
+            pool_total_size=mark.pool_total_size if len(self._scratch) == 1 else None,
         )
-
-    def _counted(self, mark: _Mark) -> int | None:
-        """Returns the kernel's own counter, which includes the holes that rejected
-        folios left; None if several CPUs filled the pool.
-        """
-        return mark.stats["pool_total_size"] if len(self._scratch) == 1 else None
 
     def counts(self, mark: _Mark) -> dict[str, int]:
         """Returns what was counted in the pages read."""
-        stored, held = mark.stats["stored_pages"], self.held(mark)
+        stored, held = mark.stored_pages, self.held(mark)
         pool = held.pool_total_size
         if pool is None:
             pool = _pool_total_size(mark, self.page_size)
@@ -244,9 +274,9 @@ class _Meter:
         metadata = held.page_metadata * stored + held.zspage_metadata * zspages
         return {
             "stored_pages": stored,
-            "stored_incompressible_pages": mark.stats["stored_incompressible_pages"],
-            "rejected_pages": mark.given - mark.events["zswpout"],
-            "compressed_bytes": mark.events["zswap_bytes"],
+            "stored_incompressible_pages": mark.stored_incompressible_pages,
+            "rejected_pages": mark.rejected_pages,
+            "compressed_bytes": mark.compressed_bytes,
             "pool_total_size": pool,
             "net_saved_bytes": stored * self.page_size - pool - round(metadata),
         }
@@ -256,6 +286,46 @@ class _Meter:
         return {
             **_quartiles("store_ns", self._store_ns[: mark.store_runs]),
             **_quartiles("load_ns", self._load_ns[: mark.load_runs]),
+        }
+
+
+class _ZramMeter(_Meter):
+    """One compressor with a zram device of its own."""
+
+    target = "zram"
+
+    def _open(self, spec: str, slots: int, **machine: Any) -> None:
+        self.zram = Zram(spec, pages=slots, **machine)
+        self._c = self.zram._zram
+        self._store_runs, self._load_runs, self._tally_span = (
+            lib.zram_write_runs,
+            lib.zram_read_runs,
+            lib.zram_tally_span,
+        )
+
+    def close(self) -> None:
+        self.zram.close()
+
+    def size_classes(self) -> tuple[SizeClass, ...]:
+        return self.zram.size_classes
+
+    def info(self) -> crypto.CompressorInfo:
+        return self.zram.info
+
+    def mapped(self) -> int:
+        return self.zram.mapped + ZRAM_SLOT_BYTES * self._given
+
+    def _counted(self) -> dict[str, int]:
+        stat, memory = self.zram.mm_stat(), self.zram.memory()
+        stored = stat["orig_data_size"] // self.page_size
+        return {
+            "stored_pages": stored,
+            "stored_incompressible_pages": stat["huge_pages"],
+            "rejected_pages": 0,
+            "compressed_bytes": stat["compr_data_size"],
+            "pool_total_size": stat["mem_used_total"],
+            "page_metadata": ZRAM_SLOT_BYTES * stored + memory["handle"],
+            "zspage_metadata": memory["zspage"],
         }
 
 
@@ -285,11 +355,13 @@ class _Measuring:
         jobs: int,
         kernel: str,
         seed: int,
+        zram: bool,
     ) -> None:
         self.pages = pages
         self.seed = seed
         self.meters: list[_Meter] = []
         self.rows: list[_Meter | Unavailable] = []
+        self.zram = zram
         self.folio_pages = folio_pages
         self.run_pages = max(RUN_PAGES, folio_pages)
         # a piece has no runs for more threads, and each thread needs a buffer of a run
@@ -302,14 +374,15 @@ class _Measuring:
         planned = pages.pages_planned
         self._check_room(
             0,
-            len(dict.fromkeys(specs)),
+            len(dict.fromkeys(specs)) * (2 if zram else 1),
             0 if planned is None else min(PIECE, planned * pages.page_size),
         )
         # the length of a stream is unknown: unused slots cost next to nothing
         slots = (1 << 32) if planned is None else min(1 << 32, max(1, planned))
-        for spec in dict.fromkeys(specs):
+        kinds: tuple[type[_Meter], ...] = (_Meter, _ZramMeter) if zram else (_Meter,)
+        for spec, kind in itertools.product(dict.fromkeys(specs), kinds):
             try:
-                meter = _Meter(
+                meter = kind(
                     crypto.find(spec),
                     spec,
                     slots,
@@ -322,7 +395,8 @@ class _Measuring:
             except OSError as e:
                 name, _, backend = spec.partition(":")
                 reason = (e.strerror or str(e)).removeprefix(f"compressor {spec} not available: ")
-                self.rows.append(Unavailable(name, backend or None, reason))
+                if kind is _Meter:
+                    self.rows.append(Unavailable(name, backend or None, reason))
             else:
                 self.meters.append(meter)
                 self.rows.append(meter)
@@ -488,6 +562,7 @@ def measure(
     budget: float | None = None,
     idle: bool = False,
     seed: int = 0,
+    zram: bool = False,
     cold: Coldness | None = None,
     command: str | None = None,
     watch: Stopwatch | None = None,
@@ -507,6 +582,8 @@ def measure(
     was read in whole rounds is then the sample. If no round was whole, the report is
     not complete, and covers the pages read.
 
+    `zram` measures zram, too, with the same compressors.
+
     Ctrl-C ends the measuring: the result then holds the state after the last whole
     piece, and the KeyboardInterrupt. Raises MemoryLimit if pools and copies would pass
     a quarter of MemAvailable; the result holds it instead if WORTH_REPORTING bytes were
@@ -522,7 +599,7 @@ def measure(
     cores = 1 if idle else min(os.cpu_count() or 1, NR_CPUS)
     threads = cores if jobs is None else whole("jobs", jobs, 1, NR_CPUS)
     with ExitStack() as stack:
-        measuring = _Measuring(pages, compressors, folio_pages, threads, kernel, seed)
+        measuring = _Measuring(pages, compressors, folio_pages, threads, kernel, seed, zram)
         stack.callback(measuring.close)
         if not measuring.meters:
             raise SourceError(
@@ -598,8 +675,8 @@ class _Making:
                 for s in pages.sources
             ],
             kernel=kernel,
-            target="zswap",
-            series=measuring.meters[0].zswap.series,
+            target=",".join(TARGETS if measuring.zram else TARGETS[:1]),
+            series=next(m for m in measuring.meters if m.target == "zswap").zswap.series,
             page_size=pages.page_size,
             folio_pages=measuring.folio_pages,
             pages_total=self._pages(self.everything) if self.whole else pages.pages_total,
@@ -607,18 +684,25 @@ class _Making:
             zero_pages=self.sample.zero_pages_of(self.everything),
             estimated=pages.estimated,
             cold=cold,
-            compressors=[
-                self._figures(measuring.meters.index(row), row) if isinstance(row, _Meter) else row
-                for row in measuring.rows
-            ],
+            compressors=self._compressors("zswap"),
+            zram=self._compressors("zram") if measuring.zram else None,
             groups=self._groups(),
             sample=self._sample(),
             # last: the statistics cost, too
             cost=watch.cost(pages.pages_read * pages.page_size, measuring.jobs, idle),
         )
 
+    def _compressors(self, target: str) -> list[Figures | Unavailable]:
+        """Returns the rows of a target; those that are not available are zswap's."""
+        measuring = self.measuring
+        return [
+            self._figures(measuring.meters.index(row), row) if isinstance(row, _Meter) else row
+            for row in measuring.rows
+            if (row.target if isinstance(row, _Meter) else "zswap") == target
+        ]
+
     def _figures(self, which: int, meter: _Meter) -> Figures:
-        c, mark = meter.zswap.pool.info, self.state.marks[which]
+        c, mark = meter.info(), self.state.marks[which]
         sample, everything = self.sample, self.everything
         sets = [everything] if self.cold is None else [everything, self.cold]
         by_class = zip(*(sample.classes(cells, which).objects for cells in sets), strict=True)
@@ -652,7 +736,7 @@ class _Making:
     def _group(self, kind: str, label: str, facts: dict[str, int], cells: list[int]) -> Group:
         cold = None if self.cold is None else self._cold(cells)
         sample = self.sample
-        meters = self.measuring.meters
+        meters = [m for m in self.measuring.meters if m.target == "zswap"]
         names = [meter.compressor.name for meter in meters]
         return Group(
             kind=kind,
@@ -667,7 +751,9 @@ class _Making:
                     sample.savings(cells, which, self.everything),
                     None if cold is None else sample.savings(cold, which, self.cold or []),
                 )
-                for which, c in enumerate(meter.compressor for meter in meters)
+                for which, c in (
+                    (self.measuring.meters.index(meter), meter.compressor) for meter in meters
+                )
             },
         )
 

@@ -89,6 +89,8 @@ def merge(parts: Sequence[Report]) -> Report:
             else c
             for c in first.compressors
         ],
+        target="zswap",  # each part has zram's own figures
+        zram=None,
         sample=_sample([part.sample for part in parts]),
         cost=_cost([part.cost for part in parts]),
     )

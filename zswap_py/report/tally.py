@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zswap_py._native import check, ffi, lib
+from zswap_py._native import check, ffi
 from zswap_py.pool import SizeClass as PoolClass
 from zswap_py.report.estimate import COLUMNS, Held, SizeClass
 from zswap_py.sources.source import Run
@@ -134,9 +134,9 @@ class Tally:
             },
         )
 
-    def add(self, z: Any, span: Any) -> None:
-        """Adds what a zswap holds of a span."""
-        check(lib.zswap_tally_span(z, 0, span, self._c), "tally")
+    def add(self, tally_span: Any, instance: Any, span: Any) -> None:
+        """Adds what an instance holds of a span, by the function of its kind."""
+        check(tally_span(instance, 0, span, self._c), "tally")
 
     def mark(self) -> TallyMark:
         """Returns the present state."""

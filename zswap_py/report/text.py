@@ -50,6 +50,9 @@ def to_text(report: Report, width: int = 80, colour: bool = False, plain: bool =
     if report.sample.pages and report.figures:
         say("")
         _compressors(report, screen)
+        if report.zram:
+            say("")
+            _beside_zram(report, screen)
     if sentence := advice(report):
         say("")
         say(sentence)
@@ -281,6 +284,28 @@ def _compressors_table(report: Report, cpu: bool) -> Any:
             style="red" if not f.intact else "bold green" if picked else None,
         )
     return table
+
+
+def _beside_zram(report: Report, screen: Screen) -> None:
+    """Adds the table that has zram beside zswap, by compressor."""
+    table = _new_table()
+    table.add_column("\n", no_wrap=True)
+    _numbers(table, "saved,\nzswap", "saved,\nzram", "pool,\nzswap", "pool,\nzram")
+    to_disk = any(f.savings.rejected for f in report.figures)
+    _numbers(table, "to disk,\nzswap" if to_disk else "kept raw,\nzswap", "kept raw,\nzram")
+    by_zram = {(f.name, f.backend): f for f in report.zram or [] if isinstance(f, Figures)}
+    for f in report.figures:
+        zram = by_zram[f.name, f.backend]
+        table.add_row(
+            shown(report.label(f)) + ("" if f.kernel_sizes and zram.kernel_sizes else " ~"),
+            size(f.savings.net_saved_bytes.value),
+            size(zram.savings.net_saved_bytes.value) if zram.intact else "DAMAGED",
+            size(f.savings.pool_total_size.value),
+            size(zram.savings.pool_total_size.value),
+            percent(f.savings.incompressible),
+            percent(zram.savings.incompressible),
+        )
+    screen.table(table)
 
 
 def _cpu(f: Figures) -> str:

@@ -3,9 +3,9 @@
 (debugfs ``lru_gen``).
 
 A page that was touched moves to a younger generation only when the LRU ages, and
-without memory pressure it never does. So :func:`cold_bytes` ages it: two new
-generations, the wait, another one. The pages that are then older than the second were
-not touched during the wait. Reclaim follows the same order, so this disturbs it. It
+without memory pressure it never does. So :func:`cold_bytes` ages it before the wait and
+after it. The pages that are then older than the last generation before the wait were
+not touched during it. Reclaim follows the same order, so this disturbs it. It
 needs root, debugfs and CONFIG_LRU_GEN, and tells no addresses.
 
 Pages of huge pages count as touched with any part of them; those in swap do not count.
@@ -14,6 +14,7 @@ Pages of huge pages count as touched with any part of them; those in swap do not
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,12 @@ from zswap_py.sources.coldness import CannotTell, Progress, no_progress, valid_s
 from zswap_py.sources.pagemap import PAGE_SIZE
 
 REMARK = "cold by lru_gen, which aged the cgroups' LRU: reclaim follows its order"
+
+
+# The kernel passes over a process that is changing its mappings, so one ageing may miss
+# it. It keeps four generations: two after the wait leave those from before it apart.
+_BEFORE, _AFTER = 3, 2
+_PAUSE = 0.1  # seconds before each
 
 
 class _Generation(NamedTuple):
@@ -77,11 +84,12 @@ def cold_bytes_of(
                 f"lru_gen lists no cgroup {path}",
                 "Give a path below the cgroup mount, of a cgroup with the memory controller",
             )
-    _age(paths, file)
-    since = _age(paths, file)
+    for _ in range(_BEFORE):
+        since = _age(paths, file)
     with interruptions() as check:
         wait(seconds, progress, check)
-    _age(paths, file)
+    for _ in range(_AFTER):
+        _age(paths, file)
     cold: dict[str, dict[int, int]] = {path: {} for path in paths}
     for path, nodes in cold.items():
         for lru in _below(path, file):
@@ -121,6 +129,7 @@ def _must_be_usable(enabled: Path, file: Path) -> None:
 
 def _age(paths: Sequence[str], file: Path) -> dict[tuple[str, str, int], int]:
     """Opens a new generation. Returns its number by path, id and node."""
+    time.sleep(_PAUSE)
     before = {(lru.path, lru.memcg, lru.node): lru for path in paths for lru in _below(path, file)}
     for lru in before.values():
         # can_swap and force_scan: without swap, anonymous memory ages only so

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count, repeat
@@ -624,11 +625,14 @@ def _add_process(pages: Pages, segment: Segment, parts: dict[bytes, int] | int) 
 
 def _by_temperature(runs: Runs, cold: Runs | None) -> Iterator[tuple[bool | None, Runs]]:
     """Yields the pages that are cold, and the others; or all, if that is not known."""
-    if cold is None:
+    if cold is None or not runs.starts:
         yield None, runs
         return
-    yield True, runs.within(cold)
-    yield False, runs.without(cold)
+    first = bisect_right(cold.ends, runs.starts[0])
+    last = bisect_left(cold.starts, runs.ends[-1])
+    near = Runs(cold.starts[first:last], cold.ends[first:last])
+    yield True, runs.within(near)
+    yield False, runs.without(near)
 
 
 def _survey(pages: Pages, survey: Survey, rows: _Rows) -> int:

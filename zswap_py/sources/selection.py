@@ -29,8 +29,10 @@ class Selection:
 
     @property
     def all_pids(self) -> list[int]:
-        """The pids of all processes, each once, those named one by one first."""
-        return list(dict.fromkeys([*self.pids, *self.found]))
+        """The pids of all processes, each once: those named one by one, then the others
+        by pid.
+        """
+        return list(dict.fromkeys([*self.pids, *sorted(self.found)]))
 
     @cached_property
     def trees(self) -> list[Tree]:
