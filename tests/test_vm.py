@@ -189,6 +189,17 @@ def test_the_cache_is_enough_without_a_network():
 
 @live
 @pytest.mark.timeout(600)
+@pytest.mark.skipif(not os.access("/dev/kvm", os.W_OK), reason="there is no /dev/kvm")
+def test_where_kvm_fails_the_machine_is_emulated_and_kvm_is_not_tried_again():
+    failed = packages.default_cache() / "no-kvm"
+    failed.unlink(missing_ok=True)
+    done = run("6.18", "echo", "up")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "up\n", "")
+    assert machine._kvm_may_work(failed.parent) == (not failed.exists())
+
+
+@live
+@pytest.mark.timeout(600)
 def test_a_machine_that_ends_before_its_command_and_one_that_takes_too_long():
     done = run("6.18", "bash", "-c", "echo b >/proc/sysrq-trigger; sleep 60")
     assert (done.returncode, done.stdout) == (125, "")
