@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from zswap_py.report.data import Cost
+from zswap_py.sources.procfs import read_status
 
 #: CPU seconds of a report on live processes, unless another budget or amount is given.
 BUDGET = 30
@@ -36,10 +36,17 @@ class Stopwatch:
             cpu_seconds=self.cpu_seconds(),
             wall_seconds=time.monotonic() - self._wall,
             bytes_read=bytes_read,
-            peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            peak_memory=_peak_memory(),
             threads=threads,
             policy="idle" if idle else "other",
         )
+
+
+def _peak_memory() -> int:
+    """Returns the most memory that this process has had, in bytes. ru_maxrss may be
+    that of the process that started this one: it outlives exec().
+    """
+    return int(read_status(os.getpid())["VmHWM"].split()[0]) << 10
 
 
 def on_thread(work: Callable[[], _T], *, idle: bool, stop: Callable[[], None]) -> _T:
