@@ -101,7 +101,7 @@ def test_file_cut_while_it_is_read_is_incomplete(tmp_path: Path) -> None:
         os.truncate(file, 4 * P + 5)
         result = measure(pages, ["lz4"]).report
     assert pages.not_read.vanished == 6
-    assert (result.pages, result.complete) == (4, False)
+    assert (result.sample.pages, result.complete) == (4, False)
     assert result.source[0]["incomplete"] == "was truncated while it was read"
 
 
@@ -159,8 +159,8 @@ def test_holes_of_a_flat_file_are_pages_of_zeros(tmp_path: Path) -> None:
         for file in (dense, sparse):
             with open_pages([file]) as pages:
                 found = measure(pages, ["lz4"], folio_pages=folio_pages, jobs=1).report
-            assert found.pages == (80 << 20) // P + 1
-            figures.append((found.zero_pages, found.compressors[0].compressed_bytes))  # type: ignore[union-attr]
+            assert found.sample.pages == (80 << 20) // P + 1
+            figures.append((found.zero_pages, found.figures[0].all))
             assert (pages.hole_pages > 14000) == (file is sparse)
         assert figures[0] == figures[1]
     with open_pages([sparse]) as pages:  # whoever does not ask for it gets every page
@@ -174,7 +174,7 @@ def test_holes_of_a_large_file_are_not_read(tmp_path: Path) -> None:
     start = time.process_time()
     with open_pages([file]) as pages:
         found = measure(pages, ["lz4"]).report
-    assert (found.pages, found.zero_pages) == (1 << 28, 1 << 28)
+    assert (found.sample.pages, found.zero_pages.value) == (1 << 28, 1 << 28)
     assert time.process_time() - start < 10  # 1 TiB at memory's speed takes minutes
 
 
@@ -196,8 +196,9 @@ def test_sample_of_a_sparse_file_has_its_share_of_zeros(tmp_path: Path) -> None:
         f.truncate(20000 * P)
     with open_pages([file], sample_bytes=2000 * P) as pages:
         found = measure(pages, ["lz4"]).report
-    assert found.pages == pytest.approx(2000, rel=0.05)
-    assert found.zero_pages == pytest.approx(1500, rel=0.1)
+    assert found.sample.pages == pytest.approx(2000, rel=0.05)
+    assert found.sample.zero_pages == pytest.approx(1500, rel=0.1)
+    assert found.zero_pages.low < 15000 < found.zero_pages.high < 16000
 
 
 def test_other_elf_files_are_flat(tmp_path: Path) -> None:
@@ -255,7 +256,7 @@ def test_standard_input_that_does_not_block_is_waited_for() -> None:
             time.sleep(0.2)
         os.close(w)
         assert process.stdout is not None
-        assert json.load(process.stdout)["pages"] == 8
+        assert json.load(process.stdout)["sample"]["pages"] == 8
 
 
 @pytest.mark.parametrize("data", [b"", b"short"])
@@ -344,7 +345,7 @@ def test_truncated_stream_is_incomplete(tmp_path: Path, compress: Callable[[byte
         file.write_bytes(whole[:cut])
         with open_pages([file]) as pages:
             found = measure(pages, ["lz4"]).report
-        assert 200 < found.pages <= 1000
+        assert 200 < found.sample.pages <= 1000
         assert not found.complete
         assert "is truncated: its " in found.source[0]["incomplete"]
     file.write_bytes(whole[:40])
@@ -460,7 +461,7 @@ def test_compressed_on_the_command_line(tmp_path: Path) -> None:
     file.write_bytes(COMPRESS["zstd"](data))
     (tmp_path / "f.gz").write_bytes(gzip.compress(data))
     expected = report(file)[0]
-    assert expected["pages"] == expected["pages_total"] == 300
+    assert expected["sample"]["pages"] == expected["pages_total"] == 300
     for shell in (
         f"REPORT - < {file}",
         f"REPORT <(zcat {tmp_path}/f.gz)",
@@ -468,7 +469,8 @@ def test_compressed_on_the_command_line(tmp_path: Path) -> None:
     ):
         found, err, code = report(shell=shell)
         assert code == 0, err
-        assert (found["pages"], found["pages_total"], found["complete"]) == (300, 300, True)
+        assert (found["sample"]["pages"], found["pages_total"]) == (300, 300)
+        assert found["complete"] is True
 
 
 # --- formats that hold no plain pages ---

@@ -108,7 +108,7 @@ def bird(tmp_path: Path) -> Iterator[int]:
     """A process full of canaries, in a control group of that name where it may be."""
     nest = tmp_path / f"nest-{CANARY}"
     nest.mkdir()
-    group = MEMORY_CGROUP / f"group-{CANARY}"
+    group = MEMORY_CGROUP / f"group-{CANARY}-{os.getpid()}"  # a name of each pytest worker
     with contextlib.suppress(OSError):
         group.mkdir()
     command = [sys.executable, "-S", "-c", BIRD, CANARY, str(nest)]

@@ -419,10 +419,9 @@ class _Measuring:
         budget: float | None,
         watch: Stopwatch,
     ) -> None:
-        longest, sampled = 0.0, self.pages.sampled
+        longest = 0.0
         with ThreadPoolExecutor(self.jobs, "zswap-report") as threads:
-            # a hole in a sample is a zero page that its run must have
-            for piece in self.pages.pieces(skip_holes=not sampled):
+            for piece in self.pages.pieces(skip_holes=True):
                 began = watch.cpu_seconds()
                 self._check_room(self.done.read, len(self.meters), len(piece))
                 self._piece(threads, piece, progress)
@@ -434,7 +433,9 @@ class _Measuring:
                 # a piece more, and the statistics, which take about as long
                 if budget is not None and self._ahead() and spent + 1.5 * longest > budget:
                     raise BudgetSpent(self._spent(budget))
-        self.done = self.round = self._state()  # a hole at the end
+        holes = self.pages.runs  # behind the last piece
+        self.table.add(holes, self.table.clusters(holes))
+        self.done = self.round = self._state()
 
     def _spent(self, budget: float) -> str:
         spent = f"the budget of {budget:g} CPU seconds is spent"

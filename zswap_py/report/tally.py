@@ -83,8 +83,9 @@ class Rows:
         clusters.
         """
         for cluster, run in zip(clusters, runs, strict=True):
-            self._pages[cluster.row] += run.pages
-            self._zero_pages[cluster.row] += run.pages - cluster.pages
+            pages = run.pages + run.hole_pages
+            self._pages[cluster.row] += pages
+            self._zero_pages[cluster.row] += pages - cluster.pages
 
     def mark(self) -> RowsMark:
         """Returns the present state."""

@@ -60,6 +60,14 @@ By = Literal["process", "mapping", "cgroup"]
 _T = TypeVar("_T")
 
 
+def _add_run(runs: list[Run], run: Run) -> None:
+    """Adds a read to the runs of a piece. A hole of any size is one item."""
+    last = runs[-1] if runs else None
+    if last and last.number == run.number and not run.pages:
+        run = runs.pop()._replace(hole_pages=last.hole_pages + run.hole_pages)
+    runs.append(run)
+
+
 @final
 class Pages:
     """An opened set of sources, to be read once. A context manager; ``open_pages``
@@ -194,8 +202,8 @@ class Pages:
     def _pieces(self, buffer: memoryview) -> Iterator[memoryview]:
         room, filled, runs = len(buffer) // self.page_size, 0, list[Run]()
         for run, ends in self._reads(buffer):
-            if run.pages:
-                runs.append(run)
+            if run.pages or run.hole_pages:
+                _add_run(runs, run)
             filled += run.pages
             self._got += run.pages
             if filled == room or (filled and ends):
@@ -207,6 +215,8 @@ class Pages:
         if filled:  # of a stream, or with a hole at the end
             self.runs, self.round_ended = runs, True
             yield buffer[: filled * self.page_size]
+            runs = []
+        self.runs = runs  # holes behind the last piece
 
     def _reads(self, buffer: memoryview) -> Iterator[tuple[Run, bool]]:
         """Fills the buffer as a ring, from its front in each round. Yields the run of
@@ -271,7 +281,7 @@ class Pages:
                     where += wanted * page_size
                     pages -= wanted
                     ends = last and not pages and not self._streams
-                    yield Run(which, stratum, number, got), ends
+                    yield Run(which, stratum, number, got, holes), ends
         finally:
             if last_reader:
                 last_reader.close()

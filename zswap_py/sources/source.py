@@ -105,6 +105,7 @@ class Run(NamedTuple):
     stratum: int  #: number of the mapping, or the file, that they lie in
     number: int  #: of the run: the end of a piece may cut it in two
     pages: int
+    hole_pages: int = 0  #: pages of zeros besides, which were counted and not read
 
 
 @dataclass
