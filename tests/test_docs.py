@@ -121,3 +121,24 @@ def test_each_file_of_embedding_is_run(written):
         "forked.py",
     }
     assert set(commands_of(EMBEDDING)) == set(SAYS)
+
+
+def test_what_was_predicted_was_done():
+    """The table is that of the record, and the record says what the README says."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/vm/predict", "--table"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout in (ROOT / "docs/report.md").read_text()
+    rows = [row.split(" | ") for row in done.stdout.splitlines()[2:]]
+    assert {(row[0].lstrip("| ")[:4].rstrip("."), row[1]) for row in rows} == {
+        (kernel, compressor)
+        for kernel in ("6.12", "6.18", "7.3")
+        for compressor in ("zstd", "lzo", "lz4")
+    }
+    same = sum(row[7] == "0" for row in rows)
+    assert f"{same} of\n{len(rows)} trials" in (ROOT / "README.md").read_text()
+    held = [[int(n) for n in row[8].rstrip(" |").split(" of ")] for row in rows]
+    assert sum(n for n, _ in held) >= 0.95 * sum(of for _, of in held)
