@@ -20,7 +20,7 @@ START, END = "<!-- the table: python tests/vm/fidelity.py -->\n", "<!-- its end 
 
 def verdicts() -> list[dict[str, Any]]:
     """Returns what each kernel told, oldest first."""
-    paths = sorted(VERDICTS.glob("*.json"), key=lambda p: [int(n) for n in p.stem.split(".")])
+    paths = sorted(VERDICTS.glob("[0-9]*.json"), key=lambda p: [int(n) for n in p.stem.split(".")])
     return [json.loads(path.read_text()) for path in paths]
 
 
