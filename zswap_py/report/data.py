@@ -521,7 +521,7 @@ def _decoder(hint: Any) -> Decoder:
     """Returns the function that turns a plain value into a value of that type."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return lambda value: value
+        return _flat
     if hint in _SCALARS:
         return _scalar(*_SCALARS[hint])
     if dataclasses.is_dataclass(hint):
@@ -560,6 +560,12 @@ def _scalar(allowed: tuple[type, ...], noun: str) -> Decoder:
         return value
 
     return scalar
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, list | dict):  # of any depth
+        raise _FieldError("must be a string, a number, true, false or null")
+    return value
 
 
 def _object(made: type) -> Decoder:

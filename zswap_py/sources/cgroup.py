@@ -92,7 +92,9 @@ def _relative(path: str, root: str) -> str:
     outside of this process's cgroup namespace.
     """
     names, above = ([name for name in p.split("/") if name] for p in (path, root))
-    common = len(os.path.commonprefix([names, above]))
+    common = 0
+    while common < min(len(names), len(above)) and names[common] == above[common]:
+        common += 1
     return "/".join([".."] * (len(above) - common) + names[common:])
 
 

@@ -18,7 +18,7 @@ def open_names(path: str) -> TextIO:
     """Opens a file that has names in its lines. Only a newline ends a line: the kernel
     escapes it in a name, but not the other characters that end lines for Python.
     """
-    return open(path, encoding="utf-8", errors="surrogateescape", newline="\n")  # noqa: SIM115
+    return open(path, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def read_status(pid: int | str) -> dict[str, str]:
