@@ -445,6 +445,11 @@ BAD: dict[str, tuple[Callable[[str], bytes], str, str]] = {
         FIELD,
         "compressors[0].all.pool_total_size.value is 'much': it must be a number",
     ),
+    "a number without a square": (
+        lambda text: with_value(text, -1e200, *POOL, "low"),
+        FIELD,
+        "compressors[0].all.pool_total_size.low is -1e+200: it must be a number",
+    ),
     "an infinite number": (
         lambda text: with_value(text, "1e999", *POOL, "value"),
         FIELD,

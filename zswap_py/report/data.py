@@ -542,6 +542,9 @@ def _decoder(hint: Any) -> Decoder:
     return lambda value: None if value is None else some(value)
 
 
+#: No number of a report comes near it, and squares and sums of such have a float.
+LIMIT = 1e30
+
 _SCALARS: dict[Any, tuple[tuple[type, ...], str]] = {
     str: ((str,), "a string"),
     bool: ((bool,), "true or false"),
@@ -555,7 +558,7 @@ def _scalar(allowed: tuple[type, ...], noun: str) -> Decoder:
 
     def scalar(value: Any) -> Any:
         # type(), since True is an int; the range, since 1e999 is infinite
-        if type(value) not in allowed or (numbers and not -1e30 < value < 1e30):
+        if type(value) not in allowed or (numbers and not -LIMIT < value < LIMIT):
             raise _FieldError(f"is {reprlib.repr(value)}: it must be {noun}")
         return value
 
