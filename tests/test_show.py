@@ -490,6 +490,11 @@ def test_a_bad_file_is_counted_with_its_reason(
     assert "Traceback" not in err
 
 
+def test_a_labels_name_is_escaped_too() -> None:
+    text = report.to_csv(make(figures("zstd", 1000), labels={"a\x1b[31m\n": "b"}))
+    assert ",label.a\\x1b[31m\\n," in text.splitlines()[0]
+
+
 def test_a_deep_value_in_a_source_is_refused(run: Run, tmp_path: Path) -> None:
     text = report.to_json(make(figures("zstd", 1000), source=[{"kind": "file", "x": "deep"}]))
     bad = tmp_path / "bad.json"
