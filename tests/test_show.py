@@ -495,6 +495,13 @@ def test_a_labels_name_is_escaped_too() -> None:
     assert ",label.a\\x1b[31m\\n," in text.splitlines()[0]
 
 
+def test_a_name_is_no_markup() -> None:
+    name = "[/x]"
+    made = make(figures(name, 1000), zram=[figures(name, 1000)])
+    beside = report.to_text(made, width=80).partition("kept raw")[2]
+    assert name in beside.partition("\n\n")[0]
+
+
 def test_a_deep_value_in_a_source_is_refused(run: Run, tmp_path: Path) -> None:
     text = report.to_json(make(figures("zstd", 1000), source=[{"kind": "file", "x": "deep"}]))
     bad = tmp_path / "bad.json"

@@ -295,6 +295,8 @@ def _compressors_table(report: Report, cpu: bool) -> Any:
 
 def _beside_zram(report: Report, screen: Screen) -> None:
     """Adds the table that has zram beside zswap, by compressor."""
+    from rich.text import Text
+
     table = _new_table()
     table.add_column("\n", no_wrap=True)
     _numbers(table, "saved,\nzswap", "saved,\nzram", "pool,\nzswap", "pool,\nzram")
@@ -306,7 +308,7 @@ def _beside_zram(report: Report, screen: Screen) -> None:
         if zram is None:
             continue
         table.add_row(
-            shown(report.label(f)) + ("" if f.kernel_sizes and zram.kernel_sizes else " ~"),
+            Text(shown(report.label(f)) + ("" if f.kernel_sizes and zram.kernel_sizes else " ~")),
             size(f.savings.net_saved_bytes.value),
             size(zram.savings.net_saved_bytes.value) if zram.intact else "DAMAGED",
             size(f.savings.pool_total_size.value),
