@@ -27,7 +27,9 @@ from zswap_py.sources.coldness import Cold, Unknown
 from zswap_py.sources.pagemap import Runs
 from zswap_py.sources.pages import By, Pages, SourceError, open_pages
 from zswap_py.sources.process import Process
+from zswap_py.sources.procfs import open_names
 from zswap_py.sources.selection import select
+from zswap_py.sources.smaps import shmem_devices
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -691,6 +693,35 @@ def test_a_path_is_the_one_below_the_mount(tmp_path: Path, tree: Tree, path: str
     assert tree.of(str(tmp_path)) == path
     assert tree.of(str(tmp_path / "gone")) is None
     assert not Group(tree, "").holds("../12/a:b")
+
+
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_only_a_newline_ends_a_line(tmp_path: Path, end: str) -> None:
+    name = f"a{end}0::{end}/b"
+    (tmp_path / "cgroup").write_bytes(f"0::/{name}\n".encode())
+    assert Tree("", "/m").of(str(tmp_path)) == name
+    table = tmp_path / "mountinfo"
+    fake = f"30 1 0:30 / /tmp/x{end}y rw - tmpfs z{end}w rw\n"
+    table.write_bytes(f"{fake}31 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n".encode())
+    assert trees(str(table)) == [Tree("", "/sys/fs/cgroup")]
+    # the device of a line's rest would be a third
+    with open_names(str(table)) as f:
+        assert shmem_devices(f.read()) == shmem_devices("") | {b"00:1e"}
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "below"),
+    [
+        ("/../../system.slice/x", "/", "../../system.slice/x"),
+        ("/../x", "/..", "x"),
+        ("/", "/", ""),
+    ],
+)
+def test_a_group_outside_the_namespace_is_none_inside(
+    tmp_path: Path, path: str, root: str, below: str
+) -> None:
+    (tmp_path / "cgroup").write_text(f"0::{path}\n")
+    assert Tree("", "/m", root).of(str(tmp_path)) == below
 
 
 def test_a_group_holds_those_below_it_alone() -> None:

@@ -166,6 +166,15 @@ def test_lru_gen_lists_of(release: str) -> None:
         assert lru.newest == numbers[-1]
 
 
+def test_a_cgroups_name_lists_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "lru_gen"
+    lines = "\r node 1\r 1 2 3 4\rmemcg 7 /z\r\x85\u2028".encode()
+    file.write_bytes(b"memcg 1 /a\xff" + lines + b"\n node 0\n 3 9 1 2 \n")
+    (lru,) = lru_gen._below("/", file)
+    assert (os.fsencode(lru.path), lru.memcg, lru.node) == (b"/a\xff" + lines, "1", 0)
+    assert lru.generations == [(3, 1)]
+
+
 def test_regions_of_another_search_are_not_taken_for_ours(tmp_path: Path, at_once: None) -> None:
     kernel = next(iter(KERNELS.values()))
     calls = [list(call) for call in kernel["calls"]]

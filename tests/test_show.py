@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from corpus import corpus
 from helpers import Run
+from reports import figures, make
 
 from zswap_py import report
 from zswap_py.report import compact
@@ -358,6 +359,29 @@ def test_parts_that_overlap_are_left_out(
     ]
 
 
+@pytest.mark.parametrize(
+    ("classes", "read", "reason"),
+    [
+        ({"2048": [4000.0], "144": [0.6]}, 3900, None),  # rounded, more objects than estimated
+        ({"2048": [4000.0]}, 10**20, None),
+        ({"2048": [-10.0]}, 400, "has a negative number of objects or pages"),
+        ({"2048": [4000.0]}, -5, "has a negative number of objects or pages"),
+    ],
+)
+def test_a_part_with_odd_counts_is_merged_or_left_out(
+    run: Run, tmp_path: Path, classes: dict[str, list[float]], read: int, reason: str | None
+) -> None:
+    good = make(figures("zstd", 1000, sample={"stored_pages": 400}), labels={"sample": "x"})
+    odd = make(figures("zstd", 1000, classes=classes, sample={"stored_pages": read}))
+    parts = [
+        dataclasses.replace(part, id=digit * 32, source=[], labels={"sample": "x"})
+        for digit, part in zip("12", (good, odd), strict=True)
+    ]
+    fleet = json.loads(run("show", "--json", "--by", "x", written(tmp_path / "a.json", *parts))[1])
+    assert fleet["reports"] == (1 if reason is None else 0)
+    assert [row["reason"] for row in fleet["left_out"]] == [reason] * (reason is not None)
+
+
 # ---- files that are no reports ----
 
 
@@ -421,6 +445,11 @@ BAD: dict[str, tuple[Callable[[str], bytes], str, str]] = {
         FIELD,
         "compressors[0].all.pool_total_size.value is 'much': it must be a number",
     ),
+    "a number without a square": (
+        lambda text: with_value(text, -1e200, *POOL, "low"),
+        FIELD,
+        "compressors[0].all.pool_total_size.low is -1e+200: it must be a number",
+    ),
     "an infinite number": (
         lambda text: with_value(text, "1e999", *POOL, "value"),
         FIELD,
@@ -459,6 +488,27 @@ def test_a_bad_file_is_counted_with_its_reason(
     assert (code, out) == (1, "")
     assert line in err
     assert "Traceback" not in err
+
+
+def test_a_labels_name_is_escaped_too() -> None:
+    text = report.to_csv(make(figures("zstd", 1000), labels={"a\x1b[31m\n": "b"}))
+    assert ",label.a\\x1b[31m\\n," in text.splitlines()[0]
+
+
+def test_a_name_is_no_markup() -> None:
+    name = "[/x]"
+    made = make(figures(name, 1000), zram=[figures(name, 1000)])
+    beside = report.to_text(made, width=80).partition("kept raw")[2]
+    assert name in beside.partition("\n\n")[0]
+
+
+def test_a_deep_value_in_a_source_is_refused(run: Run, tmp_path: Path) -> None:
+    text = report.to_json(make(figures("zstd", 1000), source=[{"kind": "file", "x": "deep"}]))
+    bad = tmp_path / "bad.json"
+    bad.write_text(text.replace('"deep"', '{"a":' * 700 + "1" + "}" * 700))
+    code, out, err = run("show", "--json", bad)
+    assert (code, out) == (1, "")
+    assert "source[0].x must be a string, a number, true, false or null" in err
 
 
 def test_files_that_cannot_be_read(run: Run, made: Callable[..., Report], tmp_path: Path) -> None:

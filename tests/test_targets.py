@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from helpers import Run, of_kernel_sizes
 
 import zswap_py as zs
 from zswap_py import report
-from zswap_py.report import Figures, measure
+from zswap_py.report import Figures, Unavailable, measure
 from zswap_py.report.data import from_json
 from zswap_py.report.merge import merge
 from zswap_py.sources.pages import open_pages
@@ -106,6 +108,38 @@ def test_what_is_not_available_is_said_once(memory: Path) -> None:
     assert [c.name for c in found.compressors] == ["lz4", "842"]
     assert found.zram is not None
     assert [c.name for c in found.zram] == ["lz4"]
+
+
+def test_a_zram_that_cannot_be_made_is_said(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(meter: Any, spec: str, slots: int, **machine: Any) -> None:
+        if spec == "lzo":
+            raise OSError(errno.ENOMEM, "cannot create a Zram")
+        made(meter, spec, slots, **machine)
+
+    made = measure._ZramMeter._open
+    monkeypatch.setattr(measure._ZramMeter, "_open", refuse)
+    found = from_json(report.to_json(measured(memory, "lzo", "lz4")))
+    missing, there = found.zram or []
+    assert missing == Unavailable("lzo", None, "cannot create a Zram")
+    assert isinstance(there, Figures)
+    screen = report.to_text(found, width=80)
+    assert "lzo is not available in zram: cannot create a Zram" in " ".join(screen.split())
+    of_one = dataclasses.replace(found, zram=[there])  # a report of another maker
+    assert "lz4" in report.to_text(of_one, width=80)
+
+
+def test_a_damaged_page_of_zram_is_a_failure(
+    run: Run, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = measure._ZramMeter.mark
+    monkeypatch.setattr(
+        measure._ZramMeter, "mark", lambda meter: mark(meter)._replace(intact=False)
+    )
+    code, _, err = run("report", "--target", "zswap,zram", "-c", "lz4", "--json", memory)
+    assert code == 1
+    assert "lz4:kernel in zram: pages were lost or loaded with other bytes" in err
 
 
 def test_the_screen_has_both_side_by_side(run: Run, memory: Path) -> None:

@@ -339,11 +339,12 @@ int zram_discard(struct zram *zram, unsigned int cpu, u64 index, u64 nr)
 int64_t zram_length(struct zram *zram, unsigned int cpu, u64 index)
 {
 	struct task task;
+	struct zram_table_entry *entry;
 	int64_t ret = has_slots(zram, index, 1) ? zram_enter(zram, cpu, &task) : -EINVAL;
-	struct zram_table_entry *entry = &zram->table[index];
 
 	if (ret)
 		return ret;
+	entry = &zram->table[index];
 	spin_lock(&entry->lock);
 	ret = entry->flags == ZRAM_EMPTY ? -ENOENT : (int64_t)entry->size;
 	spin_unlock(&entry->lock);

@@ -211,7 +211,7 @@ def _made(args: argparse.Namespace) -> int:
         say(warning)
     if isinstance(result.stopped, KeyboardInterrupt):
         return INTERRUPTED
-    return 0 if result.report.complete and all(f.intact for f in result.report.figures) else 1
+    return 0 if result.report.complete and not _damaged(result.report) else 1
 
 
 def _open(args: argparse.Namespace, folio_pages: int) -> Pages:
@@ -284,6 +284,17 @@ def render(data: report.Report, color: str, chosen: str) -> str:
     return report.to_json(data, indent=2 if chosen == "json" else None) + "\n"
 
 
+def _damaged(made: report.Report) -> list[str]:
+    """Returns the compressors, of zram too, that lost or changed a page."""
+    of_zram = [f for f in made.zram or [] if isinstance(f, report.Figures)]
+    return [
+        f"{f.name}:{f.backend}{of}"
+        for of, figures in (("", made.figures), (" in zram", of_zram))
+        for f in figures
+        if not f.intact
+    ]
+
+
 def _warnings(pages: Pages, result: measure.Result, no_names: bool) -> Iterator[str]:
     """Yields the reasons to doubt the figures; only counts, where these have names."""
     if isinstance(result.stopped, KeyboardInterrupt):
@@ -298,12 +309,8 @@ def _warnings(pages: Pages, result: measure.Result, no_names: bool) -> Iterator[
                 yield f"{source.label} {said}"
     if no_names and any(source.incomplete for source in pages.sources):
         yield "sources are incomplete: the figures do not cover all of their pages"
-    for f in result.report.figures:
-        if not f.intact:
-            yield (
-                f"{f.name}:{f.backend}: pages were lost or loaded with other bytes; do not use "
-                "its figures"
-            )
+    for name in _damaged(result.report):
+        yield f"{name}: pages were lost or loaded with other bytes; do not use its figures"
     if pages.processes_denied:
         n = pages.processes_denied
         yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"

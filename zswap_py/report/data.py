@@ -521,7 +521,7 @@ def _decoder(hint: Any) -> Decoder:
     """Returns the function that turns a plain value into a value of that type."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
-        return lambda value: value
+        return _flat
     if hint in _SCALARS:
         return _scalar(*_SCALARS[hint])
     if dataclasses.is_dataclass(hint):
@@ -542,6 +542,9 @@ def _decoder(hint: Any) -> Decoder:
     return lambda value: None if value is None else some(value)
 
 
+#: No number of a report comes near it, and squares and sums of such have a float.
+LIMIT = 1e30
+
 _SCALARS: dict[Any, tuple[tuple[type, ...], str]] = {
     str: ((str,), "a string"),
     bool: ((bool,), "true or false"),
@@ -555,11 +558,17 @@ def _scalar(allowed: tuple[type, ...], noun: str) -> Decoder:
 
     def scalar(value: Any) -> Any:
         # type(), since True is an int; the range, since 1e999 is infinite
-        if type(value) not in allowed or (numbers and not -1e30 < value < 1e30):
+        if type(value) not in allowed or (numbers and not -LIMIT < value < LIMIT):
             raise _FieldError(f"is {reprlib.repr(value)}: it must be {noun}")
         return value
 
     return scalar
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, list | dict):  # of any depth
+        raise _FieldError("must be a string, a number, true, false or null")
+    return value
 
 
 def _object(made: type) -> Decoder:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from zswap_py.report.data import Report, from_json, to_json
+from zswap_py.report.data import LIMIT, Report, from_json, to_json
 from zswap_py.report.files import Document, NotAReport, parse
 from zswap_py.report.merge import MergeError, merge, sample_key
 
@@ -316,7 +316,7 @@ def observe(data: dict[str, Any], by: str | None) -> tuple[Rules, str | None, di
         for compressor in data["compressors"]:
             if "unavailable" not in compressor:
                 figures.update(_of_compressor(compressor, rules.page_size))
-        if not all(map(math.isfinite, itertools.chain.from_iterable(figures.values()))):
+        if not all(-LIMIT < n < LIMIT for value in figures.values() for n in value):
             raise ValueError
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise NotAReport(BAD_FIELD) from None

@@ -360,7 +360,7 @@ class _Measuring:
         self.pages = pages
         self.seed = seed
         self.meters: list[_Meter] = []
-        self.rows: list[_Meter | Unavailable] = []
+        self.rows: list[tuple[str, _Meter | Unavailable]] = []  # with the target
         self.zram = zram
         self.folio_pages = folio_pages
         self.run_pages = max(RUN_PAGES, folio_pages)
@@ -395,11 +395,13 @@ class _Measuring:
             except OSError as e:
                 name, _, backend = spec.partition(":")
                 reason = (e.strerror or str(e)).removeprefix(f"compressor {spec} not available: ")
-                if kind is _Meter:
-                    self.rows.append(Unavailable(name, backend or None, reason))
+                # what zswap does not have either is said once
+                if kind is _Meter or isinstance(self.rows[-1][1], _Meter):
+                    missing = Unavailable(name, backend or None, reason)
+                    self.rows.append((kind.target, missing))
             else:
                 self.meters.append(meter)
-                self.rows.append(meter)
+                self.rows.append((kind.target, meter))
         # the state after the last whole piece, and after the last piece that ended a
         # round: assigned at once, so that all compressors stand at the same page
         self.done = self.round = self._state()
@@ -606,8 +608,8 @@ def measure(
             raise SourceError(
                 "; ".join(
                     f"compressor {row.name} is not available: {row.unavailable}"
-                    for row in measuring.rows
-                    if isinstance(row, Unavailable)
+                    for target, row in measuring.rows
+                    if target == "zswap" and isinstance(row, Unavailable)
                 )
             )
         try:
@@ -694,12 +696,12 @@ class _Making:
         )
 
     def _compressors(self, target: str) -> list[Figures | Unavailable]:
-        """Returns the rows of a target; those that are not available are zswap's."""
+        """Returns the rows of a target."""
         measuring = self.measuring
         return [
             self._figures(measuring.meters.index(row), row) if isinstance(row, _Meter) else row
-            for row in measuring.rows
-            if (row.target if isinstance(row, _Meter) else "zswap") == target
+            for of, row in measuring.rows
+            if of == target
         ]
 
     def _figures(self, which: int, meter: _Meter) -> Figures:

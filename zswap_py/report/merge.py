@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 import uuid
 from collections.abc import Iterable, Sequence
@@ -119,6 +120,10 @@ def _must_be_parts(parts: Sequence[Report]) -> None:
     known, _ = _zsmalloc(parts[0].page_size)
     if not all(f.classes.keys() <= known.keys() for part in parts for f in part.figures):
         raise MergeError("has objects of a size that zsmalloc has no class for")
+    for f in (f for part in parts for f in part.figures):
+        counts = itertools.chain([f.sample.get("stored_pages", 0)], *f.classes.values())
+        if min(counts) < 0:
+            raise MergeError("has a negative number of objects or pages")
 
 
 def _same(part: Report, c: Figures) -> Figures:
@@ -272,8 +277,9 @@ class _Objects(NamedTuple):
         stored, read = f.all.stored_pages.value, f.sample.get("stored_pages", 0)
         objects = _column(f.classes, column)
         estimated = [float(objects.get(size, 0)) for size in shapes]
-        scale = read / stored if stored > 0 else 1.0
-        return cls(estimated, [round(n * scale) for n in estimated], round(stored) == read)
+        scale = min(1.0, read / stored) if stored > 0 else 1.0
+        seen = [min(round(n * scale), math.floor(n)) for n in estimated]
+        return cls(estimated, seen, round(stored) == read)
 
     def __add__(self, other: object) -> _Objects:
         assert isinstance(other, _Objects)

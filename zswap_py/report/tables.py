@@ -77,7 +77,7 @@ def csv_text(rows: Sequence[Row]) -> str:
     out = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({name: shown(name) for name in names})
     for row in rows:
         writer.writerow({k: shown(v) if isinstance(v, str) else v for k, v in row.items()})
     return out.getvalue()

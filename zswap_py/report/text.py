@@ -50,7 +50,7 @@ def to_text(report: Report, width: int = 80, colour: bool = False, plain: bool =
     if report.sample.pages and report.figures:
         say("")
         _compressors(report, screen)
-        if report.zram:
+        if any(isinstance(f, Figures) for f in report.zram or []):
             say("")
             _beside_zram(report, screen)
     if sentence := advice(report):
@@ -60,6 +60,10 @@ def to_text(report: Report, width: int = 80, colour: bool = False, plain: bool =
     for row in report.compressors:
         if not isinstance(row, Figures):
             say(f"{report.label(row)} is not available: {row.unavailable}", "dim")
+    there = {report.label(f) for f in report.figures}
+    for row in report.zram or []:
+        if not isinstance(row, Figures) and report.label(row) in there:
+            say(f"{report.label(row)} is not available in zram: {row.unavailable}", "dim")
     for title, text in lines(report):
         screen.item(title, text)
     return screen.text()
@@ -291,6 +295,8 @@ def _compressors_table(report: Report, cpu: bool) -> Any:
 
 def _beside_zram(report: Report, screen: Screen) -> None:
     """Adds the table that has zram beside zswap, by compressor."""
+    from rich.text import Text
+
     table = _new_table()
     table.add_column("\n", no_wrap=True)
     _numbers(table, "saved,\nzswap", "saved,\nzram", "pool,\nzswap", "pool,\nzram")
@@ -298,9 +304,11 @@ def _beside_zram(report: Report, screen: Screen) -> None:
     _numbers(table, "to disk,\nzswap" if to_disk else "kept raw,\nzswap", "kept raw,\nzram")
     by_zram = {(f.name, f.backend): f for f in report.zram or [] if isinstance(f, Figures)}
     for f in report.figures:
-        zram = by_zram[f.name, f.backend]
+        zram = by_zram.get((f.name, f.backend))
+        if zram is None:
+            continue
         table.add_row(
-            shown(report.label(f)) + ("" if f.kernel_sizes and zram.kernel_sizes else " ~"),
+            Text(shown(report.label(f)) + ("" if f.kernel_sizes and zram.kernel_sizes else " ~")),
             size(f.savings.net_saved_bytes.value),
             size(zram.savings.net_saved_bytes.value) if zram.intact else "DAMAGED",
             size(f.savings.pool_total_size.value),

@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from zswap_py.sources.procfs import open_names
 from zswap_py.sources.source import SourceError
 
 MOUNTINFO = "/proc/self/mountinfo"
@@ -44,15 +45,14 @@ class Tree(NamedTuple):
         below the mount: "app/api", "" for the root. None if it has exited.
         """
         try:
-            with open(f"{proc}/cgroup", encoding="utf-8", errors="surrogateescape") as f:
-                lines = f.read().splitlines()
+            with open_names(f"{proc}/cgroup") as f:
+                lines = [line.rstrip("\n") for line in f]
         except (FileNotFoundError, ProcessLookupError):
             return None
         for line in lines:
             _, names, path = line.split(":", 2)
             if self.name in names.split(","):
-                below = os.path.relpath(path, self.root)
-                return "" if below == "." else below
+                return _relative(path, self.root)
         return ""
 
     def matching(self, pattern: str) -> list[str]:
@@ -85,6 +85,17 @@ class Tree(NamedTuple):
             for directory, names, _ in os.walk(self.mount)
             for name in names
         )
+
+
+def _relative(path: str, root: str) -> str:
+    """Returns a path from a root. Both may begin with "..", as the kernel shows groups
+    outside of this process's cgroup namespace.
+    """
+    names, above = ([name for name in p.split("/") if name] for p in (path, root))
+    common = 0
+    while common < min(len(names), len(above)) and names[common] == above[common]:
+        common += 1
+    return "/".join([".."] * (len(above) - common) + names[common:])
 
 
 def _unit(name: str) -> str:
@@ -140,7 +151,7 @@ def trees(mountinfo: str = MOUNTINFO) -> list[Tree]:
     """Returns the mounted hierarchies that name groups, the memory controller's first.
     Raises SourceError if there is none.
     """
-    with open(mountinfo, encoding="utf-8", errors="surrogateescape") as f:
+    with open_names(mountinfo) as f:
         mounts = [_tree(line) for line in f]
     found: dict[str, Tree] = {}
     for tree in filter(None, mounts):

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from zswap_py._lib.signals import interruptions
 from zswap_py.sources.coldness import CannotTell, Progress, no_progress, valid_seconds, wait
 from zswap_py.sources.pagemap import PAGE_SIZE
+from zswap_py.sources.procfs import open_names
 
 REMARK = "cold by lru_gen, which aged the cgroups' LRU: reclaim follows its order"
 
@@ -166,7 +167,9 @@ def _write(file: Path, command: str) -> None:
 def _below(path: str, file: Path) -> Iterator[_Lru]:
     """Yields the LRUs of the cgroup and of those below it."""
     prefix = path.rstrip("/") + "/"
-    for lru in _parse(file.read_text()):
+    with open_names(str(file)) as f:
+        text = f.read()
+    for lru in _parse(text):
         if f"{lru.path.rstrip('/')}/".startswith(prefix):
             yield lru
 
@@ -175,7 +178,7 @@ def _parse(text: str) -> Iterator[_Lru]:
     """Yields the LRUs that the file lists."""
     memcg, path = "0", "/"
     lru: _Lru | None = None
-    for line in text.splitlines():
+    for line in text.split("\n"):
         words = line.split(None, 2)
         if words[:1] == ["memcg"]:
             memcg, path = words[1], words[2] if len(words) > 2 else "/"

@@ -13,7 +13,14 @@ from typing import final
 from zswap_py.sources.denial import core_command, denied
 from zswap_py.sources.kcore import Kcore, obstacle
 from zswap_py.sources.pagemap import PAGE_SIZE, Kind, PageTable, Runs
-from zswap_py.sources.procfs import ProcessGone, live_thread, no_process, read_stat, read_status
+from zswap_py.sources.procfs import (
+    ProcessGone,
+    live_thread,
+    no_process,
+    open_names,
+    read_stat,
+    read_status,
+)
 from zswap_py.sources.smaps import Mapping, parse_smaps
 from zswap_py.sources.source import NotRead, SourceError
 
@@ -127,7 +134,7 @@ class Process:
             return list(parse_smaps(f.read()))
 
     def mountinfo(self) -> str:
-        with open(f"{self.proc}/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
+        with open_names(f"{self.proc}/mountinfo") as f:
             return f.read()
 
     def read(self, start: int, pages: int, kind: Kind, out: memoryview, not_read: NotRead) -> int:

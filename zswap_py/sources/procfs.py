@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from typing import TextIO
 
 from zswap_py._lib.names import shown
 from zswap_py.sources.source import SourceError
@@ -13,10 +14,17 @@ class ProcessGone(SourceError):
     """There is no such process, or all its threads have exited."""
 
 
+def open_names(path: str) -> TextIO:
+    """Opens a file that has names in its lines. Only a newline ends a line: the kernel
+    escapes it in a name, but not the other characters that end lines for Python.
+    """
+    return open(path, encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
 def read_status(pid: int | str) -> dict[str, str]:
     """Returns the fields of /proc/PID/status; none if it cannot be read."""
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as f:
+        with open_names(f"/proc/{pid}/status") as f:
             return {key: value.strip() for key, _, value in (line.partition(":") for line in f)}
     except OSError:
         return {}

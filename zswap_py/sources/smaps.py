@@ -114,7 +114,7 @@ def shmem_devices(mountinfo: str) -> frozenset[bytes]:
     the kernel's own mount of memfd, SysV and MAP_SHARED|MAP_ANONYMOUS memory.
     """
     devices = {_internal_shmem()}
-    for line in mountinfo.splitlines():
+    for line in filter(None, mountinfo.split("\n")):
         mount, _, filesystem = line.partition(" - ")
         kind, _, options = filesystem.partition(" ")
         if kind in ("tmpfs", "devtmpfs") and "noswap" not in options.rpartition(" ")[2].split(","):
