@@ -679,7 +679,7 @@ class _Making:
             ],
             kernel=kernel,
             target=",".join(TARGETS if measuring.zram else TARGETS[:1]),
-            series=next(m for m in measuring.meters if m.target == "zswap").zswap.series,
+            series=next((m.zswap.series for m in measuring.meters if m.target == "zswap"), None),
             page_size=pages.page_size,
             folio_pages=measuring.folio_pages,
             pages_total=self._pages(self.everything) if self.whole else pages.pages_total,
