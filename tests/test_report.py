@@ -586,7 +586,10 @@ def test_csv_quotes_what_would_break_a_row() -> None:
 
 def test_markdown_has_the_screens_figures() -> None:
     text = report.to_markdown(the_screen())
-    assert text.startswith("**With zstd this host gets 6.7 GiB (±0.3) back ")
+    whose, where = report.to_text(the_screen(), width=200).splitlines()[:2]
+    assert text.replace("\\", "").startswith(
+        f"{whose}\n\n{where}\n\n**With zstd this host gets 6.7 "
+    )
     assert "| app/api | 22.4 GiB | 11.2 GiB | 8.7 GiB ±0.1 | 4.48 | 0% |\n" in text
     assert "| **zstd** | 6.7 GiB ±0.3 | 3.48 | 2.7 GiB | 31.0 | 6.20 |\n" in text
     assert "\n- To do: compressor=zstd, enabled=Y; " in text
