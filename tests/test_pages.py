@@ -890,6 +890,14 @@ def test_all_that_the_user_may_read(spawn: Callable[..., Child], child: Child) -
     assert int(denied) > 0
 
 
+def test_first_round_has_enough_long_runs(child: Child) -> None:
+    """Of folios of 2 MiB, 2 MiB are one run, which tells nothing of the others."""
+    child.run("a = new(20480)", "fill(a, b'mine', range(20480))")
+    with open_pages(pids=[child.pid], precision=0.05, run_pages=512) as pages:
+        first = sum(len(pages.runs) for _ in pages.pieces() if pages.round == 0)
+    assert first >= 16
+
+
 def test_the_remedy_selects_the_same_processes(spawn: Callable[..., Child]) -> None:
     """A user with processes of its own asks for another's."""
     spawn(**as_user(NOBODY - 7))

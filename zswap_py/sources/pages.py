@@ -52,6 +52,9 @@ __all__ = [
 ]
 
 DEFAULT_SAMPLE = 64 << 20  #: bytes at most of a cell of a set with processes
+#: Runs of a cell in the first round, where they are long, in a set of few cells: fewer
+#: do not show how much they differ, and intervals are too narrow.
+FIRST_RUNS = 16
 FIRST_ROUND = 2 << 20  #: bytes of a cell in the first round, in a set of some 30 cells
 PIECE = 16 << 20  #: bytes of a piece
 
@@ -459,7 +462,8 @@ def _plan(pages: Pages, sample_bytes: int | None, full: bool, seed: int, run_pag
                 pages._tally.weigh(source, weight)
         else:
             # many cells: the first round is not more than one cell would have in all
-            first = min(FIRST_ROUND, DEFAULT_SAMPLE // max(1, len(pages.cells))) // page_size
+            enough = max(FIRST_ROUND, FIRST_RUNS * run_pages * page_size)
+            first = min(enough, DEFAULT_SAMPLE // max(1, len(pages.cells))) // page_size
             most = DEFAULT_SAMPLE // page_size
             pages._plan = [*extents.rounds(max(run_pages, first), most, run_pages, seed)]
     for part in pages._plan:
