@@ -113,6 +113,15 @@ def test_little_or_nothing_saved_has_its_cause() -> None:
         == "zswap would save nothing here: 100% of the pages lie in folios with a page that does "
         "not compress."
     )
+    assert "Watch" in dict(lines(make(refused, folio_pages=16, kernel="99.1")))
+    old = make(refused, folio_pages=16, kernel="6.12")
+    assert (
+        advice(old) == "zswap would save nothing here: zswap of Linux 6.12 refuses folios of "
+        "several pages: --folio 4K."
+    )
+    assert dict(lines(old))["Watch"].startswith(
+        "zswap of Linux 6.12 refuses folios of several pages: they go to disk"
+    )
     few = figures("lz4", 100, stored=100, raw=0, saved=-1)
     assert str(advice(make(few))).endswith(": there are too few pages to fill the zspages.")
     assert advice(make(figures("lz4", 0, stored=0))) is None

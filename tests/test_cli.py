@@ -307,8 +307,10 @@ def test_stopped_for_want_of_memory(
 # ---- Ctrl-C, pipes ----
 
 
-def half_fed(*argv: str) -> subprocess.Popen[bytes]:
-    """A report on standard input that has got a piece, and part of the next."""
+def half_fed(*argv: str, size: int = 20 << 20) -> subprocess.Popen[bytes]:
+    """A report on standard input that has got a piece of 16 MiB, and part of the next;
+    or fewer bytes.
+    """
     process = subprocess.Popen(
         [*COMMAND, "report", "-", "-c", "lz4", *argv],
         stdin=subprocess.PIPE,
@@ -317,7 +319,7 @@ def half_fed(*argv: str) -> subprocess.Popen[bytes]:
     )
     assert process.stdin is not None
     # a pipe holds 1 MiB at most: it has read 19 at least
-    process.stdin.write(b"".join(corpus(1) * 3)[: 20 << 20])
+    process.stdin.write(b"".join(corpus(1) * 3)[:size])
     process.stdin.flush()
     return process
 
@@ -348,6 +350,15 @@ def test_ctrl_c_ends_a_read_from_a_pipe_that_gives_no_more() -> None:
             break
     process.communicate()
     assert process.returncode == 130
+
+
+def test_ctrl_c_within_the_first_piece_reports_nothing(tmp_path: Path) -> None:
+    process = half_fed("-o", str(tmp_path / "r.json"), size=8 << 20)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, b"")
+    assert err.decode() == "zswap-py: interrupted before anything was measured\n"
+    assert not (tmp_path / "r.json").exists()
 
 
 def test_ctrl_c_in_the_table() -> None:

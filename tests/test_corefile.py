@@ -385,6 +385,16 @@ def test_core_in_a_truncated_stream_is_incomplete(tmp_path: Path) -> None:
     assert pages.sources[0].incomplete == "is truncated: its gzip stream has no end"
 
 
+def test_truncated_stream_is_not_scaled_up(tmp_path: Path) -> None:
+    data = Recipe([Segment(os.urandom(1000 * P))]).bytes()
+    write(tmp_path / "c", gzip.compress(data)[: 2000 * 1024])
+    with open_pages([tmp_path / "c"]) as pages:
+        report = measure(pages, ["lz4"]).report
+    assert report.pages_total == 1000
+    stored = report.figures[0].all.stored_pages
+    assert stored.low == stored.value == stored.high == report.sample.pages < 600
+
+
 def test_damage_that_only_a_checksum_tells_is_found(tmp_path: Path) -> None:
     data = bytearray(
         gzip.compress(Recipe([Segment(A)]).bytes() + random.Random(1).randbytes(300000))

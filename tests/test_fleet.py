@@ -276,6 +276,31 @@ def test_a_label_of_too_many_values_is_refused(
     assert run("show", "--by", "zone", path)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({}, "no report has a label: zswap-py report --label app=VALUE adds it"),
+        ({"b": "1", "a": "2"}, "no report has the label app: give a, b"),
+        (
+            dict.fromkeys("abcdefg", "1"),
+            "no report has the label app: give a, b, c, d, e and 2 more",
+        ),
+    ],
+)
+def test_a_label_that_no_report_has_is_told(
+    run: Run, template: dict[str, Any], tmp_path: Path, labels: dict[str, str], said: str
+) -> None:
+    path = tmp_path / "a.json"
+    one, other = (json.dumps(host(template, n, labels=labels)) for n in (1, 2))
+    path.write_text(f"{one}\n{other}\n")
+    code, out, err = run("show", "--by", "app", path)
+    assert (code, err) == (0, f"zswap-py: {said}\n")
+    assert "(none)" in out
+    some = json.dumps(host(template, 3, labels={"app": "x"}))
+    path.write_text(f"{one}\n{some}\n")
+    assert run("show", "--by", "app", path)[2] == ""
+
+
 # ---- the collection ----
 
 

@@ -12,6 +12,7 @@ import hashlib
 import mmap
 import os
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -29,6 +30,8 @@ from zswap_py.sources import process as process_module
 from zswap_py.sources.extents import Extents
 from zswap_py.sources.pages import Pages, SourceError, open_pages
 from zswap_py.sources.process import Process
+from zswap_py.sources.procfs import read_stat
+from zswap_py.sources.selection import select
 
 P = mmap.PAGESIZE
 ROOT = os.geteuid() == 0
@@ -885,6 +888,42 @@ def test_all_that_the_user_may_read(spawn: Callable[..., Child], child: Child) -
     pids, denied = run_as(code, **as_user(user)).rsplit(" ", 1)
     assert pids == f"[{mine.pid}]"
     assert int(denied) > 0
+
+
+def test_first_round_has_enough_long_runs(child: Child) -> None:
+    """Of folios of 2 MiB, 2 MiB are one run, which tells nothing of the others."""
+    child.run("a = new(20480)", "fill(a, b'mine', range(20480))")
+    with open_pages(pids=[child.pid], precision=0.05, run_pages=512) as pages:
+        first = sum(len(pages.runs) for _ in pages.pieces() if pages.round == 0)
+    assert first >= 16
+
+
+def test_the_remedy_selects_the_same_processes(spawn: Callable[..., Child]) -> None:
+    """A user with processes of its own asks for another's."""
+    spawn(**as_user(NOBODY - 7))
+    name = read_stat(1)[0]
+    code = f"\ntry: open_pages(names=[{name!r}])\nexcept SourceError as e: print(e)\n"
+    assert re.fullmatch(
+        r"none of \d+ processes can be read: they belong to other users\. Run as root: .* report "
+        rf"--name {re.escape(shlex.quote(name))}\n",
+        run_as(code, **as_user(NOBODY - 7)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({"all_processes": True}, "--all"),
+        ({"pids": [7, 8]}, "--pid 7 8"),
+        ({"all_processes": True, "pids": [7]}, "--all"),
+        (
+            {"names": [f"*{read_stat(1)[0][1:]}"], "pids": [7]},
+            f"--name '*{read_stat(1)[0][1:]}' --pid 7",
+        ),
+    ],
+)
+def test_selection_knows_its_options(given: dict[str, Any], options: str) -> None:
+    assert select(**given).options == options
 
 
 def test_kernels_own_mapping_is_found() -> None:

@@ -586,7 +586,10 @@ def test_csv_quotes_what_would_break_a_row() -> None:
 
 def test_markdown_has_the_screens_figures() -> None:
     text = report.to_markdown(the_screen())
-    assert text.startswith("**With zstd this host gets 6.7 GiB (±0.3) back ")
+    whose, where = report.to_text(the_screen(), width=200).splitlines()[:2]
+    assert text.replace("\\", "").startswith(
+        f"{whose}\n\n{where}\n\n**With zstd this host gets 6.7 "
+    )
     assert "| app/api | 22.4 GiB | 11.2 GiB | 8.7 GiB ±0.1 | 4.48 | 0% |\n" in text
     assert "| **zstd** | 6.7 GiB ±0.3 | 3.48 | 2.7 GiB | 31.0 | 6.20 |\n" in text
     assert "\n- To do: compressor=zstd, enabled=Y; " in text
@@ -701,12 +704,14 @@ def test_sizes_have_binary_units(nbytes: float, text: str) -> None:
         (3 * GIB, 0, "3.0 GiB"),
         (3 * GIB, 1, "3.0 GiB ±0.1"),
         (3 * GIB, 0.11 * GIB, "3.0 GiB ±0.2"),
-        (2 * MIB, GIB, "2.0 MiB ±1,024.0"),
+        (2 * MIB, GIB, "2.0 MiB ±1.0 GiB"),
         (100, 3.2, "100 B ±4"),
+        (0, 2982939, "0 B ±2.9 MiB"),
+        (MIB, 1023.99 * MIB, "1.0 MiB ±1.0 GiB"),
         (-2 * MIB, MIB, "-2.0 MiB ±1.0"),
     ],
 )
-def test_errors_are_in_the_figures_unit_and_rounded_up(
+def test_errors_are_in_the_figures_unit_or_a_larger_one_and_rounded_up(
     value: float, error: float, text: str
 ) -> None:
     assert around(value, error) == text

@@ -203,6 +203,8 @@ def _made(args: argparse.Namespace) -> int:
                 watch=watch,
                 progress=progress,
             )
+    if isinstance(result.stopped, KeyboardInterrupt) and not result.report.sample.pages:
+        raise result.stopped
     made = dataclasses.replace(
         _named(args, pages, result.report), kernel_remark=modelled.remark or None
     )
@@ -313,7 +315,8 @@ def _warnings(pages: Pages, result: measure.Result, no_names: bool) -> Iterator[
         yield f"{name}: pages were lost or loaded with other bytes; do not use its figures"
     if pages.processes_denied:
         n = pages.processes_denied
-        yield f"{n} process{'es' if n > 1 else ''} could not be read: {denial(None)}"
+        why = denial(None, pages.denied, "..." if no_names else pages.selection.options)
+        yield f"{n} process{'es' if n > 1 else ''} could not be read: {why}"
     if pages.processes_gone:
         yield _processes("gone", pages.processes_gone, no_names)
     if pages.processes_moved:

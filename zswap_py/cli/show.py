@@ -7,12 +7,16 @@ import argparse
 import functools
 from typing import Any
 
+from zswap_py._lib.names import shown
 from zswap_py.cli.options import add_by, add_command, add_output
 from zswap_py.cli.report import render
 from zswap_py.cli.streams import CommandError, deliver, must_draw, must_write, plain, say, style
 from zswap_py.report import Report, fleet_text
 from zswap_py.report.files import NotAReport, documents
-from zswap_py.report.fleet import Fleet, TooManyLabels
+from zswap_py.report.fleet import INCOMPLETE, Fleet, TooManyLabels
+
+#: Labels that a message names.
+NAMED = 5
 
 DESCRIPTION = """\
 Shows reports from their JSON: one as report showed it; several as the
@@ -74,12 +78,24 @@ def _show(args: argparse.Namespace) -> int:
     only = _only(fleet) if args.by is None else None
     if only is not None:
         deliver(args, functools.partial(render, only, args.color), only.id)
+        fleet.left_out.pop(INCOMPLETE, None)  # it is what was shown
         _say_left_out(fleet)
         return 0
     deliver(args, functools.partial(_render, fleet, args.color), "show")
     if args.format == "csv" or not fleet.reports:  # CSV has only rows
         _say_left_out(fleet)
+    if args.by is not None and fleet.reports and not fleet.labelled:
+        say(_no_label(args.by, sorted(fleet.label_names)))
     return 0 if fleet.reports else 1
+
+
+def _no_label(name: str, there: list[str]) -> str:
+    if not there:
+        return f"no report has a label: zswap-py report --label {shown(name)}=VALUE adds it"
+    more = f" and {len(there) - NAMED:,} more" if len(there) > NAMED else ""
+    return (
+        f"no report has the label {shown(name)}: give {', '.join(map(shown, there[:NAMED]))}{more}"
+    )
 
 
 def _say_left_out(fleet: Fleet) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from zswap_py.kernels import rules
 from zswap_py.report.data import (
     ALIKE,
     OTHERS,
@@ -36,6 +37,8 @@ NAMED = 3
 
 #: Names of the ways to find cold memory, for people.
 METHODS = {"damon": "DAMON"}
+
+_REFUSES_FOLIOS = "zswap of Linux {} refuses folios of several pages"
 
 #: Names of ZFS volumes in /dev.
 ZVOL = re.compile(r"zd\d+|zvol/.*")
@@ -110,9 +113,21 @@ def _why_not(report: Report, f: Figures) -> str:
             if savings.stored_pages.value < 4096
             else "the pages compress badly"
         )
+    if _small_folios_only(report):
+        return f"{_REFUSES_FOLIOS.format(report.kernel)}: --folio 4K"
     if report.folio_pages > 1 and savings.rejected:
         return f"{share} of the pages lie in folios with a page that does not compress"
     return f"{share} of the pages do not compress"
+
+
+def _small_folios_only(report: Report) -> bool:
+    """Returns whether the kernel refuses each folio, whatever its pages hold."""
+    if report.folio_pages == 1:
+        return False
+    try:
+        return bool(rules(report.kernel, report.series)["small_folios_only"])
+    except ValueError:  # a report of a later version, with a kernel that this one lacks
+        return False
 
 
 def _comparison(report: Report, pick: Figures, others: list[Figures]) -> str:
@@ -263,6 +278,9 @@ def watch(report: Report) -> Iterator[str]:
 def _incompressible(report: Report) -> Iterator[str]:
     pick = report.pick or next(iter(report.figures), None)
     if pick is None:
+        return
+    if _small_folios_only(report):
+        yield f"{_REFUSES_FOLIOS.format(report.kernel)}: they go to disk"
         return
     name = report.label(pick)
     named: list[tuple[str, Savings]] = [

@@ -32,6 +32,7 @@ OF_SPEED = ("store_ns_p50", "load_ns_p50")
 MAX_LABELS = 4096
 
 BAD_FIELD = "lacks a field of a report, or has a bad value in one"
+INCOMPLETE = "is incomplete: its figures are not scaled to the whole memory"
 
 SUMMED = frozenset(name for name in (*WHOLE, *OF_PAGES) if name != "ratio")
 
@@ -163,6 +164,7 @@ class Fleet:
         self.merged = 0  #: parts that became one pool with others
         self.left_out: dict[str, LeftOut] = {}
         self.distinct = 0  #: reports with an id of their own, in rows or not
+        self.label_names: set[str] = set()  #: of reports in rows; not all, if many
         self._first: Document | None = None
         self._whole: Report | None = None
         self._ids: set[bytes] = set()
@@ -230,7 +232,14 @@ class Fleet:
     def _count(self, data: dict[str, Any]) -> None:
         rules, label, figures = observe(data, self.by)
         self._tables.setdefault(rules, _Table()).add(label, figures)
+        if len(self.label_names) < MAX_LABELS:
+            self.label_names.update(data["labels"])
         self.reports += 1
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a report in rows has the label `by`."""
+        return any(label is not None for table in self._tables.values() for label in table.labels)
 
     def only(self) -> Report | None:
         """Returns the report, if there is one, or the parts of one; complete or not.
@@ -307,7 +316,7 @@ def observe(data: dict[str, Any], by: str | None) -> tuple[Rules, str | None, di
     """
     try:
         if data["complete"] is not True:
-            raise NotAReport("is incomplete: its figures are not scaled to the whole memory")
+            raise NotAReport(INCOMPLETE)
         rules = _rules(data)
         label = data["labels"].get(by)
         if not (label is None or isinstance(label, str)):

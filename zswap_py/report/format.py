@@ -39,7 +39,8 @@ def micros(ns: float | None) -> str:
 
 def around(value: float, error: float, brackets: bool = False) -> str:
     """Formats bytes that were estimated: 3.0 GiB ±0.1, or 3.0 GiB (±0.1). The error is
-    in the value's unit and rounded up. An exact figure has none.
+    rounded up, in the value's unit, or with a larger one of its own: 0 B ±2.9 MiB. An
+    exact figure has none.
     """
     text = size(value)
     if not error:
@@ -47,8 +48,14 @@ def around(value: float, error: float, brackets: bool = False) -> str:
     scale = 1024 ** UNITS.index(text.rpartition(" ")[2])
     digits = 0 if scale == 1 else 1
     rounded = math.ceil(error / scale * 10**digits) / 10**digits
-    said = f"±{rounded:,.{digits}f}"
+    said = f"±{rounded:,.{digits}f}" if rounded < 1024 else f"±{_up(error)}"
     return f"{text} ({said})" if brackets else f"{text} {said}"
+
+
+def _up(nbytes: float) -> str:
+    """Formats bytes with a binary unit, rounded up in the last digit."""
+    scale = 1024 ** UNITS.index(size(nbytes).rpartition(" ")[2])
+    return size(math.ceil(nbytes / scale * 10) / 10 * scale)
 
 
 def at_least(nbytes: float) -> str:

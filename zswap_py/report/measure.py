@@ -645,7 +645,8 @@ class _Making:
         self.complete = self.whole and not any(source.incomplete for source in self.pages.sources)
         # pages of a round that was begun are no random sample
         self.state = measuring.round if self.whole else measuring.done
-        self.sample = measuring.sample(self.state, self.whole)
+        # what is missing at the end of a source is not as what was read before it
+        self.sample = measuring.sample(self.state, self.complete)
         self.everything = self.sample.everything
         known = any(cell.cold is not None for cell in self.sample.cells)
         self.cold = self.sample.cold if known else None
@@ -682,7 +683,7 @@ class _Making:
             series=next((m.zswap.series for m in measuring.meters if m.target == "zswap"), None),
             page_size=pages.page_size,
             folio_pages=measuring.folio_pages,
-            pages_total=self._pages(self.everything) if self.whole else pages.pages_total,
+            pages_total=self._pages(self.everything) if self.complete else pages.pages_total,
             cold_pages=None if self.cold is None else self._pages(self.cold),
             zero_pages=self.sample.zero_pages_of(self.everything),
             estimated=pages.estimated,

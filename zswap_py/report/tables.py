@@ -14,7 +14,7 @@ from zswap_py._lib.names import shown
 from zswap_py.report.advice import advice, largest, lines
 from zswap_py.report.data import Figures, Report, Savings
 from zswap_py.report.format import around, micros, percent, size
-from zswap_py.report.text import headline
+from zswap_py.report.text import first_lines, headline
 
 Row = dict[str, Any]
 
@@ -87,8 +87,13 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """Returns a section for a page: the sentence, two tables, the lines that follow."""
-    out = [f"**{escaped(headline(report))}**", ""]
+    """Returns a section for a page: the first lines, the sentence, two tables, the
+    lines that follow.
+    """
+    out = []
+    for line, _style in first_lines(report):
+        out += [escaped(line), ""]
+    out += [f"**{escaped(headline(report))}**", ""]
     name = report.label(report.pick or report.figures[0]) if report.figures else ""
     if report.groups and name:
         out += markdown_table(

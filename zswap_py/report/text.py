@@ -5,6 +5,7 @@ what follows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from zswap_py._lib.names import shown
@@ -32,13 +33,8 @@ def to_text(report: Report, width: int = 80, colour: bool = False, plain: bool =
     """
     screen = Screen(width, colour, plain)
     say = screen.say
-    say(_whose(report))
-    for source in report.source:
-        if "incomplete" in source:
-            say(f"{source.get('label', source['kind'])} {source['incomplete']}", "bold")
-    say(_where(report), "dim")
-    if report.kernel_remark:
-        say(report.kernel_remark, "dim")
+    for line, style in first_lines(report):
+        say(line, style)
     say("")
     say(headline(report), "bold")
     if (at_most := _at_most(report)) is not None:
@@ -70,6 +66,19 @@ def to_text(report: Report, width: int = 80, colour: bool = False, plain: bool =
 
 
 # ---- the first lines ----
+
+
+def first_lines(report: Report) -> Iterator[tuple[str, str]]:
+    """Yields whose memory this is, what is missing of it, the machine and the kernel
+    that was modelled: each line, and its style on the screen.
+    """
+    yield _whose(report), ""
+    for source in report.source:
+        if "incomplete" in source:
+            yield f"{source.get('label', source['kind'])} {source['incomplete']}", "bold"
+    yield _where(report), "dim"
+    if report.kernel_remark:
+        yield report.kernel_remark, "dim"
 
 
 def _whose(report: Report) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 
 from zswap_py.sources.procfs import all_pids, read_status
 
@@ -23,9 +24,11 @@ def denied(pid: int, comm: str, e: OSError) -> str:
     )
 
 
-def denial(pid: int | None) -> str:
-    """Returns why ``pid`` (None: any process) may not be read, and the remedy."""
-    again = f"{SUDO} --pid {pid}" if pid else f"{SUDO} --all"
+def denial(pid: int | None, pids: Iterable[int] | None = None, options: str = "--all") -> str:
+    """Returns why ``pid`` may not be read, and the remedy. With None, why ``pids``
+    (default: all processes) may not, which ``options`` select.
+    """
+    again = f"{SUDO} --pid {pid}" if pid else f"{SUDO} {options}"
     scope = _yama_scope()
     if scope == 3:
         return (
@@ -60,7 +63,8 @@ def denial(pid: int | None) -> str:
         if int(status.get("CapPrm", "0"), 16) & ~int(read_status("self").get("CapPrm", "0"), 16):
             return f"it has capabilities that you lack. Run as root: {again}"
     elif not any(
-        read_status(other).get("Uid", "").split()[:1] == [str(os.geteuid())] for other in all_pids()
+        read_status(other).get("Uid", "").split()[:1] == [str(os.geteuid())]
+        for other in (all_pids() if pids is None else pids)
     ):
         return f"they belong to other users. Run as root: {again}"
     if scope:

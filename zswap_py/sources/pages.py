@@ -52,6 +52,9 @@ __all__ = [
 ]
 
 DEFAULT_SAMPLE = 64 << 20  #: bytes at most of a cell of a set with processes
+#: Runs of a cell in the first round, where they are long, in a set of few cells: fewer
+#: do not show how much they differ, and intervals are too narrow.
+FIRST_RUNS = 16
 FIRST_ROUND = 2 << 20  #: bytes of a cell in the first round, in a set of some 30 cells
 PIECE = 16 << 20  #: bytes of a piece
 
@@ -86,8 +89,7 @@ class Pages:
         #: sample of it. False if all that was left to read in the round had vanished
         self.round_ended = False
         self.selection = Selection()  #: the processes that were asked for
-        #: number of processes skipped, unless named by pid, as they may not be read
-        self.processes_denied = 0
+        self.denied: list[int] = []  #: pids not named one by one that may not be read
         self.processes_gone: dict[int, str] = {}  #: the message for each exited process, by pid
         #: the message for each process that changed its cgroup, by pid
         self.processes_moved: dict[int, str] = {}
@@ -107,6 +109,11 @@ class Pages:
         self._got = 0  # pages in the pieces so far
         self._started = False
         self._rounds = 0  # begun
+
+    @property
+    def processes_denied(self) -> int:
+        """Number of processes skipped, unless named by pid, as they may not be read."""
+        return len(self.denied)
 
     @property
     def not_read(self) -> NotRead:
@@ -455,7 +462,8 @@ def _plan(pages: Pages, sample_bytes: int | None, full: bool, seed: int, run_pag
                 pages._tally.weigh(source, weight)
         else:
             # many cells: the first round is not more than one cell would have in all
-            first = min(FIRST_ROUND, DEFAULT_SAMPLE // max(1, len(pages.cells))) // page_size
+            enough = max(FIRST_ROUND, FIRST_RUNS * run_pages * page_size)
+            first = min(enough, DEFAULT_SAMPLE // max(1, len(pages.cells))) // page_size
             most = DEFAULT_SAMPLE // page_size
             pages._plan = [*extents.rounds(max(run_pages, first), most, run_pages, seed)]
     for part in pages._plan:
@@ -595,7 +603,8 @@ def _none(pages: Pages, kernel_threads: int) -> str:
     if pages.processes_gone:
         return "; ".join(pages.processes_gone.values())
     if pages.processes_denied:
-        return f"none of {pages.processes_denied} processes can be read: {denial(None)}"
+        why = denial(None, pages.denied, pages.selection.options)
+        return f"none of {pages.processes_denied} processes can be read: {why}"
     if asked := ", ".join(pages.selection.asked):
         if kernel_threads:
             return f"{asked} has only kernel threads, without memory of their own: give another"
@@ -675,5 +684,5 @@ def _survey(pages: Pages, survey: Survey, rows: _Rows) -> int:
         except ProcessDenied:
             if pid in named:
                 raise
-            pages.processes_denied += 1
+            pages.denied.append(pid)
     return kernel_threads

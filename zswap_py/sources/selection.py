@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -33,6 +34,17 @@ class Selection:
         by pid.
         """
         return list(dict.fromkeys([*self.pids, *sorted(self.found)]))
+
+    @property
+    def options(self) -> str:
+        """The options of ``zswap-py report`` that select the same, as a shell reads
+        them.
+        """
+        asked = (text.partition(" ") for text in self.asked)
+        options = [f"--{option} {shlex.quote(text)}" for option, _, text in asked]
+        if self.pids:
+            options.append(f"--pid {' '.join(map(str, self.pids))}")
+        return " ".join(options) if options and not self.all_processes else "--all"
 
     @cached_property
     def trees(self) -> list[Tree]:
