@@ -417,6 +417,12 @@ def test_the_table_of_groups_has_the_largest_first() -> None:
     ]
 
 
+def test_a_kernel_that_keeps_pages_raw_says_so_of_each_group() -> None:
+    """Also where no page was kept raw: not that none goes to disk."""
+    later = dataclasses.replace(the_screen(), kernel="7.3")
+    assert rows_of(later, "swappable ", width=100)[0][-1] == "kept raw"
+
+
 def test_a_label_is_no_markup() -> None:
     labels = ("[heap]", "[bold]x", "[/]", ":smile:")
     made = live(figures("zstd", 2000), groups=[group(name, 400, 100) for name in labels])

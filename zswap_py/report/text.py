@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zswap_py._lib.names import shown
+from zswap_py.kernels import rules
 from zswap_py.report.advice import advice, largest, lines, live
 from zswap_py.report.data import OTHERS, Figures, Group, Report, Savings, together
 from zswap_py.report.format import around, counted, micros, percent, seconds, size
@@ -223,6 +224,16 @@ def _groups(report: Report, groups: list[Group], name: str, screen: Screen) -> N
     screen.table(table)
 
 
+def _keeps_raw(report: Report) -> bool:
+    """Returns whether the modelled kernel stores a page raw that does not compress. A
+    report may be of a kernel that this version does not know: then none was refused.
+    """
+    try:
+        return bool(rules(report.kernel, None)["incompressible"] == "store")
+    except ValueError:
+        return not any(f.all.rejected_pages.value for f in report.figures)
+
+
 def _groups_table(
     report: Report, groups: list[Group], name: str, facts: list[str], label: int
 ) -> Any:
@@ -231,9 +242,9 @@ def _groups_table(
     cold = report.cold_pages is not None
     table = _new_table()
     table.add_column("", no_wrap=True)
-    raw = any(g.savings[name].all.stored_incompressible_pages.value for g in groups)
     _numbers(table, "swappable", *(["cold"] if cold else []))
-    _numbers(table, "saved, cold" if cold else "saved", "ratio", "kept raw" if raw else "to disk")
+    misfits = "kept raw" if _keeps_raw(report) else "to disk"
+    _numbers(table, "saved, cold" if cold else "saved", "ratio", misfits)
     _numbers(table, *(f"{fact} now" for fact in facts))
     for group in groups:
         savings = group.savings[name].savings
