@@ -1158,13 +1158,14 @@ def test_files_of_each_format(run: Run, memory: Path, tmp_path: Path) -> None:
     assert report.from_json(text).figures[0].name == "lzo"
     assert text.count("\n") == 1  # so that files can be joined
     assert table.startswith("report,time,host,")
-    assert page.startswith("**At most, ")
+    assert page.startswith(f"{memory}: 2,000 pages, 7.8 MiB\n\n")
+    assert "\n**At most, " in page
     assert {path.name for path in tmp_path.iterdir()} == {*(p.name for p in paths), "memory"}
 
 
 @pytest.mark.parametrize("chosen", ["table", "json", "csv", "markdown"])
 def test_formats_on_standard_output(run: Run, memory: Path, tmp_path: Path, chosen: str) -> None:
-    first = {"table": str(memory), "json": "{", "csv": "report,time", "markdown": "**At most"}
+    first = {"table": str(memory), "json": "{", "csv": "report,time", "markdown": str(memory)}
     out = run("report", memory, "-c", "lzo", "--format", chosen)[1]
     assert out.startswith(first[chosen])
     path = tmp_path / "x.json"
