@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -31,3 +34,17 @@ def of_kernel_sizes(name: str) -> None:
     """Skips the test where no backend here makes the kernel's sizes."""
     if not any(c.name == name and c.kernel_sizes for c in zs.compressors()):
         pytest.skip(f"no backend of {name} here has the kernel's sizes")
+
+
+@contextlib.contextmanager
+def running(script: str, *arguments: str) -> Iterator[int]:
+    """Runs a Python program that prints `ready`, then waits. Yields its pid."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        try:
+            yield process.pid
+        finally:
+            process.kill()

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from corpus import corpus
-from helpers import Run
+from helpers import Run, running
 
 from zswap_py import cli, report
 from zswap_py.cli.options import size
@@ -60,15 +60,8 @@ sys.stdin.read()
 @pytest.fixture
 def child() -> Iterator[int]:
     """The process above."""
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        try:
-            yield process.pid
-        finally:
-            process.kill()
+    with running(CHILD) as pid:
+        yield pid
 
 
 # ---- files ----
@@ -853,17 +846,8 @@ sys.stdin.read()
 @pytest.fixture(params=[HOSTILE, "日本".encode(), b"a) S 1 1 (b"], ids=ascii)
 def named(request: pytest.FixtureRequest) -> Iterator[tuple[int, bytes]]:
     """A process with that name."""
-    with subprocess.Popen(
-        [sys.executable, "-c", NAMED, request.param.hex()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        try:
-            yield process.pid, request.param
-        finally:
-            process.kill()
+    with running(NAMED, request.param.hex()) as pid:
+        yield pid, request.param
 
 
 @pytest.mark.parametrize("environ", LOCALES[:3], ids=str)

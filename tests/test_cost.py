@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from helpers import Run
+from helpers import Run, running
 
 from zswap_py.report import cost
 
@@ -113,15 +113,8 @@ for i in range(10240):
 print("ready", flush=True)
 sys.stdin.read()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        try:
-            yield process.pid
-        finally:
-            process.kill()
+    with running(script) as pid:
+        yield pid
 
 
 def test_a_process_is_read_by_one_idle_thread_until_it_is_known_well(run: Run, child: int) -> None:

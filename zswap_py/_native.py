@@ -43,25 +43,25 @@ def oserror(err: int, message: str) -> OSError:
     return OSError(-err, f"{message}: {os.strerror(-err)}")
 
 
-def check(rc: int, what: str) -> int:
+def check(rc: int, what: str, owner: str = "Zswap") -> int:
     """Returns the result of a C call; raises the exception for a negative one.
 
-    `what` names the call and its values.
+    `what` names the call and its values, `owner` the class of the instance.
     """
     if rc >= 0:
         return rc
     if rc == -errno.ESHUTDOWN:
-        raise ValueError(f"{what}: this Zswap is closed")
+        raise ValueError(f"{what}: this {owner} is closed")
     if rc == -errno.ECHILD:
         raise oserror(
             rc,
-            f"{what}: this Zswap was made before fork(), in the parent; make one in each process",
+            f"{what}: this {owner} was made before fork(), in the parent; make one in each process",
         )
     if rc == -errno.EBADSLT:
         raise ValueError(f"{what}: outside of all swap files; make one with swapon(pages=...)")
     if rc == -errno.EDEADLK:
         raise oserror(
-            rc, f"{what}: called by a compressor of the same Zswap, which holds its locks"
+            rc, f"{what}: called by a compressor of the same {owner}, which holds its locks"
         )
     if rc == -errno.ENODEV:
         raise oserror(

@@ -11,7 +11,7 @@ from typing import Any
 from zswap_py import crypto, kernels
 from zswap_py._lib.fixed import Owner
 from zswap_py._lib.params import buffer, index, whole
-from zswap_py._native import ffi, lib, oserror, struct_dict
+from zswap_py._native import check, ffi, lib, oserror, struct_dict
 from zswap_py.cpuhp import NR_CPUS
 from zswap_py.crypto.methods import method
 from zswap_py.pool import SizeClass
@@ -196,20 +196,8 @@ class Zram(Owner):
         """Returns the result of a C call. Raises the exception of the Python compressor
         that the call ran, else the one for a negative result.
         """
-        e, crypto.raised.exception = crypto.raised.exception, None
-        if e is not None:
-            raise e
-        if rc >= 0:
-            return rc
-        if rc == -errno.ESHUTDOWN:
-            raise ValueError(f"{what}: this Zram is closed")
-        if rc == -errno.ECHILD:
-            raise oserror(
-                rc, f"{what}: this Zram was made before fork(), in the parent; make one here"
-            )
-        if rc == -errno.EDEADLK:
-            raise oserror(rc, f"{what}: called by a compressor of the same Zram")
-        raise oserror(rc, what)
+        crypto.reraise()
+        return check(rc, what, "Zram")
 
     def _slot(self, slot: int, nr: int = 1) -> int:
         return whole("slot", slot, 0, self._pages - nr)

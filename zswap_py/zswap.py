@@ -538,9 +538,7 @@ class Zswap(Owner):
         """
         drain_messages(self._z)
         self._log_devices()
-        e, crypto.raised.exception = crypto.raised.exception, None
-        if e is not None:
-            raise e
+        crypto.reraise()
         if rc == -errno.EINVAL and cpu is not None and cpu >= self._cpuhp.nr_cpus:
             raise self._bad_number(None, cpu)
         check(rc, what)

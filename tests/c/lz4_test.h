@@ -120,6 +120,36 @@ static void test_round_trips(void)
 	round_trip(data, 4096, true);
 }
 
+/*
+ * By hand: the search at 1 finds position 0; the match ends 5 bytes before the
+ * end.
+ */
+static void test_bytes(void)
+{
+	static const u8 zeros[40];
+	static const char expected[] = "\x1f\0\1\0\x0f"
+				       "\x50\0\0\0\0\0";
+	long n = encode(zeros, sizeof(zeros), ROOM);
+
+	check(n == sizeof(expected) - 1 && !memcmp(dst.end - ROOM, expected, n), "%ld", n);
+	n = encode((const u8 *)"abcdefghijklm", 13, ROOM);
+	check(n == 14 && dst.end[-ROOM] == 13 << 4, "13 literals: %ld", n);
+}
+
+/*
+ * The last search is 13 bytes before the end: in 17 bytes a match at 4 is found,
+ * one at 5 not. liblz4 1.8.2 moved this border of lz4. Its probe at 5 would have
+ * to be able to go on at 6, which is 11 from the end.
+ */
+static void test_search_limit(void)
+{
+	long found = encode((const u8 *)"abcdabcdabcdabcdz", 17, ROOM), missed;
+
+	missed = encode((const u8 *)"abcdeabcdeabcdeaz", 17, ROOM);
+	check(found < 18, "a match at 4: %ld", found);
+	check(missed == 19, "a match at 5: %ld", missed);
+}
+
 static void test_too_long(void)
 {
 	static u8 data[MAX_INPUT + 1], out[16384], table[WORK] __attribute__((aligned(8)));

@@ -6,35 +6,6 @@
 #define WORK     LZ4HC_MEM_COMPRESS
 #include "lz4_test.h"
 
-/*
- * By hand: the search at 1 finds position 0, and the match ends 5 bytes before
- * the end.
- */
-static void test_bytes(void)
-{
-	static const u8 zeros[40];
-	static const char expected[] = "\x1f\0\1\0\x0f"
-				       "\x50\0\0\0\0\0";
-	long n = encode(zeros, sizeof(zeros), ROOM);
-
-	check(n == sizeof(expected) - 1 && !memcmp(dst.end - ROOM, expected, n), "%ld", n);
-	n = encode((const u8 *)"abcdefghijklm", 13, ROOM);
-	check(n == 14 && dst.end[-ROOM] == 13 << 4, "13 literals: %ld", n);
-}
-
-/*
- * The last search is 13 bytes before the end. In 17 bytes a match at 4 is
- * found, one at 5 not.
- */
-static void test_search_limit(void)
-{
-	long found = encode((const u8 *)"abcdabcdabcdabcdz", 17, ROOM), missed;
-
-	missed = encode((const u8 *)"abcdeabcdeabcdeaz", 17, ROOM);
-	check(found < 18, "a match at 4: %ld", found);
-	check(missed == 19, "a match at 5: %ld", missed);
-}
-
 /* Encodes n bytes; checks that a match of 'length' at 'distance' is the first. */
 static void check_first_match(const u8 *data, size_t n, size_t literals, size_t length,
 			      size_t distance)

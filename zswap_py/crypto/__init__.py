@@ -293,9 +293,7 @@ class Compressor(Owner):
         dst, dlen = ffi.new("uint8_t[]", room), ffi.new("unsigned int *", room)
         rc = lib.acomp_alg_run(alg, bool(compress), page, len(page), dst, dlen)
         del page  # a traceback that keeps a buffer of a memoryview crashes the collector
-        e, raised.exception = raised.exception, None
-        if e is not None:
-            raise e
+        reraise()
         if rc:
             raise oserror(rc, f"{self.spec}: {'compress' if compress else 'decompress'} a page")
         return bytes(ffi.buffer(dst, dlen[0]))
@@ -612,6 +610,15 @@ raised = _Raised()
 """The exception that a compressor written in Python raised on this thread. The call
 that it ran in raises it again.
 """
+
+
+def reraise() -> None:
+    """Raises the exception that a compressor left on this thread, if any, and forgets
+    it.
+    """
+    e, raised.exception = raised.exception, None
+    if e is not None:
+        raise e
 
 
 @ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator,unused-ignore]
